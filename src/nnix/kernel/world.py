@@ -1,0 +1,110 @@
+"""The world as the kernel sees it: hosts that can run and hold things, and drivers that make a host agree with an artifact.
+
+An *artifact* is what one daemon on one machine shall have, as bytes: a configuration, a rule set, a list of interfaces.
+A *driver* knows one kind of daemon: what separates two artifacts (`steps`, pure), what separates an artifact from the
+machine (`look`), and how to make them agree (`drive`). Driving is idempotent and starts from what is there, so that a
+restart, a lost event, a half-done change and a hand edit are one case.
+
+The kernel drives by these three protocols alone; `nnix.hosts` and `nnix.daemons` fill them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+
+class Result(NamedTuple):
+    """How a command ended: exit status and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Unreachable(Exception):
+    """A host could not be used at all: no route, no login, no such namespace. The message says which and why."""
+
+
+class Failed(Exception):
+    """A host was reached and something on it did not work. The message carries the daemon's own words."""
+
+
+class Host(Protocol):
+    """A machine, however it is reached."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def home(self) -> str:
+        """Absolute path of the folder on that machine that belongs to nnix; daemons' files stand below it."""
+        ...
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 30.0) -> Result:
+        """Run a command to its end, in the machine's own network. A status other than 0 is returned, not raised; 124 means that
+        the time was up and the command was killed. Raises Unreachable."""
+        ...
+
+    async def put(self, files: Mapping[str, bytes | None], *, mode: int = 0o600) -> None:
+        """Write files, each whole or not at all; paths are relative to `home`, folders are made. None removes a file, or a folder with
+        all that is in it. Raises Unreachable, Failed."""
+        ...
+
+    async def get(self, paths: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Read files relative to `home`; None for one that is not there. Raises Unreachable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that will be done on a machine, in words; and whom it disturbs (resource ids whose traffic is interrupted)."""
+
+    does: str
+    disturbs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What `driver` shall have on `machine` under `name`. `about` names the resources that it is made from."""
+
+    machine: str
+    driver: str
+    name: str
+    content: bytes
+    about: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.machine, self.driver, self.name
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class Driver(Protocol):
+    """Makes one kind of daemon agree with its artifacts."""
+
+    @property
+    def name(self) -> str: ...
+
+    def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
+        """What makes `old` into `new`, in words, for a plan. None: not there. Pure."""
+        ...
+
+    async def check(self, host: Host, content: bytes) -> str:
+        """The daemon's own parser on `content`, touching nothing that runs. Empty: accepted; else its complaint. Raises Unreachable."""
+        ...
+
+    async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
+        """name → in words, how the machine differs from what is wanted; those that agree are left out. Changes nothing. Raises Unreachable."""
+        ...
+
+    async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
+        """Make the machine agree; None: take it away without a trace. Disturbs nothing that already agrees. Safe to repeat after
+        being killed at any point. Raises Unreachable, Failed."""
+        ...

@@ -1,0 +1,1 @@
+"""The planes: one folder for each thing that members exchange."""

@@ -1,0 +1,86 @@
+"""The vocabulary of layer 2: Link, Lan, Port."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from nnix.kernel.resource import BitRate, Duration, Ref, Resource
+from nnix.planes.members.kinds import Carrier, Member, Site, Title
+
+MacAddress = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", description="EUI-48, lower case, with colons", examples=["02:00:5e:10:00:01"])
+]
+
+
+class Link(Resource):
+    """A line between two sites, over which the underlay routes."""
+
+    columns: ClassVar = ("a", "b", "capacity", "latency", "carrier")
+
+    a: Ref[Site] = Field(description="one end")
+    b: Ref[Site] = Field(description="the other end")
+    capacity: BitRate = Field(description="each way", examples=["400G"])
+    latency: Duration = Field(description="one way", examples=["1.2ms"])
+    carrier: Ref[Carrier] | None = Field(default=None, description="whom it is leased from; unset: own fibre")
+
+
+class LanPurpose(StrEnum):
+    """What a LAN is for."""
+
+    PEERING = "peering"
+    QUARANTINE = "quarantine"
+
+
+class Lan(Resource):
+    """A broadcast domain across all sites. Members meet on a peering LAN; a new port shows its manners on the quarantine LAN first."""
+
+    columns: ClassVar = ("purpose", "v4", "v6", "vni")
+
+    title: Title = Field(description="what the LAN is called")
+    purpose: LanPurpose = Field(default=LanPurpose.PEERING, description="peering, or quarantine for ports under test")
+    v4: IPv4Network | None = Field(default=None, description="IPv4 prefix of the LAN", examples=["103.154.40.0/23"])
+    v6: IPv6Network | None = Field(default=None, description="IPv6 prefix of the LAN", examples=["2406:5340::/64"])
+    vni: int | None = Field(
+        default=None, ge=1, le=16777215, description="VXLAN network identifier (RFC 7348); allocated when unset", examples=[4000]
+    )
+    mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that members may send")
+    ixf_id: int | None = Field(default=None, ge=0, description="id of this VLAN in the IX-F export")
+
+
+class PortState(StrEnum):
+    """What a port may do. The order is that of a port's life."""
+
+    RESERVED = "reserved"
+    QUARANTINE = "quarantine"
+    PRODUCTION = "production"
+    DRAINED = "drained"
+    SUSPENDED = "suspended"
+
+
+class Port(Resource):
+    """Where a member's cable is plugged in.
+
+    reserved and suspended: no light. quarantine: on the quarantine LAN only. production: on its LANs. drained: as production,
+    but BGP is filtered so that sessions go down while pings still pass (BCP 214).
+    """
+
+    columns: ClassVar = ("member", "site", "speed", "state")
+
+    member: Ref[Member] = Field(description="whose port it is")
+    site: Ref[Site] = Field(description="where it is")
+    speed: BitRate = Field(description="line rate", examples=["100G"])
+    committed: BitRate | None = Field(default=None, description="rate bought on it; unset: all of its speed", examples=["40G"])
+    state: PortState = Field(default=PortState.PRODUCTION, description="what it may do")
+    interface: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z][A-Za-z0-9._/-]{1,14}$",
+        description="interface of the site's switch; unset: named by nnix",
+        examples=["et48"],
+    )
+
+
+KINDS: tuple[type[Resource], ...] = (Link, Lan, Port)

@@ -1,0 +1,1 @@
+"""Routing: sessions, route servers, and the policy by which routes reach whom."""
