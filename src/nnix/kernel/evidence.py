@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -43,33 +42,3 @@ class Evidence(Mapping[str, Item]):
     def pins(self) -> dict[str, str]:
         """key → digest, as plans and ledger entries carry it."""
         return {key: item.digest for key, item in self._items.items()}
-
-
-class EvidenceStore:
-    """Evidence by digest, in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def keep(self, evidence: Evidence) -> None:
-        """Store every item. A file appears whole or not at all."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for item in evidence.values():
-            path = self._folder / item.digest
-            if not path.exists():
-                fresh = path.with_suffix(".new")
-                fresh.write_bytes(item.content)
-                fresh.rename(path)
-
-    def recall(self, pins: Mapping[str, str]) -> Evidence:
-        """The evidence that `pins` name. Raises KeyError for an item that is not here, ValueError for one whose bytes have changed."""
-        found: dict[str, bytes] = {}
-        for key, digest in pins.items():
-            try:
-                content = (self._folder / digest).read_bytes()
-            except FileNotFoundError:
-                raise KeyError(f"evidence {key} ({digest[:12]}) is not in the store") from None
-            if hashlib.sha256(content).hexdigest() != digest:
-                raise ValueError(f"evidence {key} ({digest[:12]}) was altered in the store")
-            found[key] = content
-        return Evidence(found)

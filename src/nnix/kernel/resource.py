@@ -104,7 +104,7 @@ class Ref(str, Generic[R]):
 
     @classmethod
     def to(cls, target: type[R], name: str) -> Ref[R]:
-        ref = cls(name)
+        ref: Ref[R] = cls(name)
         ref.target = target
         return ref
 

@@ -90,22 +90,26 @@ Check = Callable[[Any, "Snapshot"], Iterator[Broken]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named check of one kind. `description` is the first paragraph of the function's docstring."""
+    """A named check of one kind. `description` is the first paragraph of the function's docstring.
+
+    A `whole` rule counts or compares over the whole snapshot, so it says nothing while some documents cannot be read.
+    """
 
     name: str
     source: str
     kind: type[Resource]
     check: Check
     description: str
+    whole: bool = False
 
 
-def rule(name: str, source: str) -> Callable[[Check], Rule]:
+def rule(name: str, source: str, *, whole: bool = False) -> Callable[[Check], Rule]:
     """Make a rule of a function `(resource, snapshot) -> Iterator[Broken]`; its first parameter's type is the kind it judges."""
 
     def made(check: Check) -> Rule:
         first = next(iter(inspect.signature(check).parameters))
         kind = get_type_hints(check, localns={"Snapshot": object, "Iterator": Iterator, "Broken": Broken})[first]
-        return Rule(name, source, kind, check, " ".join((inspect.getdoc(check) or "").split("\n\n")[0].split()))
+        return Rule(name, source, kind, check, " ".join((inspect.getdoc(check) or "").split("\n\n")[0].split()), whole)
 
     return made
 

@@ -1,1 +1,12 @@
-"""The planes: one folder for each thing that members exchange."""
+"""The planes: one folder for each thing that members exchange, every one with the same doors.
+
+`PLANES` is the whole list, top to bottom: what a plane derives belongs to itself or to one further down. Nothing registers
+itself; a new plane is a folder and a row here (docs/add-a-plane.md).
+"""
+
+from nnix.kernel.plane import Plane
+from nnix.planes.fabric.plane import PLANE as FABRIC
+from nnix.planes.members.plane import PLANE as MEMBERS
+from nnix.planes.routing.plane import PLANE as ROUTING
+
+PLANES: tuple[Plane, ...] = (MEMBERS, FABRIC, ROUTING)

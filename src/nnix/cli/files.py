@@ -1,0 +1,100 @@
+"""An exchange as a folder of files: every *.yaml below it, and the evidence files that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnix.cli.root import ALL_PLANES, KINDS
+from nnix.kernel.change import admit, evidence_keys
+from nnix.kernel.document import Read, read
+from nnix.kernel.evidence import Evidence
+from nnix.kernel.rule import Refusal, Refused
+from nnix.kernel.snapshot import Snapshot
+
+YAML_OCTETS_MAX = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that was read and admitted."""
+
+    path: Path
+    read: Read
+    snapshot: Snapshot
+    evidence: Evidence
+
+
+def yaml_files(folder: Path) -> list[Path]:
+    """The files that declare resources, sorted; hidden ones are left out."""
+    return sorted(
+        path
+        for pattern in ("*.yaml", "*.yml")
+        for path in folder.rglob(pattern)
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def read_folder(folder: Path) -> Read:
+    """Read all files. What cannot be read as text is a refusal like any other."""
+    texts: dict[str, str] = {}
+    refusals: list[Refusal] = []
+    for path in yaml_files(folder):
+        name = str(path)
+        try:
+            if path.stat().st_size > YAML_OCTETS_MAX:
+                refusals.append(Refusal(name, "", "is larger than 64 MiB", "smaller files", "kernel.file"))
+                continue
+            texts[name] = path.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            refusals.append(Refusal(name, "", f"is not UTF-8 (byte {error.start})", "UTF-8 text", "kernel.file"))
+        except OSError as error:
+            refusals.append(Refusal(name, "", f"cannot be read: {error.strerror}", "a readable file", "kernel.file"))
+    if not texts and not refusals:
+        refusals.append(Refusal(str(folder), "", "has no *.yaml file", "a folder that declares an exchange", "kernel.folder"))
+    found = read(texts, KINDS)
+    return replace(found, refusals=(*refusals, *found.refusals))
+
+
+def admitted(folder: Path, before: Snapshot) -> Folder:
+    """Read, complete and judge a folder. Raises Refused with every refusal, each with its place in the files."""
+    found = read_folder(folder)
+    try:
+        snapshot = admit(ALL_PLANES, found.resources, before, frozenset(refusal.resource for refusal in found.refusals))
+    except Refused as refused:
+        raise Refused(placed(found, (*found.refusals, *refused.refusals))) from None
+    if found.refusals:
+        raise Refused(found.refusals)
+    return Folder(folder, found, snapshot, gathered(folder, snapshot))
+
+
+def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:
+    """Refusals with their places."""
+    return [each if each.place else replace(each, place=found.place(each.resource, each.field)) for each in refusals]
+
+
+def gathered(folder: Path, snapshot: Snapshot) -> Evidence:
+    """The evidence that a snapshot needs, from files relative to its folder. Raises Refused for a file that is not there."""
+    items: dict[str, bytes] = {}
+    missing = []
+    for key in evidence_keys(ALL_PLANES, snapshot):
+        path = folder / key.removeprefix("file:")
+        try:
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise PermissionError(13, "lies outside the exchange's folder")
+            items[key] = path.read_bytes()
+        except OSError as error:
+            missing.append(
+                Refusal(
+                    key,
+                    "",
+                    f"{path}: {error.strerror}",
+                    "a readable file inside the exchange's folder",
+                    "kernel.evidence",
+                    mend="put the file there, or take its name out of the policy",
+                )
+            )
+    if missing:
+        raise Refused(missing)
+    return Evidence(items)

@@ -1,0 +1,193 @@
+"""The composition root: where planes, drivers, clock, state folder and machines are put together.
+
+Nothing below this package knows where state lives, who is at the keyboard or what time it is; all of it enters here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import hashlib
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nnix.daemons.bird import BIRD
+from nnix.daemons.frr import FRR
+from nnix.daemons.gobgp import GOBGP
+from nnix.daemons.iproute import IPROUTE
+from nnix.daemons.nftables import NFTABLES
+from nnix.daemons.openbgpd import OPENBGPD
+from nnix.daemons.sshd import SSHD
+from nnix.hosts.namespace import NamespaceHost, dial_in_namespace
+from nnix.hosts.ssh import SshHost
+from nnix.kernel.apply import Office
+from nnix.kernel.change import Book
+from nnix.kernel.drive import World
+from nnix.kernel.ledger import Ledger, open_ledger
+from nnix.kernel.loop import DriveLock
+from nnix.kernel.plane import Plane, kinds_of
+from nnix.kernel.resource import Resource
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.vault import Vault
+from nnix.kernel.world import Driver, Host, Unreachable
+from nnix.lab.plane import PLANE as LAB
+from nnix.lab.wires import WiresDriver
+from nnix.planes import PLANES
+from nnix.planes.members.kinds import Machine, Reach
+
+ALL_PLANES: tuple[Plane, ...] = (*PLANES, LAB)
+KINDS: Mapping[str, type[Resource]] = kinds_of(ALL_PLANES)
+
+T = TypeVar("T")
+
+
+def drivers(prefix: str) -> dict[str, Driver]:
+    """All drivers, in the order in which one machine is built up: filters before the interfaces that they guard, then daemons."""
+    everyone: tuple[Driver, ...] = (WiresDriver(prefix), SSHD, NFTABLES, IPROUTE, FRR, BIRD, GOBGP, OPENBGPD)
+    return {each.name: each for each in everyone}
+
+
+GROUND = frozenset({"wires", "sshd"})
+
+
+def state_folder() -> Path:
+    """$NNIX_STATE; else /var/lib/nnix for root and ~/.local/state/nnix for everybody else."""
+    given = os.environ.get("NNIX_STATE")
+    if given:
+        return Path(given).expanduser().absolute()
+    return Path("/var/lib/nnix") if os.geteuid() == 0 else Path.home() / ".local/state/nnix"
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def who() -> str:
+    """Who is at the keyboard, as far as the system knows."""
+    with suppress(KeyError, OSError, ImportError):
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    return f"uid {os.getuid()}"
+
+
+@dataclass(frozen=True)
+class ExchangeMachines:
+    """Hosts of one exchange: namespaces of this machine, or machines over SSH. @NAME is the lab's own hand in namespace NAME."""
+
+    snapshot: Callable[[], Snapshot]
+    state: Path
+    prefix: str
+    _hosts: dict[tuple[str, Machine | None], Host]
+
+    def host(self, machine: str) -> Host:
+        declared = self.snapshot().get(Machine, machine)
+        found = self._hosts.get((machine, declared))
+        if found is None:
+            found = self._hosts[machine, declared] = self._made(machine, declared)
+        return found
+
+    def _made(self, machine: str, declared: Machine | None) -> Host:
+        home = self.state / "hosts" / machine
+        if machine == "@lab":
+            return NamespaceHost(machine, None, home)
+        if machine.startswith("@"):
+            return NamespaceHost(machine, f"{self.prefix}{machine[1:]}", home)
+        if declared is None or declared.reach is Reach.NAMESPACE:
+            return NamespaceHost(machine, f"{self.prefix}{machine}", home)
+        return self._over_ssh(declared)
+
+    def _over_ssh(self, machine: Machine) -> Host:
+        secrets = self.state / "secrets"
+        if machine.address is None:  # a lab's machine: its server runs in its namespace, and we made its keys
+            server = self.state / "hosts" / f"@{machine.name}" / "sshd" / machine.name
+            public = server / "host_key.pub"
+            try:
+                host_key = public.read_text().strip()
+            except OSError:
+                raise Unreachable(f"{machine.name}: its SSH server in the lab has not been started yet") from None
+            return SshHost(
+                machine.name,
+                address="127.0.0.1",
+                port=machine.port,
+                key=server / "client_key",
+                host_key=host_key,
+                home=str(self.state / "hosts" / machine.name),
+                dial=lambda: dial_in_namespace(f"{self.prefix}{machine.name}", "127.0.0.1", machine.port),
+            )
+        key = secrets / (machine.key or "secret:ssh-operator").removeprefix("secret:")
+        if not key.exists():
+            raise Unreachable(f"{machine.name}: the private key {machine.key or 'secret:ssh-operator'} is not at {key}")
+        return SshHost(
+            machine.name,
+            address=machine.address,
+            port=machine.port,
+            user=machine.user,
+            key=key,
+            host_key=machine.host_key,
+            home=machine.home,
+        )
+
+    async def close(self) -> None:
+        for host in self._hosts.values():
+            if isinstance(host, SshHost):
+                await host.close()
+
+
+class Setting:
+    """One state folder, and everything that hangs on it. Opened lazily, so that pure commands need no state at all."""
+
+    def __init__(self, state: Path, ledger_url: str | None) -> None:
+        self.state = state
+        self._ledger_url = ledger_url
+        default = state == Path("/var/lib/nnix")
+        self.prefix = "nnix-" if default else f"nnix{hashlib.sha256(str(state).encode()).hexdigest()[:4]}-"
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return open_ledger(self._ledger_url or str(self.state / "ledger.db"), self.state / "keys")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a ledger to read."""
+        return self._ledger_url is not None or (self.state / "ledger.db").exists()
+
+    @cached_property
+    def book(self) -> Book:
+        return Book(self.ledger, KINDS)
+
+    @cached_property
+    def vault(self) -> Vault:
+        return Vault(self.state / "vault")
+
+    @cached_property
+    def machines(self) -> ExchangeMachines:
+        return ExchangeMachines(lambda: self.book.model().snapshot, self.state, self.prefix, {})
+
+    @cached_property
+    def world(self) -> World:
+        return World(self.machines, drivers(self.prefix), GROUND)
+
+    @cached_property
+    def office(self) -> Office:
+        return Office(self.book, self.vault, ALL_PLANES, self.world, clock, who())
+
+    @cached_property
+    def lock(self) -> DriveLock:
+        return DriveLock(self.state / "drive.lock")
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run asynchronous work to its end, and let go of what it opened."""
+
+        async def whole() -> T:
+            try:
+                return await work
+            finally:
+                await self.machines.close()
+
+        return asyncio.run(whole())

@@ -1,0 +1,344 @@
+"""Commands for the running exchange: bring it up, keep it, see it, take it down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from nnix.cli import tables
+from nnix.cli.changing import carry_out
+from nnix.cli.command import DISAGREES, DONE, REFUSED, folder_argument, json_option, kind_named, pass_setting
+from nnix.cli.files import admitted
+from nnix.cli.progress import progress
+from nnix.cli.root import ALL_PLANES, GROUND, Setting
+from nnix.kernel.document import nearest
+from nnix.kernel.drive import converge, look
+from nnix.kernel.loop import Loop
+from nnix.kernel.plane import Status
+from nnix.kernel.rule import Refused
+from nnix.lab.sweep import sweep
+from nnix.planes.members.kinds import Member
+from nnix.planes.routing.kinds import Session
+from nnix.planes.routing.read import refused_routes, routes_of
+
+CONVERGED_SECONDS_MAX = 120.0
+FAR_ENDS = ("member", "session")
+"""kinds whose state depends on what a member does with his own router: told, but no disagreement of ours"""
+
+
+def _needs_root(what: str) -> None:
+    if os.geteuid() != 0:
+        raise PermissionError(
+            f"`nnix {what}` makes network namespaces and needs root (or `unshare -Urnm` around it); check, compile and plan do not"
+        )
+
+
+@click.command()
+@folder_argument
+@click.option("--no-wait", is_flag=True, help="Do not wait for BGP sessions.")
+@pass_setting
+def up(setting: Setting, folder: Path, no_wait: bool) -> int:
+    """Bring DIR up on this machine, wait until it has converged, and show what became of it.
+
+    Running it again changes nothing. `nnix down` takes everything away again.
+    """
+    _needs_root("up")
+    started = time.monotonic()
+    try:
+        found = admitted(folder, setting.book.model().snapshot)
+    except Refused as refused:
+        setting.office.refuse(refused, f"up {folder}")
+        raise
+    made = setting.office.draft(found.snapshot, found.evidence)
+    status = DONE if made.plan.empty else carry_out(setting, made, f"up {folder}", yes=True, offline=False, as_json=False)
+
+    async def bring() -> tuple[int, list[Status]]:
+        wanted = setting.office.wanted(setting.book.model())
+        async with setting.lock.held():
+            with progress("bringing up", len(wanted)) as told:
+                outcomes = await converge(setting.world, wanted, told=told) if made.plan.empty else ()
+            if made.plan.empty:
+                await setting.office.settle()
+        for each in outcomes:
+            if each.failure:
+                tables.err.print(Text(f"✗ {'/'.join(each.key)}: {each.failure}", style=tables.BAD))
+        changed = sum(1 for each in outcomes if each.found)
+        waited = [] if no_wait else await _converged(setting)
+        return changed, waited or await _statuses(setting)
+
+    changed, statuses = setting.run(bring())
+    _status_table(statuses, brief=True)
+    if made.plan.empty and not changed:
+        tables.out.print(f"\nNothing had to be changed ({time.monotonic() - started:.1f} s).")
+    else:
+        tables.out.print(f"\nUp in {time.monotonic() - started:.1f} s.")
+    tables.out.print("\nTry next:", style="bold")
+    for command, says in (
+        ("nnix status", "every resource, its state and the reason"),
+        ("nnix routes --refused", "what was refused, and by which rule"),
+        (f"nnix ping {_two_members(setting)}", "across the fabric, IPv4 and IPv6"),
+        ("nnix run", "keep it so: kill a daemon and see it come back (Ctrl-C ends it)"),
+        ("nnix log", "who changed what, when and why"),
+    ):
+        tables.out.print(f"  {command:<34} {says}", markup=False)
+    return status
+
+
+def _two_members(setting: Setting) -> str:
+    there = [s for s in setting.book.model().snapshot.of(Session) if s.v4 and s.v6]
+    first = there[0] if there else None
+    other = next((s for s in there if first and s.member != first.member and s.lan == first.lan), None)
+    return f"{first.member} {other.member}" if first and other else "A B"
+
+
+async def _statuses(setting: Setting) -> list[Status]:
+    snapshot = setting.book.model().snapshot
+    parts = await asyncio.gather(*(plane.read(snapshot, setting.machines) for plane in ALL_PLANES if plane.read))
+    return [status for part in parts for status in part]
+
+
+async def _converged(setting: Setting) -> list[Status]:
+    """Wait until sessions stop changing: all up, or the same ones down for ten seconds."""
+    deadline = time.monotonic() + CONVERGED_SECONDS_MAX
+    last: frozenset[str] = frozenset()
+    quiet_since = time.monotonic()
+    with tables.err.status("waiting for BGP sessions") as spinner:
+        while True:
+            statuses = await _statuses(setting)
+            sessions = [each for each in statuses if each.resource.startswith("session/")]
+            down = frozenset(each.resource for each in sessions if not each.good)
+            if down != last:
+                last, quiet_since = down, time.monotonic()
+            spinner.update(f"waiting for BGP sessions: {len(sessions) - len(down)} of {len(sessions)} as they should be")
+            now = time.monotonic()
+            if not down or now > deadline or now - quiet_since > 10:
+                return statuses
+            await asyncio.sleep(0.5)
+
+
+def _status_table(statuses: list[Status], *, brief: bool = False) -> None:
+    rows = []
+    hidden = 0
+    for each in sorted(statuses, key=lambda s: s.resource):
+        kind, _, name = each.resource.partition("/")
+        if brief and each.good and not each.reason and kind not in ("site", "route-server"):
+            hidden += 1
+            continue
+        sign = Text("✓", style=tables.GOOD) if each.good else Text("✗", style=tables.BAD)
+        rows.append((sign, kind, name, each.state, each.reason))
+    tables.table("", ("", "kind", "name", "state", "reason"), rows)
+    if hidden:
+        tables.out.print(f"… and {hidden} more, all as they should be (`nnix status` shows them)", style=tables.QUIET)
+
+
+@click.command()
+@click.argument("kind", required=False)
+@click.argument("name", required=False)
+@json_option
+@pass_setting
+def status(setting: Setting, kind: str | None, name: str | None, as_json: bool) -> int:
+    """What became of everything, and why it is not otherwise.
+
+    \b
+      nnix status                   all
+      nnix status session           one kind
+      nnix status session alibaba-1
+    """
+    _begun(setting)
+
+    async def ask() -> tuple[list[Status], dict[tuple[str, str, str], str]]:
+        model = setting.book.model()
+        return await _statuses(setting), await look(setting.world, setting.office.wanted(model).values())
+
+    statuses, drift = setting.run(ask())
+    statuses += [Status(f"artifact/{'/'.join(key)}", "drifted", why, good=False) for key, why in drift.items()]
+    chosen = statuses
+    if kind is not None:
+        if kind != "artifact":
+            kind = kind_named(kind).slug()
+        chosen = [each for each in statuses if each.resource.partition("/")[0] == kind]
+    if name is not None:
+        chosen = [each for each in chosen if each.resource.partition("/")[2] == name]
+        if not chosen:
+            near = nearest(name, (each.resource.partition("/")[2] for each in statuses if each.resource.startswith(f"{kind}/")))
+            raise click.UsageError(f"no {kind} {name!r}; " + (f"did you mean {near}?" if near else f"`nnix status {kind}` lists them"))
+    if as_json:
+        tables.as_json([_status_record(each) for each in chosen])
+    else:
+        _status_table(chosen)
+        bad = sum(1 for each in chosen if not each.good)
+        tables.out.print(f"\n{len(chosen)} resources, {bad} not as they should be", style="bold")
+    ours = [each for each in chosen if not each.good and each.resource.partition("/")[0] not in FAR_ENDS]
+    return DISAGREES if ours else DONE
+
+
+def _status_record(status: Status) -> dict[str, Any]:
+    kind, _, name = status.resource.partition("/")
+    return {
+        "kind": kind,
+        "name": name,
+        "state": status.state,
+        "reason": status.reason,
+        "good": status.good,
+        **({"facts": dict(status.facts)} if status.facts else {}),
+    }
+
+
+def _begun(setting: Setting) -> None:
+    if not setting.begun or setting.book.model().seq == 0:
+        raise LookupError(f"there is no exchange in {setting.state} yet; `nnix up DIR` or `nnix apply DIR` makes one")
+
+
+@click.command("run")
+@click.option("--once", is_flag=True, help="Look and mend once, then stop.")
+@click.option("--every", "every_seconds", type=click.FloatRange(0.2, 3600), default=1.5, show_default=True, help="Seconds between looks.")
+@pass_setting
+def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
+    """Keep the world as the newest change says, until stopped. What had to be put right is in `nnix log --what drift`."""
+    _begun(setting)
+    loop = Loop(setting.office, setting.lock, setting.state / "loop.json", _said, every_seconds)
+
+    async def keep() -> int:
+        if once:
+            outcomes = await loop.sweep()
+            return DISAGREES if any(each.failure for each in outcomes) else DONE
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        _said(f"keeping change {setting.book.model().seq}, process {os.getpid()}")
+        await loop.run(stop)
+        _said("stopped; the exchange runs on")
+        return DONE
+
+    try:
+        return setting.run(keep())
+    finally:
+        loop.status_file.unlink(missing_ok=True)
+
+
+def _said(line: str) -> None:
+    tables.out.print(f"{time.strftime('%H:%M:%S')}  {line}", markup=False)
+
+
+@click.command()
+@click.option("--forget", is_flag=True, help="Remove the state folder as well: ledger, keys and all.")
+@pass_setting
+def down(setting: Setting, forget: bool) -> int:
+    """Take everything away that `up` or `run` has made. The ledger stays, so `nnix up` brings it back."""
+    _needs_root("down")
+    loop = setting.state / "loop.json"
+    if loop.exists():
+        pid = json.loads(loop.read_text())["pid"]
+        if Path(f"/proc/{pid}").exists():
+            raise TimeoutError(f"`nnix run` (process {pid}) would put everything back at once; stop it first")
+    failures = []
+    if setting.begun:
+        model = setting.book.model()
+        keys = [*model.artifacts, *model.leftovers]
+
+        async def take() -> list[str]:
+            async with setting.lock.held():
+                with progress("taking down", len(keys)) as told:
+                    # Members' daemons die with their namespaces; only what outlives a namespace must be asked to go.
+                    outcomes = await setting.office.take_down(keys, told)
+            return [f"{'/'.join(o.key)}: {o.failure}" for o in outcomes if o.failure and o.key[1] in GROUND]
+
+        failures = setting.run(take())
+        setting.office.note("down", "taken down", {})
+    left = sweep(setting.prefix, setting.state / "hosts")
+    for each in [*failures, *left]:
+        tables.err.print(Text(f"✗ {each}", style=tables.BAD))
+    if forget:
+        _forget(setting.state)
+    tables.out.print("✓ down: nothing is left but the state folder" if not left else "some things could not be removed")
+    return REFUSED if left else DONE
+
+
+def _forget(state: Path) -> None:
+    import shutil
+
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@click.command()
+@click.option("--refused", is_flag=True, help="Only what was refused, with the reason.")
+@click.option("--server", help="Only at this route server.")
+@click.option("--member", help="Only this member's.")
+@json_option
+@pass_setting
+def routes(setting: Setting, refused: bool, server: str | None, member: str | None, as_json: bool) -> int:
+    """Routes at the route servers; with --refused, the ones that were not accepted, and by which rule."""
+    _begun(setting)
+    snapshot = setting.book.model().snapshot
+    if member is not None and snapshot.get(Member, member) is None:
+        near = nearest(member, (each.name for each in snapshot.of(Member)))
+        raise click.UsageError(f"no member {member!r}" + (f"; did you mean {near}?" if near else ""))
+    ask: Callable[..., Any] = refused_routes if refused else routes_of
+    found = setting.run(ask(snapshot, setting.machines, server=server, member=member))
+    records = [each.record() for each in found]
+    if as_json:
+        tables.as_json(records)
+        return DONE
+    columns = tuple(records[0]) if records else ("server", "member", "prefix")
+    tables.table("", columns, ([" ".join(map(str, v)) if isinstance(v, list) else v for v in each.values()] for each in records))
+    tables.out.print(f"\n{len(records)} routes", style="bold")
+    return DONE
+
+
+@click.command()
+@click.argument("source", metavar="MEMBER|SESSION")
+@click.argument("target", metavar="MEMBER|SESSION")
+@click.option("-c", "--count", type=click.IntRange(1, 100), default=3, show_default=True)
+@json_option
+@pass_setting
+def ping(setting: Setting, source: str, target: str, count: int, as_json: bool) -> int:
+    """Ping from one member's router to another's, across the fabric (lab only: a real exchange has no foot at its members)."""
+    _begun(setting)
+    snapshot = setting.book.model().snapshot
+
+    def sessions(word: str) -> list[Session]:
+        one = snapshot.get(Session, word)
+        found = [one] if one else list(snapshot.where(Session, member=word))
+        if not found:
+            near = nearest(word, [each.name for each in snapshot.of(Member)] + [each.name for each in snapshot.of(Session)])
+            raise click.UsageError(f"no member or session {word!r}" + (f"; did you mean {near}?" if near else ""))
+        return found
+
+    pairs = [(a, b) for a in sessions(source) for b in sessions(target) if a.lan == b.lan and a.name != b.name][:1]
+    if not pairs:
+        raise click.UsageError(f"{source} and {target} have no LAN in common")
+    ((a, b),) = pairs
+
+    async def go() -> list[dict[str, Any]]:
+        results = []
+        for ours, theirs in ((a.v4, b.v4), (a.v6, b.v6)):
+            if ours and theirs:
+                result = await setting.machines.host(a.name).run(
+                    ["ping", "-n", "-q", "-i", "0.2", "-W", "1", "-c", str(count), "-I", str(ours), str(theirs)], timeout_seconds=count + 10
+                )
+                answer = [line for line in result.out.splitlines() if "packet loss" in line or line.startswith("rtt")]
+                results.append(
+                    {"from": str(ours), "to": str(theirs), "passes": result.status == 0, "said": "; ".join(answer) or result.err.strip()}
+                )
+        return results
+
+    results = setting.run(go())
+    if as_json:
+        tables.as_json(results)
+    else:
+        for each in results:
+            sign = Text("✓ ", style=tables.GOOD) if each["passes"] else Text("✗ ", style=tables.BAD)
+            tables.out.print(sign + Text(f"{a.name} {each['from']} → {b.name} {each['to']}: {each['said']}"))
+    return DONE if results and all(each["passes"] for each in results) else REFUSED
+
+
+COMMANDS = (up, run_command, down, status, routes, ping)

@@ -1,0 +1,231 @@
+"""BIRD (https://bird.network.cz): started in the foreground, asked over its control socket, changed without a restart.
+
+`birdc configure` compares the new configuration with the old one and touches only protocols that differ: a session whose
+own block is unchanged goes on, while filters are applied anew to what it sent. That is why a change here is always the
+whole file and never a command. The daemon says `Reconfigured`, or `Reconfiguration in progress` where sessions must first
+go down; a mistake leaves the running configuration as it was, and then the former file comes back as well.
+
+`show status` tells when the daemon last took a configuration. That instant, kept in `applied`, is how a reconfiguration by
+somebody else is noticed, even when the file was put back afterwards.
+
+What a plan says of a change is read from the text: protocols, filters and functions are compared block by block. A session
+is interrupted when its block is removed, or changes in anything but its import and export policies, limits and
+description, which BIRD changes in a running channel. Who that is stands in the block as a comment, `# session: session/NAME`;
+without one nobody is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nnix.daemons.process import act, difference, digest, parsed, placed, probe, remove
+from nnix.kernel.world import Failed, Host, Step
+
+CONFIG = "bird.conf"
+SOCKET = "bird.ctl"
+COMMS = ("bird",)
+ANSWER_SECONDS = 3
+
+# What a version lacks, and since when it has it. Debian builds 2.x without BMP. 2.0.12 measured; the rest by its NEWS.
+FEATURES: Mapping[str, tuple[tuple[int, ...], str]] = {
+    "roles": ((2, 0, 11), "BGP roles (RFC 9234) need BIRD 2.0.11"),
+    "typed-functions": ((2, 15), "functions with a declared result need BIRD 2.15"),
+    "aspa": ((2, 16), "ASPA tables need BIRD 2.16"),
+    "rtr-v2": ((2, 16), "RTR version 2 needs BIRD 2.16"),
+    "tcp-ao": ((2, 17), "TCP-AO (RFC 5925) needs BIRD 2.17"),
+    "bmp": ((3,), "BMP (RFC 7854) needs BIRD 3 as Debian builds it"),
+    "threads": ((3,), "more than one thread needs BIRD 3"),
+}
+
+
+def lacks(version: str) -> dict[str, str]:
+    """feature → why it is not to be had with BIRD `version` ("2.0.12"). An unreadable version lacks everything."""
+    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return {feature: reason for feature, (since, reason) in FEATURES.items() if parts < since}
+
+
+async def version(host: Host) -> str:
+    """BIRD's version on `host`, such as "2.0.12". Raises Failed when there is none, Unreachable."""
+    result = await host.run(["bird", "--version"])
+    found = re.search(r"BIRD version (\S+)", result.out + result.err)
+    if result.status != 0 or found is None:
+        raise Failed(f"{host.name}: no BIRD (package bird2): {result.err.strip()}")
+    return found[1]
+
+
+# `asked` puts the mark of the running configuration into $mark; it fails when the daemon does not answer.
+ASK = f"""
+asked() {{
+  answer=$(timeout {ANSWER_SECONDS} birdc -r -s {SOCKET} show status 2>&1) || return 1
+  mark=$(printf '%s\\n' "$answer" | sed -n 's/^Last reconfiguration on //p')
+  [ -n "$mark" ]
+}}
+"""
+
+LOOK = f"{ASK}\nif asked; then echo \"$mark\"; else echo 'no answer'; fi"
+
+DRIVE = f"""{ASK}
+settled() {{ asked && ! printf '%s\\n' "$answer" | grep -q '^Reconfiguration in progress'; }}
+up_or_dead() {{ settled || ! stands "$pid"; }}
+settle wanted.conf || exit 1
+bird -p -c wanted.conf >&2 || {{ rm -f wanted.conf; exit 1; }}
+rm -f former.conf
+[ ! -f {CONFIG} ] || cp -p {CONFIG} former.conf
+mv -f wanted.conf {CONFIG}
+if alive bird && asked; then
+  said=$(birdc -s {SOCKET} configure 2>&1); status=$?
+  case $status$said in
+    0*Reconfigured* | 0*'in progress'*) ;;
+    *)
+      [ ! -f former.conf ] || mv -f former.conf {CONFIG}
+      printf '%s\\n' "$said" | sed '/^BIRD .* ready/d;/^Reading configuration/d' >&2
+      exit 1 ;;
+  esac
+  until_true 60 settled || {{ echo 'the reconfiguration does not come to an end' >&2; exit 1; }}
+else
+  stop 10 bird || {{ echo 'a hung bird does not die' >&2; exit 1; }}
+  rm -f {SOCKET}
+  start bird bird -f -c {CONFIG} -s {SOCKET}
+  until_true 60 up_or_dead
+  if ! stands "$pid"; then
+    rm -f {SOCKET} bird.pid
+    last_words; exit 1
+  fi
+  settled || {{ echo 'started, but does not answer' >&2; exit 1; }}
+fi
+rm -f former.conf
+applied {CONFIG} "$mark" bird
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BirdDriver:
+    """Drives BIRD. The content is a bird.conf in which `@HOME@` is the daemon's folder."""
+
+    name: str = "bird"
+
+    def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
+        return steps(old, new)
+
+    async def check(self, host: Host, content: bytes) -> str:
+        words = await parsed(host, content, f"bird -p -c {CONFIG}", file=CONFIG)
+        return re.sub(rf"^bird: (?:{re.escape(CONFIG)}:)?", "", words, flags=re.M)
+
+    async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
+        seen = await probe(host, self.name, CONFIG, dict.fromkeys(wanted, COMMS), ask=LOOK)
+        found = {name: difference(seen[name], digest(placed(host, self.name, name, content)), COMMS) for name, content in wanted.items()}
+        return {name: words for name, words in found.items() if words}
+
+    async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
+        if wanted is None:
+            await remove(host, self.name, name, COMMS)
+        elif await self.look(host, {name: wanted}):
+            await act(host, self.name, name, DRIVE, stdin=placed(host, self.name, name, wanted))
+
+
+BIRD = BirdDriver()
+
+# -- what a plan says ---------------------------------------------------------------------------------------------
+
+NOUNS = {"bgp": "session"}
+_STATEMENT = re.compile(r"^(protocol|filter|function|template)\s+(\S+)(?:[ \t]+([A-Za-z_]\w*))?", re.M)
+_SESSION = re.compile(r"^\s*#\s*session:\s*(\S+)\s*$", re.M)
+_SKIPPED = re.compile(r'"[^"\n]*"|#[^\n]*|/\*.*?\*/', re.S)
+_SOFT = frozenset({"import", "export", "receive", "description", "preference"})
+_LASTING = frozenset({"table", "keep"})  # `import table`, `import keep filtered`: what the channel holds, not what passes
+
+
+def blocks(text: str) -> tuple[dict[tuple[str, str], str], str]:
+    """The top-level blocks of `text`, (what, name) → text; and the rest of it. Comments and strings may hold any brace."""
+    found: dict[tuple[str, str], str] = {}
+    rest: list[str] = []
+    plain = _SKIPPED.sub(lambda skipped: re.sub(r"[^\n]", " ", skipped[0]), text)
+    end = 0
+    for opening in _STATEMENT.finditer(plain):
+        if opening.start() < end:
+            continue
+        rest.append(text[end : opening.start()])
+        end = _block_end(plain, opening.end())
+        what = f"{opening[1]} {opening[2]}" if opening[1] in ("protocol", "template") else opening[1]
+        name = opening[3] if opening[1] in ("protocol", "template") else opening[2].split("(")[0]
+        found[what, name or ""] = text[opening.start() : end]
+    rest.append(text[end:])
+    return found, "".join(rest)
+
+
+def _block_end(plain: str, start: int) -> int:
+    depth = 0
+    for brace in re.finditer(r"[{}]", plain[start:]):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return start + brace.end()
+    return len(plain)
+
+
+def lasting(block: str) -> tuple[str, ...]:
+    """The statements of a protocol block that cannot change without its session going down."""
+    plain = _SKIPPED.sub(lambda skipped: skipped[0] if skipped[0].startswith('"') else " ", block)
+    tokens = re.findall(r'"[^"\n]*"|[{};]|[^\s{};"]+', plain)
+    kept: list[str] = []
+    statement: list[str] = []
+    depth, soft_depth = 0, -1  # soft_depth: how deep the soft statement that is being skipped stands
+    for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+        if not statement and soft_depth < 0 and token in _SOFT and following not in _LASTING:
+            soft_depth = depth
+        depth += {"{": 1, "}": -1}.get(token, 0)
+        if soft_depth >= 0:
+            if depth <= soft_depth and token in (";", "}"):
+                soft_depth = -1
+            continue
+        statement.append(token)
+        if token in ("{", "}", ";"):
+            kept.append(" ".join(statement))
+            statement.clear()
+    return tuple(each for each in kept if each != ";")
+
+
+def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
+    """What becomes of BIRD when `old` is replaced by `new`, session by session."""
+    if old == new:
+        return ()
+    before, before_rest = blocks((old or b"").decode(errors="replace"))
+    after, after_rest = blocks((new or b"").decode(errors="replace"))
+    if old is None:
+        return (Step(f"start BIRD with {_count(after)}"),)
+    if new is None:
+        return (Step(f"stop BIRD with {_count(before)}", frozenset().union(*map(_sessions, before.values()))),)
+    found: list[Step] = []
+    for key in sorted(before.keys() | after.keys()):
+        noun, name = _noun(key[0]), key[1]
+        if key not in before:
+            found.append(Step(f"add {noun} {name}"))
+        elif key not in after:
+            found.append(Step(f"remove {noun} {name}", _sessions(before[key])))
+        elif before[key] != after[key]:
+            interrupted: frozenset[str] = frozenset()
+            if key[0].startswith(("protocol ", "template ")) and lasting(before[key]) != lasting(after[key]):
+                interrupted = _sessions(before[key]).union(*(_sessions(each) for each in before.values() if _follows(each, name)))
+            found.append(Step(f"change {noun} {name}", interrupted))
+    if before_rest.split() != after_rest.split():
+        found.append(Step("change what all sessions share"))
+    return tuple(found) or (Step("write the configuration anew; nothing in it matters to a session"),)
+
+
+def _follows(block: str, template: str) -> bool:
+    return re.match(rf"protocol\s+\w+\s+\w*\s*from\s+{re.escape(template)}\b", block) is not None
+
+
+def _noun(what: str) -> str:
+    kind, _, protocol = what.partition(" ")
+    return NOUNS.get(protocol, f"{protocol} protocol") if kind == "protocol" else kind
+
+
+def _count(found: Mapping[tuple[str, str], str]) -> str:
+    sessions = sum(1 for what, _ in found if what == "protocol bgp")
+    return f"{sessions} session{'' if sessions == 1 else 's'}"
+
+
+def _sessions(block: str) -> frozenset[str]:
+    return frozenset(_SESSION.findall(block))

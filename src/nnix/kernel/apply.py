@@ -1,0 +1,192 @@
+"""Applying: a plan is recorded, driven, verified, or taken back.
+
+The order is what makes a kill at any instant harmless:
+    1  the daemons' own parsers accept every new artifact, before anything is touched
+    2  artifacts and evidence are kept in the vault
+    3  the change is appended to the ledger; from here on the new state is the model, whatever happens to us
+    4  the world is driven to it
+    5  `verified` is appended; or the inverse change, driven, and `reverted`
+A kill before 3 leaves the old state. A kill after 3 leaves a change that is not settled; whoever comes next (the loop, or
+the next change) settles it first, because driving starts from what is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nnix.kernel.change import Book, Draft, Key, Model, Plan, compile_all, draft
+from nnix.kernel.drive import Outcome, Told, World, converge
+from nnix.kernel.evidence import Evidence
+from nnix.kernel.ledger import Entry, Moved
+from nnix.kernel.plane import Plane
+from nnix.kernel.rule import Refusal, Refused
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.vault import Vault
+from nnix.kernel.world import Artifact, Unreachable
+
+Clock = Callable[[], datetime]
+
+
+class Stale(Exception):
+    """The plan no longer fits: the model, the evidence or what it compiles to has moved since it was made."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of a change: its ledger entry, whether the world agrees, and the outcome on every artifact driven."""
+
+    entry: Entry
+    verified: bool
+    outcomes: tuple[Outcome, ...]
+    reverted: bool = False
+
+    @property
+    def failures(self) -> tuple[Outcome, ...]:
+        return tuple(each for each in self.outcomes if each.failure)
+
+
+class Office:
+    """Where changes are made: the book, the vault, the planes, and the world when there is one to drive."""
+
+    def __init__(self, book: Book, vault: Vault, planes: Sequence[Plane], world: World, clock: Clock, who: str) -> None:
+        self.book, self.vault, self.planes, self.world = book, vault, planes, world
+        self._clock, self._who = clock, who
+
+    # --- planning: reads, writes nothing --------------------------------------------------------------------------
+
+    def draft(self, wanted: Snapshot, evidence: Evidence, undoes: int | None = None) -> Draft:
+        """The plan for an admitted snapshot, against the newest model."""
+        model = self.book.model()
+        kept = {key: content for key, digest in model.artifacts.items() if (content := self.vault.get(digest)) is not None}
+        return draft(self.planes, self.world.drivers, model, wanted, evidence, kept, undoes)
+
+    def redraft(self, plan: Plan) -> Draft:
+        """A saved plan, compiled again. Raises Stale when it is bound to what is no longer so."""
+        model = self.book.model()
+        if plan.base != model.digest:
+            raise Stale(f"the model has moved to change {model.seq} since this plan was made; plan again")
+        try:
+            evidence = self.vault.evidence(plan.evidence)
+        except LookupError as lost:
+            raise Stale(str(lost)) from None
+        wanted = model.snapshot.replaced((self.book.resource(record) for record in plan.put), plan.gone)
+        fresh = self.draft(wanted, evidence, plan.undoes)
+        if fresh.plan.digest != plan.digest:
+            raise Stale("this plan compiles to something else than when it was made (another version of nnix?); plan again")
+        return fresh
+
+    # --- recording --------------------------------------------------------------------------------------------------
+
+    def note(self, what: str, why: str, body: Mapping[str, Any]) -> Entry:
+        """Append what is no change of the model (a refusal, a drift, an approval). Others may append meanwhile."""
+        ledger = self.book.ledger
+        while True:
+            try:
+                return ledger.append(ledger.head, at=self._clock(), who=self._who, what=what, why=why, body=body)
+            except Moved:
+                continue
+
+    def refuse(self, refused: Refused, why: str) -> None:
+        """Record that a change was refused; that is all the trace it leaves."""
+        self.note("refused", why, {"refusals": [each.record() for each in refused.refusals]})
+
+    def record(self, made: Draft, why: str, *, drive: bool) -> Entry:
+        """Append the change, against the head that the plan was made on. Raises Stale when another change came first."""
+        self.vault.keep(item.content for item in made.evidence.values())
+        self.vault.keep(each.content for each in made.artifacts.values())
+        body = {
+            "put": list(made.plan.put),
+            "gone": list(made.plan.gone),
+            "evidence": dict(made.plan.evidence),
+            "artifacts": {
+                "put": [[*a.key, a.digest] for a in made.plan.actions if a.digest],
+                "gone": [[*a.key] for a in made.plan.actions if not a.digest],
+            },
+            "plan": made.plan.digest,
+            "undoes": made.plan.undoes,
+            "drive": drive,
+        }
+        ledger = self.book.ledger
+        while True:
+            head = ledger.head
+            model = self.book.model()
+            if model.digest != made.plan.base:
+                raise Stale(f"change {model.seq} was made meanwhile; plan again")
+            try:
+                return ledger.append(head, at=self._clock(), who=self._who, what="change", why=why, body=body)
+            except Moved:
+                continue
+
+    # --- carrying out ---------------------------------------------------------------------------------------------
+
+    async def check(self, made: Draft) -> None:
+        """Ask the daemons' own parsers, on the machines concerned. Raises Refused with every complaint."""
+        touched = [made.artifacts[a.key] for a in made.plan.actions if a.digest]
+        limit = asyncio.Semaphore(4)
+
+        async def one(artifact: Artifact) -> Refusal | None:
+            async with limit:
+                try:
+                    host = self.world.machines.host(artifact.machine)
+                    said = await self.world.drivers[artifact.driver].check(host, artifact.content)
+                except Unreachable:
+                    return None  # a machine that is not there yet cannot be asked; driving will tell
+            if not said:
+                return None
+            where = f"{artifact.driver}/{artifact.name} on {artifact.machine}"
+            return Refusal(
+                where, "", said, "what this daemon's own parser accepts", "kernel.daemon-accepts", mend="nothing was touched; see the rule"
+            )
+
+        complaints = [each for each in await asyncio.gather(*map(one, touched)) if each]
+        if complaints:
+            raise Refused(complaints)
+
+    async def apply(self, made: Draft, why: str, *, told: Told | None = None, revert: bool = True) -> Applied:
+        """Carry a plan out. Raises Refused or Stale, and then nothing was done."""
+        await self.settle(told)
+        await self.check(made)
+        model = self.book.model()
+        entry = self.record(made, why, drive=True)
+        gone = model.leftovers | {key for key in model.artifacts if key not in made.artifacts}
+        outcomes = await converge(self.world, made.artifacts, gone, told)
+        failures = [each for each in outcomes if each.failure]
+        if not failures:
+            self.note("verified", "the world agrees with the model", {"change": entry.seq})
+            return Applied(entry, True, outcomes)
+        if not revert or model.seq == 0:
+            return Applied(entry, False, outcomes)
+        return await self._revert(entry, model, outcomes, told)
+
+    async def _revert(self, entry: Entry, before: Model, outcomes: tuple[Outcome, ...], told: Told | None) -> Applied:
+        """Append the inverse of `entry` and drive it. What fails even then is left to the loop."""
+        reasons = [f"{'/'.join(each.key)}: {each.failure}" for each in outcomes if each.failure]
+        self.note("reverted", "; ".join(reasons)[:2000], {"change": entry.seq})
+        back = self.draft(before.snapshot, self.vault.evidence(before.evidence), undoes=entry.seq)
+        inverse = self.record(back, f"takes back change {entry.seq}, which could not be brought about", drive=True)
+        again = await converge(self.world, back.artifacts, [a.key for a in back.plan.actions if not a.digest], told)
+        if not any(each.failure for each in again):
+            self.note("verified", "the world agrees with the model again", {"change": inverse.seq})
+        return Applied(entry, False, outcomes, reverted=True)
+
+    def wanted(self, model: Model) -> dict[Key, Artifact]:
+        """The artifacts of `model`, compiled from what the ledger says."""
+        return compile_all(self.planes, model.snapshot, self.vault.evidence(model.evidence))
+
+    async def settle(self, told: Told | None = None) -> tuple[Outcome, ...]:
+        """Finish a change that was recorded and not brought to its end: by a kill, or because a machine could not be reached."""
+        model = self.book.model()
+        if model.settled:
+            return ()
+        outcomes = await converge(self.world, self.wanted(model), model.leftovers, told)
+        if not any(each.failure for each in outcomes):
+            self.note("verified", "the world agrees with the model; the change had been interrupted", {"change": model.seq})
+        return outcomes
+
+    async def take_down(self, keys: Iterable[Key], told: Told | None = None) -> tuple[Outcome, ...]:
+        """Take artifacts out of the world without touching the model."""
+        return await converge(self.world, {}, keys, told)

@@ -1,0 +1,138 @@
+"""Driving: making the world agree with artifacts, machine by machine.
+
+Machines are driven side by side, the artifacts of one machine in the order of the drivers (cables before addresses,
+addresses before daemons). A machine that fails does not hold up the others. What is driven starts from what is there, so
+driving twice is driving once, and being killed in between is no special case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nnix.kernel.change import Key
+from nnix.kernel.plane import Machines
+from nnix.kernel.world import Artifact, Driver, Failed, Host, Unreachable
+
+AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened to one artifact: `found` says how the machine differed (empty: it agreed), `failure` why it still does."""
+
+    key: Key
+    found: str = ""
+    failure: str = ""
+
+
+Told = Callable[[Outcome], None]
+
+
+@dataclass(frozen=True)
+class World:
+    """What can be driven: machines, and drivers in the order in which one machine is built up."""
+
+    machines: Machines
+    drivers: Mapping[str, Driver]
+    ground: frozenset[str] = frozenset()
+    """drivers whose artifacts make machines reachable at all; they are driven before all others"""
+
+    def stage(self, driver: str) -> int:
+        return list(self.drivers).index(driver)
+
+
+async def look(world: World, artifacts: Iterable[Artifact]) -> dict[Key, str]:
+    """How the world differs from `artifacts`, in words; those that agree are left out. Changes nothing."""
+    groups: dict[tuple[str, str], dict[str, bytes]] = defaultdict(dict)
+    for each in artifacts:
+        groups[each.machine, each.driver][each.name] = each.content
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(machine: str, driver: str, wanted: Mapping[str, bytes]) -> dict[Key, str]:
+        async with limit:
+            try:
+                found = await world.drivers[driver].look(world.machines.host(machine), wanted)
+            except (Unreachable, Failed) as error:
+                return {(machine, driver, name): f"{machine} cannot be asked: {error}" for name in wanted}
+            return {(machine, driver, name): difference for name, difference in found.items()}
+
+    parts = await asyncio.gather(*(one(machine, driver, wanted) for (machine, driver), wanted in groups.items()))
+    return {key: difference for part in parts for key, difference in part.items()}
+
+
+async def converge(
+    world: World, wanted: Mapping[Key, Artifact], gone: Iterable[Key] = (), told: Told | None = None, *, force: bool = False
+) -> tuple[Outcome, ...]:
+    """Make the world agree with `wanted`, and take away what is `gone`. With `force`, drive also what seems to agree.
+
+    First what makes machines reachable, then all machines side by side; what is gone goes last, and in reverse.
+    """
+    outcomes: list[Outcome] = []
+
+    def tell(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if told:
+            told(outcome)
+
+    ground = [each for each in wanted.values() if each.driver in world.ground]
+    rest = [each for each in wanted.values() if each.driver not in world.ground]
+    leaving = sorted(gone, key=lambda key: -world.stage(key[1]))
+    for key in [key for key in leaving if key[1] not in world.ground]:
+        tell(await _take_away(world, key))
+    for artifact in sorted(ground, key=lambda each: world.stage(each.driver)):
+        await _machine(world, [artifact], tell, force)
+    by_machine: dict[str, list[Artifact]] = defaultdict(list)
+    for each in rest:
+        by_machine[each.machine].append(each)
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(artifacts: list[Artifact]) -> None:
+        async with limit:
+            await _machine(world, artifacts, tell, force)
+
+    await asyncio.gather(*(one(artifacts) for artifacts in by_machine.values()))
+    for key in [key for key in leaving if key[1] in world.ground]:
+        tell(await _take_away(world, key))
+    return tuple(outcomes)
+
+
+async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, force: bool) -> None:
+    """One machine, in the order of the drivers. What cannot be done is told, and what stands on it is tried all the same."""
+    by_driver: dict[str, list[Artifact]] = defaultdict(list)
+    for each in artifacts:
+        by_driver[each.driver].append(each)
+    for name in sorted(by_driver, key=world.stage):
+        driver, group = world.drivers[name], by_driver[name]
+        try:
+            host = world.machines.host(group[0].machine)
+            different = {a.name: "driven" for a in group} if force else await driver.look(host, {a.name: a.content for a in group})
+        except (Unreachable, Failed) as error:
+            for each in group:
+                tell(Outcome(each.key, failure=str(error)))
+            continue
+        for each in group:
+            if each.name not in different:
+                tell(Outcome(each.key))
+            else:
+                tell(await _drive(driver, host, each, different[each.name]))
+
+
+async def _drive(driver: Driver, host: Host, artifact: Artifact, found: str) -> Outcome:
+    try:
+        await driver.drive(host, artifact.name, artifact.content)
+        still = await driver.look(host, {artifact.name: artifact.content})
+    except (Unreachable, Failed) as error:
+        return Outcome(artifact.key, found, str(error))
+    return Outcome(artifact.key, found, still.get(artifact.name, ""))
+
+
+async def _take_away(world: World, key: Key) -> Outcome:
+    machine, driver, name = key
+    try:
+        await world.drivers[driver].drive(world.machines.host(machine), name, None)
+    except (Unreachable, Failed) as error:
+        return Outcome(key, "is no longer wanted", str(error))
+    return Outcome(key, "is no longer wanted")

@@ -1,0 +1,158 @@
+"""What lies around an exchange in the lab: cables, members' routers, addresses of route servers, SSH servers.
+
+A router is a machine of the session's name, with one interface, `eth0`, plugged into the member's port. It peers with the
+route servers of its LAN, announces what its Router resource says, and takes whatever comes. `routers.py` spells its
+configuration for each make of daemon.
+
+Machines whose name begins with @ are the lab's own hands: @lab is this computer, @NAME the namespace of machine NAME
+entered directly, because the machine itself is reached over the SSH server that is started there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+
+from nnix.daemons import iproute
+from nnix.kernel.evidence import Evidence
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Artifact
+from nnix.lab import wires
+from nnix.lab.kinds import Announcement, Router
+from nnix.lab.routers import spell
+from nnix.planes.fabric import names as interfaces
+from nnix.planes.fabric.kinds import Link, PortState
+from nnix.planes.members.kinds import Exchange, Machine, Reach, Site
+from nnix.planes.routing.kinds import RouteServer, Session
+
+GROUND = "@lab"
+ETHERNET = "eth0"
+QUIET = (
+    "net.ipv6.conf.all.accept_dad",
+    "net.ipv6.conf.default.accept_dad",
+    "net.ipv6.conf.all.accept_ra",
+    "net.ipv6.conf.default.accept_ra",
+)
+
+
+def derive(snapshot: Snapshot) -> Iterator[Router]:
+    """A BIRD router for every session that has none: it announces one prefix of the lab's own for each address family."""
+    if not is_lab(snapshot):
+        return
+    given = snapshot.index(Router, "session")
+    for session in snapshot.of(Session):
+        if session.name not in given:
+            asn = snapshot.at(session.member).asn
+            prefixes = [_lab_v4(asn)] if session.v4 else []
+            prefixes += [_lab_v6(asn)] if session.v6 else []
+            yield Router.model_validate(
+                {"name": session.name, "session": session.name, "announces": [{"prefix": p} for p in prefixes], "owner": session.id}
+            )
+
+
+def _lab_v4(asn: int) -> str:
+    return str(ipaddress.ip_network((0xC6120000 + (asn % 512) * 256, 24)))  # 198.18.0.0/15, RFC 2544
+
+
+def _lab_v6(asn: int) -> str:
+    return str(ipaddress.ip_network((0x3FFF << 112 | (asn % 2**28) << 80, 48)))  # 3fff::/20, RFC 9637
+
+
+def is_lab(snapshot: Snapshot) -> bool:
+    return any(each.lab for each in snapshot.of(Exchange))
+
+
+def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
+    """Everything around the exchange, when it is a lab; nothing otherwise."""
+    if not is_lab(snapshot):
+        return
+    yield _wires(snapshot)
+    yield from _shapers(snapshot)
+    for machine in snapshot.of(Machine):
+        if machine.reach is Reach.SSH and machine.address is None:
+            yield Artifact(f"@{machine.name}", "sshd", machine.name, b"", frozenset({machine.id}))
+    for server in snapshot.of(RouteServer):
+        facts = _station(server.v4, server.v6, snapshot.at(server.lan).v4, snapshot.at(server.lan).v6)
+        yield Artifact(server_machine(server), "iproute", "lan", iproute.encode(facts), frozenset({server.id}))
+    for router in snapshot.of(Router):
+        session = snapshot.at(router.session)
+        lan = snapshot.at(session.lan)
+        about = frozenset({router.id, session.id, session.member.id})
+        yield Artifact(router.name, "iproute", "lan", iproute.encode(_station(session.v4, session.v6, lan.v4, lan.v6)), about)
+        servers = [each for each in snapshot.where(RouteServer, lan=session.lan) if session.route_servers]
+        driver, content = spell(router, session, snapshot.at(session.member), servers, snapshot.of(Exchange)[0].asn)
+        yield Artifact(router.name, driver, "router", content, about)
+
+
+def server_machine(server: RouteServer) -> str:
+    return str(server.machine or server.name)
+
+
+def _wires(snapshot: Snapshot) -> Artifact:
+    cables = []
+    machines = {interfaces.switch_machine(snapshot, site) for site in snapshot.of(Site)}
+    for link in snapshot.of(Link):
+        ends = (snapshot.at(link.a), snapshot.at(link.b))
+        cables.append(
+            wires.Cable(*(wires.End(interfaces.switch_machine(snapshot, s), interfaces.link_interface(link, s.name)) for s in ends))
+        )
+    for server in snapshot.of(RouteServer):
+        switch = interfaces.switch_machine(snapshot, snapshot.at(server.site))
+        machines.add(server_machine(server))
+        cables.append(
+            wires.Cable(
+                wires.End(switch, interfaces.route_server_interface(server)), wires.End(server_machine(server), ETHERNET, server.mac)
+            )
+        )
+    for router in snapshot.of(Router):
+        session = snapshot.at(router.session)
+        port = snapshot.at(session.port)
+        machines.add(router.name)
+        mac = router.mac or (session.macs[0] if session.macs else None)
+        switch = interfaces.switch_machine(snapshot, snapshot.at(port.site))
+        cables.append(wires.Cable(wires.End(switch, interfaces.port_interface(port)), wires.End(router.name, ETHERNET, mac)))
+    about = frozenset(each.id for kind in (Site, Link, RouteServer, Router) for each in snapshot.of(kind))
+    return Artifact(GROUND, "wires", "cables", wires.encode(machines, cables), about)
+
+
+def _shapers(snapshot: Snapshot) -> Iterator[Artifact]:
+    """Links are as narrow as declared, each way, by a token bucket."""
+    by_machine: dict[str, list[iproute.Fact]] = {}
+    for link in snapshot.of(Link):
+        for site in (snapshot.at(link.a), snapshot.at(link.b)):
+            burst = max(131072, int(link.capacity) // 8 // 250)  # a jiffy's worth, or the bucket itself becomes the bottleneck
+            shaper = iproute.Shaper(
+                dev=interfaces.link_interface(link, site.name),
+                rate_bits_per_second=int(link.capacity),
+                burst_octets=min(burst, 2**31 - 1),
+            )
+            by_machine.setdefault(interfaces.switch_machine(snapshot, site), []).append(shaper)
+    for machine, facts in by_machine.items():
+        yield Artifact(machine, "iproute", "capacity", iproute.encode(facts))
+
+
+def _station(
+    v4: ipaddress.IPv4Address | None,
+    v6: ipaddress.IPv6Address | None,
+    lan_v4: ipaddress.IPv4Network | None,
+    lan_v6: ipaddress.IPv6Network | None,
+) -> list[iproute.Fact]:
+    """A machine with one interface on the LAN."""
+    facts: list[iproute.Fact] = [iproute.Sysctl(sysctl=name, value="0") for name in QUIET]
+    facts.append(iproute.Wire(link=ETHERNET, mtu=1500, learning=True, flood=True))
+    facts.append(iproute.Wire(link="lo"))
+    if v4 and lan_v4:
+        facts.append(iproute.Addr(addr=ipaddress.IPv4Interface(f"{v4}/{lan_v4.prefixlen}"), dev=ETHERNET))
+    if v6 and lan_v6:
+        facts.append(iproute.Addr(addr=ipaddress.IPv6Interface(f"{v6}/{lan_v6.prefixlen}"), dev=ETHERNET))
+    return facts
+
+
+def announced(router: Router, version: int) -> tuple[Announcement, ...]:
+    """What a router announces in one address family."""
+    return tuple(each for each in router.announces if each.prefix.version == version)
+
+
+def has_light(state: PortState) -> bool:
+    """Whether a member's router sees carrier on its port."""
+    return state not in (PortState.RESERVED, PortState.SUSPENDED)

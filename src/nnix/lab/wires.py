@@ -1,0 +1,192 @@
+"""Cables and namespaces: what a real exchange finds in its racks.
+
+The artifact lists namespaces and veth pairs, one JSON object a line. Everything missing is laid by one `ip -batch`; what is
+no longer listed is taken out. Looking costs no process: a thread steps into each namespace and asks the kernel for its
+interfaces. A namespace that is taken out takes its end of every cable along, and the far end disappears with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnix.hosts.namespace import NAMESPACES, enter_namespace
+from nnix.kernel.world import Failed, Host, Step
+
+MTU_OCTETS = 9200
+
+
+@dataclass(frozen=True, order=True)
+class End:
+    """One end of a cable: the machine, the interface there, and its MAC address where it matters."""
+
+    machine: str
+    interface: str
+    mac: str | None = None
+
+
+@dataclass(frozen=True, order=True)
+class Cable:
+    """A veth pair."""
+
+    a: End
+    b: End
+
+
+def encode(machines: Iterable[str], cables: Iterable[Cable]) -> bytes:
+    """The artifact: namespaces first, then cables, sorted."""
+    lines: list[object] = [{"namespace": machine} for machine in sorted(set(machines))]
+    lines += [{"cable": [[e.machine, e.interface, e.mac] for e in (c.a, c.b)]} for c in sorted(cables)]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def decode(content: bytes | None) -> tuple[set[str], set[Cable]]:
+    """(namespaces, cables) of an artifact. Raises ValueError."""
+    machines: set[str] = set()
+    cables: set[Cable] = set()
+    for line in (content or b"").splitlines():
+        item = json.loads(line)
+        if "namespace" in item:
+            machines.add(item["namespace"])
+        else:
+            a, b = item["cable"]
+            cables.add(Cable(End(*a), End(*b)))
+    return machines, cables
+
+
+@dataclass(frozen=True)
+class WiresDriver:
+    """Lays cables. `prefix` goes before every machine's name, so that two labs on one machine do not meet."""
+
+    prefix: str
+    name: str = "wires"
+
+    def namespace(self, machine: str) -> str:
+        return f"{self.prefix}{machine}"
+
+    def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
+        (old_machines, old_cables), (machines, cables) = decode(old), decode(new)
+        said = [
+            *_counted("make namespace", sorted(machines - old_machines)),
+            *_counted("lay cable", [f"{c.a.machine}–{c.b.machine}" for c in sorted(cables - old_cables)]),
+            *_counted("take out cable", [f"{c.a.machine}–{c.b.machine}" for c in sorted(old_cables - cables)]),
+            *_counted("remove namespace", sorted(old_machines - machines)),
+        ]
+        return tuple(Step(each) for each in said)
+
+    async def check(self, host: Host, content: bytes) -> str:
+        try:
+            decode(content)
+        except (ValueError, KeyError, TypeError) as error:
+            return str(error)
+        return ""
+
+    async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
+        different = {}
+        for name, content in wanted.items():
+            machines, cables = decode(content)
+            seen = await _interfaces({machine: self.namespace(machine) for machine in machines})
+            missing = [f"namespace {machine} is missing" for machine in sorted(machines - seen.keys())]
+            missing += [f"cable {c.a.machine}–{c.b.machine} is missing" for c in _unlaid(cables, seen)]
+            applied = (await host.get([f"wires/{name}"]))[f"wires/{name}"]
+            if not missing and applied != content:
+                missing = ["cables that are no longer wanted are there"]
+            if missing:
+                different[name] = "; ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        return different
+
+    async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
+        memory = f"wires/{name}"
+        known = (await host.get([memory]))[memory]
+        old_machines, old_cables = decode(known)
+        machines, cables = decode(wanted)
+        await host.put({memory: encode(old_machines | machines, old_cables | cables)})  # a kill from here on loses nothing
+        seen = await _interfaces({machine: self.namespace(machine) for machine in old_machines | machines})
+        lines = [f"netns del {self.namespace(machine)}" for machine in sorted((old_machines - machines) & seen.keys())]
+        lines += [f"netns add {self.namespace(machine)}" for machine in sorted(machines - seen.keys())]
+        if lines:
+            await _batch(host, ["ip", "-force", "-batch", "-"], lines)
+        staying = {machine: interfaces for machine, interfaces in seen.items() if machine in machines}
+        for cable in sorted(old_cables - cables):
+            if cable.a.interface in staying.get(cable.a.machine, ()) and cable.a.interface not in _ends(cables, cable.a.machine):
+                await _batch(host, ["ip", "-n", self.namespace(cable.a.machine), "-batch", "-"], [f"link del {cable.a.interface}"])
+        await _batch(host, ["ip", "-batch", "-"], self._laying(_unlaid(cables, staying), staying))
+        await host.put({memory: wanted or None})
+
+    def _laying(self, cables: Sequence[Cable], seen: Mapping[str, frozenset[str]]) -> list[str]:
+        lines = []
+        for cable in cables:
+            for end in (cable.a, cable.b):
+                if end.interface in seen.get(end.machine, ()):  # a veth end without its other end cannot be: this one is foreign
+                    raise Failed(
+                        f"{end.machine} has an interface {end.interface} that is not the cable {cable.a.machine}–{cable.b.machine}"
+                    )
+            a, b = (
+                f"{end.interface} netns {self.namespace(end.machine)} mtu {MTU_OCTETS}{f' address {end.mac}' if end.mac else ''}"
+                for end in (cable.a, cable.b)
+            )
+            lines.append(f"link add {a} type veth peer name {b}")
+        return lines
+
+
+def _ends(cables: Iterable[Cable], machine: str) -> set[str]:
+    return {end.interface for cable in cables for end in (cable.a, cable.b) if end.machine == machine}
+
+
+def _unlaid(cables: Iterable[Cable], seen: Mapping[str, frozenset[str]]) -> list[Cable]:
+    return [c for c in sorted(cables) if not all(e.interface in seen.get(e.machine, frozenset()) for e in (c.a, c.b))]
+
+
+def _counted(verb: str, items: Sequence[str]) -> list[str]:
+    if len(items) > 4:
+        return [f"{verb}: {len(items)} of them ({', '.join(items[:3])} …)"]
+    return [f"{verb} {item}" for item in items]
+
+
+async def _batch(host: Host, argv: Sequence[str], lines: Sequence[str]) -> None:
+    if not lines:
+        return
+    result = await host.run(argv, stdin="".join(f"{line}\n" for line in lines).encode(), timeout_seconds=120)
+    if result.status:
+        raise Failed(f"{host.name}: {' '.join(argv)}: {result.err.strip()[:500]}")
+
+
+async def _interfaces(namespaces: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """machine → names of the interfaces in its namespace; a machine without namespace is left out."""
+    found: dict[str, frozenset[str]] = {}
+
+    def ask() -> None:
+        root = NAMESPACES.stat().st_dev if NAMESPACES.exists() else None
+        for machine, namespace in namespaces.items():
+            path = NAMESPACES / namespace
+            if path.exists() and path.stat().st_dev != root:
+                enter_namespace(namespace)
+                found[machine] = frozenset(interface for _, interface in socket.if_nameindex())
+
+    def in_a_thread_of_its_own() -> None:  # never a pooled one: it would stay in the last namespace
+        failure: list[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                ask()
+            except BaseException as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=guarded)
+        thread.start()
+        thread.join()
+        if failure:
+            raise failure[0]
+
+    await asyncio.to_thread(in_a_thread_of_its_own)
+    return found
+
+
+def left_behind(prefix: str) -> list[Path]:
+    """Namespaces that carry `prefix`, in case a state folder was lost while its lab ran."""
+    return sorted(NAMESPACES.glob(f"{prefix}*")) if NAMESPACES.exists() else []

@@ -1,0 +1,213 @@
+"""The switch of each site: which ports are on which LAN, what may come in there, and where frames for others go.
+
+A site is a switch. Each LAN is a bridge on every switch, and the bridges are joined by tunnels (VXLAN, RFC 7348) over a
+routed underlay on the links. Nothing is learnt from traffic: the exchange knows each member's MAC addresses, so each
+switch knows behind which port or which tunnel end an address is, and a frame for an unknown one goes nowhere. Broadcast and
+multicast are copied at the ingress to the sites that have somebody on the LAN (RFC 8365, 5.1, without BGP).
+
+A port under test is on the quarantine LAN, where it meets the testers (route servers of that LAN) and nobody else: ports are isolated
+from one another, and sites without a tester send to sites with one only. Where no quarantine LAN is declared, the port is
+on a bridge without a tunnel.
+
+switches() decides all this once, in values. iproute.py, nftables.py and frr.py only spell it. What has no tunnel end (a
+Site not yet allocated) or no VNI is left out rather than guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from nnix.kernel.evidence import Evidence
+from nnix.kernel.resource import Ref
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Artifact
+from nnix.planes.fabric import frr, iproute, nftables
+from nnix.planes.fabric.kinds import Lan, LanPurpose, Link, Port, PortState
+from nnix.planes.fabric.names import (
+    QUARANTINE_BRIDGE,
+    lan_bridge,
+    lan_vxlan,
+    link_interface,
+    port_interface,
+    route_server_interface,
+    switch_machine,
+)
+from nnix.planes.fabric.policy import Attachment, LanEnd, LinkEnd, Switch
+from nnix.planes.members.kinds import Site
+from nnix.planes.routing.kinds import RouteServer, Session
+
+UNDERLAY_MTU_MIN = 1600
+TUNNEL_OCTETS = 50  # Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348, 4.3); an IEEE 802.1Q tag never travels inside
+
+ON_THE_LAN = (PortState.PRODUCTION, PortState.DRAINED)
+LIT = (*ON_THE_LAN, PortState.QUARANTINE)
+
+
+def compile(snapshot: Snapshot, evidence: Evidence) -> Iterator[Artifact]:
+    """Three artifacts for each switch: what may pass at its ports, its interfaces, and the routing beneath.
+
+    The filter comes first, so that it is armed before a port joins its LAN.
+    """
+    for switch in switches(snapshot):
+        yield Artifact(switch.machine, "nftables", "ports", nftables.spell(switch), switch.about)
+        yield Artifact(switch.machine, "iproute", "fabric", iproute.spell(switch), switch.about)
+        yield Artifact(switch.machine, "frr", "underlay", frr.spell(switch), switch.underlay_about)
+
+
+def switches(snapshot: Snapshot) -> tuple[Switch, ...]:
+    """The policy of each site's switch, in values, by site. Pure."""
+    plugged = {site.name: attachments(snapshot, site) for site in snapshot.of(Site) if _end(site)}
+    return tuple(_switch(snapshot, site, vtep, plugged) for site in snapshot.of(Site) if (vtep := _end(site)))
+
+
+def underlay_mtu(snapshot: Snapshot) -> int:
+    """Octets of the largest IP packet on links: the largest frame of any LAN with its tunnel around it. At least 1600."""
+    return max(UNDERLAY_MTU_MIN, 0, *(lan.mtu + TUNNEL_OCTETS for lan in snapshot.of(Lan)))
+
+
+def attachments(snapshot: Snapshot, site: Site) -> tuple[Attachment, ...]:
+    """Who is plugged in at `site`: ports of all states, then route servers."""
+    ports = (_port(snapshot, port) for port in snapshot.where(Port, site=site.name))
+    servers = (_route_server(snapshot, each) for each in snapshot.where(RouteServer, site=site.name))
+    return (*ports, *servers)
+
+
+def port_sessions(snapshot: Snapshot, port: Port) -> tuple[Session, ...]:
+    """The sessions behind `port` on its one LAN; those on other LANs, which the rules refuse, are left out."""
+    sessions = snapshot.where(Session, port=port.name)
+    return tuple(each for each in sessions if each.lan == sessions[0].lan)
+
+
+def quarantine_lan(snapshot: Snapshot) -> Lan | None:
+    """The LAN for ports under test, if there is one."""
+    return next(iter(snapshot.where(Lan, purpose=LanPurpose.QUARANTINE)), None)
+
+
+def _port(snapshot: Snapshot, port: Port) -> Attachment:
+    sessions = port_sessions(snapshot, port)
+    quarantined = port.state is PortState.QUARANTINE
+    home = snapshot.at(sessions[0].lan) if sessions else None
+    lan = quarantine_lan(snapshot) if quarantined else home
+    macs = tuple(sorted({mac for each in sessions for mac in each.macs}))
+    if port.state not in LIT:
+        bridge = None
+    elif lan is None:
+        bridge = QUARANTINE_BRIDGE if quarantined else None
+    else:
+        bridge = lan_bridge(lan)
+    return Attachment(
+        of=port.id,
+        interface=port_interface(port),
+        up=port.state in LIT,
+        lan=lan.name if lan and port.state in LIT else None,
+        bridge=bridge,
+        mtu=(home or lan).mtu if home or lan else 1500,  # type: ignore[union-attr]
+        isolated=quarantined,
+        drained=port.state is PortState.DRAINED,
+        tester=False,
+        macs=macs,
+        v4=tuple(sorted({each.v4 for each in sessions if each.v4})),
+        v6=tuple(sorted({*(each.v6 for each in sessions if each.v6), *map(link_local, macs)})),
+        about=frozenset({port.id, *(each.id for each in sessions)}),
+    )
+
+
+def _route_server(snapshot: Snapshot, server: RouteServer) -> Attachment:
+    lan = snapshot.at(server.lan)
+    macs = (server.mac,) if server.mac else ()
+    return Attachment(
+        of=server.id,
+        interface=route_server_interface(server),
+        up=True,
+        lan=lan.name,
+        bridge=lan_bridge(lan),
+        mtu=lan.mtu,
+        isolated=False,
+        drained=False,
+        tester=True,
+        macs=macs,
+        v4=(server.v4,) if server.v4 else (),
+        v6=tuple(sorted({*((server.v6,) if server.v6 else ()), *map(link_local, macs)})),
+        about=frozenset({server.id}),
+    )
+
+
+def link_local(mac: str) -> IPv6Address:
+    """The link-local address that a router makes of its MAC address (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
+
+
+def _end(site: Site) -> IPv4Address | None:
+    return site.vtep if isinstance(site.vtep, IPv4Address) else None
+
+
+def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str, tuple[Attachment, ...]]) -> Switch:
+    links = tuple(
+        LinkEnd(link.id, link_interface(link, site.name), underlay_mtu(snapshot), int(link.latency))
+        for link in snapshot.of(Link)
+        if site.name in (link.a, link.b) and link.a != link.b
+    )
+    lans = tuple(_lan_end(snapshot, site, lan, plugged) for lan in snapshot.of(Lan) if lan.vni is not None)
+    here = plugged[site.name]
+    underlay_about = frozenset({site.id, *(each.of for each in links)})
+    elsewhere = {
+        name
+        for end in lans
+        for other, group in plugged.items()
+        if other != site.name
+        for each in group
+        if each.lan == end.lan
+        for name in each.about
+    }
+    return Switch(
+        site=site.name,
+        machine=switch_machine(snapshot, site),
+        vtep=vtep,
+        links=links,
+        lans=lans,
+        attachments=here,
+        prefixes_v4=_v4(snapshot.of(Lan)),
+        prefixes_v6=_v6(snapshot.of(Lan)),
+        about=underlay_about | {lan.id for lan in snapshot.of(Lan)} | frozenset().union(*(each.about for each in here)) | elsewhere,
+        underlay_about=underlay_about,
+    )
+
+
+def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tuple[Attachment, ...]]) -> LanEnd:
+    """A LAN at a site. The quarantine LAN reaches other sites only where a tester is at one end."""
+    on_lan = {name: [each for each in group if each.lan == lan.name] for name, group in plugged.items()}
+    quarantine = lan.purpose is LanPurpose.QUARANTINE
+    tested_here = any(each.tester for each in on_lan[site.name])
+    far: dict[str, IPv4Address] = {}
+    flood: list[IPv4Address] = []
+    for name, group in on_lan.items():
+        vtep = _end(snapshot.at(Ref.to(Site, name)))
+        reached = group if not quarantine or tested_here else [each for each in group if each.tester]
+        if name == site.name or vtep is None or not reached:
+            continue
+        flood.append(vtep)
+        for each in reached:
+            far |= dict.fromkeys(each.macs, vtep)
+    local = {mac for each in on_lan[site.name] for mac in each.macs}
+    return LanEnd(
+        of=lan.id,
+        lan=lan.name,
+        bridge=lan_bridge(lan),
+        vxlan=lan_vxlan(lan),
+        vni=lan.vni or 0,
+        mtu=lan.mtu,
+        flood=tuple(sorted(flood)),
+        far=tuple(sorted((mac, vtep) for mac, vtep in far.items() if mac not in local)),
+        tunnel_isolated=quarantine and tested_here,
+    )
+
+
+def _v4(lans: Iterable[Lan]) -> tuple[IPv4Network, ...]:
+    return tuple(sorted({lan.v4 for lan in lans if lan.v4}))
+
+
+def _v6(lans: Iterable[Lan]) -> tuple[IPv6Network, ...]:
+    return tuple(sorted({lan.v6 for lan in lans if lan.v6}))

@@ -1,0 +1,155 @@
+"""Spells a switch for nftables: what may come in at a port.
+
+Whatever is not known to be right is dropped, cheapest test first: the source MAC is one registered for the port; the frame is
+IPv4, IPv6 or ARP; a group address gets ARP requests and neighbour discovery only, and few of them; ARP and neighbour discovery speak for
+the port's own addresses; nobody uses another's address of the LAN; control protocols of the link stay at home. What is left
+is what an exchange is for: unicast between members' routers.
+
+Neighbour discovery is believed only with hop limit 255 (RFC 4861, 7.1), which no router lets through. So a packet with 255
+and an extension header in front, where a filter could be deceived (RFC 7113, RFC 6980), is dropped whatever it is.
+
+Everything that depends on members is a member of a set, so that the rules stay the same when a member comes: one lookup
+whether there are ten ports or a thousand. Each reason has a chain of its own that counts, in all and by port.
+
+A route server's port is held to the same. What comes out of a tunnel was tested where it went in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address
+
+from nnix.planes.fabric.policy import Attachment, Switch
+
+TABLE = "bridge nnix"
+STORM_PACKETS_PER_SECOND, STORM_BURST_PACKETS = 300, 600
+STORM = f"limit rate over {STORM_PACKETS_PER_SECOND}/second burst {STORM_BURST_PACKETS} packets"
+
+# Why a frame is dropped. The names are those of chains and sets (drop_mac, dropped_mac), of counters, and of what operators are told.
+REASONS: Mapping[str, str] = {
+    "mac": "source MAC address is not registered for the port",
+    "ethertype": "neither IPv4, IPv6 nor ARP",
+    "group": "broadcast or multicast other than ARP and neighbour discovery",
+    "storm": "more broadcast and multicast than a router needs",
+    "arp": "ARP for an address that is not the port's own",
+    "nd": "neighbour discovery for an address that is not the port's own, or with a forged hop limit",
+    "address": "source address on the LAN is not the port's own",
+    "control": "router advertisement, redirect, DHCP or a routing protocol of the link",
+    "drained": "BGP at a drained port",
+}
+
+RULES = """\
+	chain port {
+		iifname . ether saddr != @macs goto drop_mac
+		ether type != { ip, ip6, arp } goto drop_ethertype
+		ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 jump group
+		ether type arp goto arp
+		ether type ip goto v4
+		goto v6
+	}
+	chain group {
+		ether daddr ff:ff:ff:ff:ff:ff ether type arp goto limited
+		ether daddr & ff:ff:00:00:00:00 == 33:33:00:00:00:00 ip6 nexthdr 58 icmpv6 type { 135, 136 } goto limited
+		goto drop_group
+	}
+	chain limited {
+		iifname @storm goto drop_storm
+	}
+	chain arp {
+		arp htype != 1 goto drop_arp
+		arp ptype != ip goto drop_arp
+		arp operation != { 1, 2 } goto drop_arp
+		iifname . arp saddr ether . arp saddr ip @arp4 accept
+		arp operation 1 arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @arp4 accept
+		goto drop_arp
+	}
+	chain v4 {
+		ip saddr @lans4 iifname . ip saddr != @own4 goto drop_address
+		ip daddr 224.0.0.0/3 goto drop_control
+		ip daddr @lans4 ip protocol { 2, 88, 89, 103, 112 } goto drop_control
+		ip daddr @lans4 udp dport { 67, 68, 520, 1985, 5353, 5355 } goto drop_control
+		icmp type { 5, 9, 10 } goto drop_control
+		iifname @drained jump cull
+	}
+	chain v6 {
+		ip6 hoplimit 255 ip6 nexthdr { 0, 43, 44, 60, 135, 139, 140 } goto drop_nd
+		ip6 saddr @lans6 iifname . ip6 saddr != @own6 goto drop_address
+		ip6 saddr fe80::/10 iifname . ip6 saddr != @own6 goto drop_address
+		icmpv6 type { 130, 131, 132, 133, 134, 137, 138, 139, 140, 141, 142, 143, 148, 149 } goto drop_control
+		icmpv6 type { 135, 136 } ip6 hoplimit != 255 goto drop_nd
+		icmpv6 type 136 iifname . @th,64,128 != @targets goto drop_nd
+		icmpv6 type 135 ip6 saddr :: iifname . @th,64,128 != @targets goto drop_nd
+		icmpv6 type 135 ip6 saddr != :: iifname . ip6 saddr != @own6 goto drop_nd
+		icmpv6 type { 135, 136 } accept
+		ip6 daddr ff00::/8 goto drop_control
+		ip6 daddr { @LANS6@fe80::/10 } ip6 nexthdr { 88, 89, 103, 112 } goto drop_control
+		ip6 daddr { @LANS6@fe80::/10 } udp dport { 521, 546, 547, 5353, 5355 } goto drop_control
+		iifname @drained jump cull
+	}
+	chain cull {
+		ip saddr @lans4 ip daddr @lans4 tcp dport 179 goto drop_drained
+		ip saddr @lans4 ip daddr @lans4 tcp sport 179 goto drop_drained
+		ip6 saddr { @LANS6@fe80::/10 } ip6 daddr { @LANS6@fe80::/10 } tcp dport 179 goto drop_drained
+		ip6 saddr { @LANS6@fe80::/10 } ip6 daddr { @LANS6@fe80::/10 } tcp sport 179 goto drop_drained
+	}
+	chain ingress {
+		type filter hook prerouting priority -300; policy accept;
+		iifname @ports jump port
+	}
+	chain between {
+		type filter hook forward priority 0; policy accept;
+		oifname @drained jump cull
+	}
+	chain output {
+		type filter hook output priority 0; policy accept;
+		oifname @ports counter drop
+		oifname @tunnels counter drop
+	}
+"""
+
+
+def spell(switch: Switch) -> bytes:
+    """The artifact for the driver nftables: the table of this switch."""
+    ports = [each for each in switch.attachments if each.bridge is not None]
+    sets: dict[str, tuple[str, Iterable[str]]] = {
+        "ports": ("type ifname", (_name(each) for each in ports)),
+        "tunnels": ("type ifname", (f'"{end.vxlan}"' for end in switch.lans)),
+        "drained": ("type ifname", (_name(each) for each in ports if each.drained)),
+        "macs": ("type ifname . ether_addr", (f"{_name(each)} . {mac}" for each in ports for mac in each.macs)),
+        "arp4": (
+            "type ifname . ether_addr . ipv4_addr",
+            (f"{_name(each)} . {mac} . {address}" for each in ports for mac in each.macs for address in each.v4),
+        ),
+        "own4": ("type ifname . ipv4_addr", (f"{_name(each)} . {address}" for each in ports for address in each.v4)),
+        "own6": ("type ifname . ipv6_addr", (f"{_name(each)} . {address}" for each in ports for address in each.v6)),
+        # nft 1.0.6 has no word for the target of a neighbour message, so it is cut out of the packet as a number.
+        "targets": ("typeof iifname . @th,64,128", (f"{_name(each)} . {_number(address)}" for each in ports for address in each.v6)),
+        "lans4": ("type ipv4_addr; flags interval", map(str, switch.prefixes_v4)),
+        "lans6": ("type ipv6_addr; flags interval", map(str, switch.prefixes_v6)),
+        "storm": (f"type ifname; {STORM}", (f"{_name(each)} {STORM}" for each in ports)),
+    }
+    sets |= {f"dropped_{reason}": ("type ifname; counter", (f"{_name(each)} counter" for each in ports)) for reason in REASONS}
+    lans6 = "".join(f"{prefix}, " for prefix in switch.prefixes_v6)
+    text = [f"table {TABLE} {{\n"]
+    text += [_set(name, kind, members) for name, (kind, members) in sets.items()]
+    text += [
+        f"\tchain drop_{reason} {{\n\t\tcounter\n\t\tiifname @dropped_{reason} drop\n\t\toifname @dropped_{reason} drop\n\t\tdrop\n\t}}\n"
+        for reason in REASONS
+    ]
+    text += [RULES.replace("@LANS6@", lans6), "}\n"]
+    return "".join(text).encode()
+
+
+def _name(each: Attachment) -> str:
+    return f'"{each.interface}"'
+
+
+def _number(address: IPv6Address) -> str:
+    return f"0x{int(address):032x}"
+
+
+def _set(name: str, kind: str, members: Iterable[str]) -> str:
+    listed = sorted(set(members))
+    head = "".join(f"\t\t{part.strip()}\n" for part in kind.split(";"))
+    elements = f"\t\telements = {{ {', '.join(listed)} }}\n" if listed else ""
+    return f"\tset {name} {{\n{head}{elements}\t}}\n"

@@ -1,0 +1,10 @@
+"""The fabric plane as a record of its doors."""
+
+from __future__ import annotations
+
+from nnix.kernel.plane import Plane
+from nnix.planes.fabric.allocate import allocate
+from nnix.planes.fabric.compile import compile
+from nnix.planes.fabric.kinds import KINDS
+
+PLANE = Plane(name="fabric", kinds=KINDS, allocate=allocate, compile=compile)

@@ -1,0 +1,75 @@
+"""The switch of one site in values: what compile.py decides, and what iproute.py, nftables.py and frr.py spell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A member's port or a route server's, on the switch. `about` names the resources that it is made from.
+
+    up: whether there is light. lan and bridge: where it is plugged in; a port under test without a quarantine LAN has a bridge and no LAN.
+    tester: a route server; on the quarantine LAN the one that ports under test may meet.
+    macs, v4, v6: who may speak there; v6 includes the link-local addresses that the MACs make.
+    """
+
+    of: str
+    interface: str
+    up: bool
+    lan: str | None
+    bridge: str | None
+    mtu: int
+    isolated: bool
+    drained: bool
+    tester: bool
+    macs: tuple[str, ...]
+    v4: tuple[IPv4Address, ...]
+    v6: tuple[IPv6Address, ...]
+    about: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnd:
+    """One end of a link. The latency is one way, in microseconds."""
+
+    of: str
+    interface: str
+    mtu: int
+    latency_microseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class LanEnd:
+    """A LAN on this switch: its bridge and its tunnel.
+
+    flood: tunnel ends that broadcast and multicast are copied to. far: MAC address → the tunnel end that it is behind.
+    tunnel_isolated: frames from the tunnel do not reach isolated ports, nor theirs the tunnel.
+    """
+
+    of: str
+    lan: str
+    bridge: str
+    vxlan: str
+    vni: int
+    mtu: int
+    flood: tuple[IPv4Address, ...]
+    far: tuple[tuple[str, IPv4Address], ...]
+    tunnel_isolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """All that a site's switch is told."""
+
+    site: str
+    machine: str
+    vtep: IPv4Address
+    links: tuple[LinkEnd, ...]
+    lans: tuple[LanEnd, ...]
+    attachments: tuple[Attachment, ...]
+    prefixes_v4: tuple[IPv4Network, ...]
+    prefixes_v6: tuple[IPv6Network, ...]
+    about: frozenset[str]
+    underlay_about: frozenset[str]

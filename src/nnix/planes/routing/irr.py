@@ -1,0 +1,344 @@
+"""Routing registries: which origins a member speaks for, and which prefixes they have registered (RFC 2622, RFC 4012).
+
+Sources are RPSL files, as registries publish them, or what `bgpq4 -j` prints. An as-set names ASNs and other as-sets; it is
+unfolded with every set visited once, so that sets which name each other end, and up to ASNS_MAX, because a set that names
+half the Internet is no list of customers and would let everything pass. Such a set is refused as a whole: its member is
+left with its own ASN, and a finding says so. Of several files that know a name the first wins; `APNIC::AS-X` is looked for
+in that registry only, and the names inside it first there.
+
+A broken object is left out and reported; the rest stands. People write RPSL by hand: `as065537`, `192.0.02.0/24`, comments
+inside of lists, continuation lines, trailing commas, bytes that are no UTF-8. All that is read as it was meant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+from nnix.kernel.evidence import Item
+from nnix.planes.routing.rpki import Roa, RoaTable, canonical
+
+ASNS_MAX = 50_000
+SETS_MAX = 20_000
+
+_ASN = re.compile(r"AS0*(\d{1,10})", re.IGNORECASE)
+_SET = re.compile(r"(?:[A-Z][A-Z0-9-]*::)?(?:AS\d+:)*AS-[A-Z0-9_-]+(?::AS-[A-Z0-9_-]+|:AS\d+)*", re.IGNORECASE)
+
+
+def asn_of(text: str) -> int | None:
+    """`AS64500`, `as064500` → 64500; None for what is no ASN, or 0."""
+    match = _ASN.fullmatch(text.strip())
+    number = int(match[1]) if match else 0
+    return number if 0 < number < 1 << 32 else None
+
+
+@dataclass(frozen=True, slots=True)
+class AsSetObject:
+    """An as-set as one registry has it. `by_reference`: maintainers whose aut-nums may add themselves (mbrs-by-ref)."""
+
+    name: str
+    registry: str
+    asns: tuple[int, ...]
+    sets: tuple[str, ...]
+    by_reference: frozenset[str] = frozenset()
+
+
+class Membership(NamedTuple):
+    """An aut-num that says it is a member of `as_set` (member-of)."""
+
+    asn: int
+    as_set: str
+    registry: str
+    maintainers: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, read."""
+
+    sets: Mapping[tuple[str, str], AsSetObject] = field(default_factory=dict)  # (registry, name) → object
+    routes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # origin → prefixes
+    memberships: tuple[Membership, ...] = ()
+    prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # bgpq4: as-set → prefixes whose origin is not told
+    findings: tuple[str, ...] = ()
+
+
+def read(key: str, item: Item) -> Source:
+    """Read one source; `.json` is bgpq4's, everything else RPSL. Never raises for what stands in it: findings say what was left out."""
+    return _read(key, item.digest, _Once(item.content))
+
+
+class _Once:
+    """Content that is told apart by the digest beside it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Once)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _read(key: str, _digest: str, once: _Once) -> Source:
+    text = once.content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return _bgpq4(key, text) if key.endswith(".json") else _rpsl(key, text)
+
+
+# RPSL ---------------------------------------------------------------------------------------------------------------
+
+_WANTED = re.compile(r"(?:as-set|aut-num|route6?)[ \t]*:", re.IGNORECASE)
+
+
+def objects(text: str) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+    """(line, attributes) of each object of a class that is wanted here; names in lower case, values without comments, continuation joined."""
+    line = 1
+    for block in re.split(r"(\n[ \t]*(?=\n))", text):
+        start, line = line, line + block.count("\n")
+        lines = [each for each in block.split("\n") if each.strip() and each[0] not in "%#"]
+        if not lines or not _WANTED.match(lines[0]):
+            continue
+        attributes: list[tuple[str, str]] = []
+        for each in lines:
+            value = each
+            if each[0] in " \t+":
+                if attributes:
+                    name, before = attributes[-1]
+                    attributes[-1] = name, f"{before} {each[1:].split('#', 1)[0].strip()}"
+                continue
+            name, colon, value = each.partition(":")
+            if colon:
+                attributes.append((name.strip().lower(), value.split("#", 1)[0].strip()))
+            else:
+                attributes.append(("", each))
+        yield start + (len(block) - len(block.lstrip("\n"))), attributes
+
+
+def _rpsl(key: str, text: str) -> Source:
+    sets: dict[tuple[str, str], AsSetObject] = {}
+    routes: dict[int, dict[str, None]] = {}
+    memberships: list[Membership] = []
+    findings: list[str] = []
+    for line, attributes in objects(text):
+        kind, subject = attributes[0]
+        where = f"{key}:{line}: {kind} {subject}"
+        values: dict[str, list[str]] = {}
+        for name, value in attributes[1:]:
+            values.setdefault(name, []).append(value)
+        registry = (values.get("source") or [""])[0].upper()
+        if kind in {"route", "route6"}:
+            known, origin = canonical(subject.lower()), asn_of((values.get("origin") or [""])[0])
+            if known is None or origin is None or (known[0] == 6) != (kind == "route6"):
+                wrong = "its prefix is none" if known is None or (known[0] == 6) != (kind == "route6") else "its origin is no ASN"
+                findings.append(f"{where}: {wrong}; left out")
+                continue
+            routes.setdefault(origin, {})[known[1]] = None
+        elif kind == "as-set":
+            if not _SET.fullmatch(subject) or "::" in subject:
+                findings.append(f"{where}: no as-set name; left out")
+                continue
+            asns: dict[int, None] = {}
+            inner: dict[str, None] = {}
+            for word in _words(values.get("members", []) + values.get("mp-members", [])):
+                number = asn_of(word)
+                if number is not None:
+                    asns[number] = None
+                elif _SET.fullmatch(word):
+                    inner[word.upper()] = None
+                else:
+                    findings.append(f"{where}: member {word[:60]!r} is neither ASN nor as-set; left out")
+            by_reference = frozenset(word.upper() for word in _words(values.get("mbrs-by-ref", [])))
+            sets.setdefault((registry, subject.upper()), AsSetObject(subject.upper(), registry, tuple(asns), tuple(inner), by_reference))
+        elif kind == "aut-num":
+            number = asn_of(subject)
+            if number is None:
+                findings.append(f"{where}: no ASN; left out")
+                continue
+            maintainers = frozenset(word.upper() for word in _words(values.get("mnt-by", [])))
+            memberships += [
+                Membership(number, word.upper(), registry, maintainers) for word in _words(values.get("member-of", [])) if _SET.fullmatch(word)
+            ]
+    return Source(sets, {origin: tuple(each) for origin, each in routes.items()}, tuple(memberships), {}, tuple(findings))
+
+
+def _words(values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in re.split(r"[\s,]+", value) if word]
+
+
+# bgpq4 --------------------------------------------------------------------------------------------------------------
+
+
+def _bgpq4(key: str, text: str) -> Source:
+    """`bgpq4 -j -l AS-X` gives {"AS-X": [{"prefix": …, "exact": true}]}; `bgpq4 -jt -l AS-X` gives {"AS-X": [64500, …]}."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Source(findings=(f"{key}: no JSON ({error}); nothing is taken from it",))
+    if not isinstance(document, dict):
+        return Source(findings=(f"{key}: not what bgpq4 -j prints; nothing is taken from it",))
+    sets: dict[tuple[str, str], AsSetObject] = {}
+    prefixes: dict[str, tuple[str, ...]] = {}
+    findings: list[str] = []
+    for name, entries in document.items():
+        subject = str(name).upper()
+        if not (_SET.fullmatch(subject) or asn_of(subject)) or not isinstance(entries, list):
+            findings.append(f"{key}: {str(name)[:60]!r} names no as-set; run bgpq4 with -l and the as-set's name; left out")
+            continue
+        asns: dict[int, None] = {}
+        found: dict[str, None] = {}
+        for entry in entries:
+            known = canonical(entry["prefix"]) if isinstance(entry, dict) and isinstance(entry.get("prefix"), str) else None
+            if type(entry) is int and 0 < entry < 1 << 32:
+                asns[entry] = None
+            elif known is not None and isinstance(entry, dict):
+                low, high = entry.get("greater-equal", known[2]), entry.get("less-equal", known[2])
+                if type(low) is not int or type(high) is not int or not known[2] <= low <= high <= (32 if known[0] == 4 else 128):
+                    findings.append(f"{key}: {subject}: {str(entry)[:80]} has odd lengths; left out")
+                else:
+                    found[known[1] if high == known[2] else f"{known[1]}{{{low},{high}}}"] = None
+            else:
+                findings.append(f"{key}: {subject}: {str(entry)[:80]} is neither prefix nor ASN; left out")
+        if asns:
+            registry, _, bare = subject.rpartition("::")
+            sets[registry, bare] = AsSetObject(bare, registry, tuple(asns), ())
+        if found:
+            prefixes[subject] = tuple(found)
+    return Source(sets, {}, (), prefixes, tuple(findings))
+
+
+# together -----------------------------------------------------------------------------------------------------------
+
+
+class Cone(NamedTuple):
+    """Whom an announcer speaks for: origins, prefixes that came without an origin, and what went wrong on the way."""
+
+    origins: frozenset[int]
+    prefixes: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+class Registries:
+    """All sources of one policy, in the order of their rank."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = tuple(sources)
+        self._by_name: dict[str, list[AsSetObject]] = {}
+        for source in self._sources:
+            for each in source.sets.values():
+                self._by_name.setdefault(each.name, []).append(each)
+        self._referring: dict[str, list[Membership]] = {}
+        for source in self._sources:
+            for membership in source.memberships:
+                self._referring.setdefault(membership.as_set, []).append(membership)
+        self._cones: dict[str, Cone] = {}
+        self._registered: dict[tuple[frozenset[int], int | None, int | None], tuple[RoaTable, RoaTable]] = {}
+        self.findings = tuple(finding for source in self._sources for finding in source.findings)
+
+    def cone(self, own: int, as_sets: Iterable[str]) -> Cone:
+        """Origins of `as_sets` together, and always `own`, the announcer's ASN: for itself everybody may speak."""
+        parts = [self._unfolded(name.upper()) for name in as_sets]
+        return Cone(
+            frozenset((own,)).union(*(part.origins for part in parts)),
+            tuple(
+                dict.fromkeys(
+                    prefix
+                    for name in (*as_sets, f"AS{own}")
+                    for source in self._sources
+                    for prefix in source.prefixes.get(name.upper(), ())
+                )
+            ),
+            tuple(finding for part in parts for finding in part.findings),
+        )
+
+    def registered(self, origins: frozenset[int], longest_v4: int | None, longest_v6: int | None) -> tuple[RoaTable, RoaTable]:
+        """Route objects of `origins` as ROAs, IPv4 and IPv6: each allows its own length only, or down to `longest_…` where that is longer.
+        Ordered by origin, then as first seen."""
+        key = (origins, longest_v4, longest_v6)
+        found = self._registered.get(key)
+        if found is None:
+            v4: list[Roa] = []
+            v6: list[Roa] = []
+            for origin in sorted(origins):
+                for source in self._sources:
+                    for prefix in source.routes.get(origin, ()):
+                        family, longest = (v6, longest_v6) if ":" in prefix else (v4, longest_v4)
+                        length = int(prefix.rpartition("/")[2])
+                        family.append(Roa(prefix, length if longest is None or longest < length else longest, origin))
+            found = self._registered[key] = RoaTable(v4), RoaTable(v6)
+        return found
+
+    def _find(self, name: str, near: str) -> AsSetObject | None:
+        registry, _, bare = name.rpartition("::")
+        candidates = self._by_name.get(bare, ())
+        for wanted in filter(None, (registry, near)):
+            for each in candidates:
+                if each.registry == wanted:
+                    return each
+        return None if registry or not candidates else candidates[0]
+
+    def _unfolded(self, name: str) -> Cone:
+        found = self._cones.get(name)
+        if found is None:
+            found = self._cones[name] = self._unfold(name)
+        return found
+
+    def _unfold(self, name: str) -> Cone:
+        own = asn_of(name.rpartition("::")[2])
+        if own is not None:
+            return Cone(frozenset((own,)), (), ())
+        asns: set[int] = set()
+        findings: list[str] = []
+        seen: set[tuple[str, str]] = set()
+        queue: list[tuple[str, str]] = [(name, "")]
+        while queue:
+            wanted, near = queue.pop()
+            each = self._find(wanted, near)
+            if each is None:
+                findings.append(f"as-set {wanted} is in none of the sources" + ("" if wanted == name else f" (named by {name})"))
+                continue
+            if (each.registry, each.name) in seen:
+                continue
+            seen.add((each.registry, each.name))
+            asns.update(each.asns)
+            asns.update(
+                membership.asn
+                for membership in self._referring.get(each.name, ())
+                if each.by_reference
+                and membership.registry == each.registry
+                and ("ANY" in each.by_reference or membership.maintainers & each.by_reference)
+            )
+            if len(asns) > ASNS_MAX or len(seen) > SETS_MAX:
+                return Cone(frozenset(), (), (f"as-set {name} names more than {ASNS_MAX} networks: no list of customers, not used",))
+            qualified = near or ("::" in wanted and each.registry) or ""
+            queue += [(inner, qualified) for inner in reversed(each.sets)]
+        return Cone(frozenset(asns), (), tuple(findings))
+
+
+class _Sources:
+    """Sources that are told apart by the digests beside them."""
+
+    def __init__(self, sources: tuple[Source, ...]) -> None:
+        self.sources = sources
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Sources)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=16)
+def _together(_keys: tuple[tuple[str, str], ...], sources: _Sources) -> Registries:
+    return Registries(sources.sources)
+
+
+def registries(items: Sequence[tuple[str, Item]]) -> Registries:
+    """The sources of one policy, by (key, item). Kept by digest: the same bytes are read once."""
+    return _together(tuple((key, item.digest) for key, item in items), _Sources(tuple(read(key, item) for key, item in items)))
+

@@ -1,0 +1,303 @@
+"""Admission to the routing plane: what a session, a route server or a policy must be before a daemon hears of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from nnix.kernel.rule import Broken, rule
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.fabric.kinds import Lan, LanPurpose
+from nnix.planes.members.kinds import Exchange, Member
+from nnix.planes.routing import bogons
+from nnix.planes.routing.compile import clients
+from nnix.planes.routing.kinds import Irr, Role, RouteServer, RoutingPolicy, Rpki, Session
+
+ROLE_PAIRS = frozenset(
+    {
+        (Role.RS, Role.RS_CLIENT),
+        (Role.RS_CLIENT, Role.RS),
+        (Role.PROVIDER, Role.CUSTOMER),
+        (Role.CUSTOMER, Role.PROVIDER),
+        (Role.PEER, Role.PEER),
+    }
+)
+Speaker = Session | RouteServer
+
+
+def _addresses(speaker: Speaker, lan: Lan) -> Iterator[tuple[str, IPv4Address | IPv6Address, IPv4Network | IPv6Network | None]]:
+    if speaker.v4 is not None:
+        yield "v4", speaker.v4, lan.v4
+    if speaker.v6 is not None:
+        yield "v6", speaker.v6, lan.v6
+
+
+def _inside(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
+    lan = snapshot.at(speaker.lan)
+    for field, address, prefix in _addresses(speaker, lan):
+        if prefix is None:
+            yield Broken(field, address, f"nothing, since {lan.id} has no IP{field} prefix", f"give the LAN one, or take {field} out")
+        elif address not in prefix:
+            yield Broken(field, address, f"an address inside {prefix}, the prefix of {lan.id}")
+        elif prefix.num_addresses > 2 and address == prefix.network_address:
+            yield Broken(field, address, f"a host address inside {prefix}; this one is the network itself")
+        elif prefix.version == 4 and prefix.num_addresses > 2 and address == prefix.broadcast_address:
+            yield Broken(field, address, f"a host address inside {prefix}; this one is the broadcast address")
+
+
+@rule("routing.session-address-in-lan", source="RFC 7948, 4.1")
+def session_address_in_lan(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A session's addresses are host addresses of its LAN."""
+    yield from _inside(session, snapshot)
+
+
+@rule("routing.route-server-address-in-lan", source="RFC 7947, 2")
+def route_server_address_in_lan(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
+    """A route server's addresses are host addresses of its LAN."""
+    yield from _inside(server, snapshot)
+
+
+def _twice(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
+    for field in ("v4", "v6"):
+        address = getattr(speaker, field)
+        if address is None:
+            continue
+        holders = (*snapshot.index(Session, field).get(address, ()), *snapshot.index(RouteServer, field).get(address, ()))
+        others = [each.id for each in holders if each.id != speaker.id and each.lan == speaker.lan]
+        if others:
+            yield Broken(field, address, f"an address that nobody else on lan/{speaker.lan} has; {others[0]} has this one")
+
+
+@rule("routing.session-address-once", source="RFC 5227")
+def session_address_once(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """No two speakers on a LAN have one address."""
+    yield from _twice(session, snapshot)
+
+
+@rule("routing.route-server-address-once", source="RFC 5227")
+def route_server_address_once(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
+    """A route server's address is nobody else's on its LAN."""
+    yield from _twice(server, snapshot)
+
+
+def _macs(speaker: Speaker) -> tuple[str, ...]:
+    return speaker.macs if isinstance(speaker, Session) else (speaker.mac,) if speaker.mac else ()
+
+
+def _mac_trouble(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
+    for mac in _macs(speaker):
+        field = "macs" if isinstance(speaker, Session) else "mac"
+        if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+            yield Broken(field, mac, "the MAC address of one station, not a multicast or zero one")
+            continue
+        holders = (*snapshot.where(Session, macs=mac), *snapshot.where(RouteServer, mac=mac))
+        others = [each.id for each in holders if each.id != speaker.id and each.lan == speaker.lan and not _one_router(each, speaker)]
+        if others:
+            yield Broken(field, mac, f"a MAC address that nobody else on lan/{speaker.lan} has; {others[0]} has this one")
+
+
+def _one_router(a: Speaker, b: Speaker) -> bool:
+    """Two sessions behind one port of one member may be one router: it has several addresses then, but one MAC."""
+    return isinstance(a, Session) and isinstance(b, Session) and a.member == b.member and a.port == b.port
+
+
+@rule("routing.session-mac-once", source="IEEE 802.1Q, 8.7")
+def session_mac_once(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A MAC address is on one port of a LAN only. Sessions of one member behind one port may share it."""
+    yield from _mac_trouble(session, snapshot)
+
+
+@rule("routing.route-server-mac-once", source="IEEE 802.1Q, 8.7")
+def route_server_mac_once(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
+    """A route server's MAC address is nobody else's on its LAN."""
+    yield from _mac_trouble(server, snapshot)
+
+
+@rule("routing.session-has-mac", source="RFC 7948, 4.4")
+def session_has_mac(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A session names the MAC addresses of its router, since ports let nothing else pass."""
+    if not session.macs:
+        yield Broken("macs", "none", "at least one MAC address", "ask the member for its router's; only a lab has them allocated")
+
+
+@rule("routing.session-has-address", source="RFC 4271, 3")
+def session_has_address(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A session has an address in at least one family."""
+    if session.v4 is None and session.v6 is None:
+        yield Broken("v4", "none, and none is left to allocate", f"an address of lan/{session.lan}", "give the LAN a larger prefix")
+
+
+@rule("routing.session-port-is-the-members", source="IX-F member export 1.0")
+def session_port_is_the_members(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A session stands behind a port of its own member."""
+    port = snapshot.at(session.port)
+    if port.member != session.member:
+        yield Broken("port", session.port, f"a port of {session.member.id}; this one is {port.member.id}'s")
+
+
+def _peering(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
+    lan = snapshot.at(speaker.lan)
+    if lan.purpose is not LanPurpose.PEERING:
+        yield Broken("lan", speaker.lan, f"a peering LAN; this one is for {lan.purpose}")
+
+
+@rule("routing.session-on-peering-lan", source="Euro-IX, quarantine procedure")
+def session_on_peering_lan(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """Sessions stand on peering LANs; the quarantine LAN is for ports, by their state."""
+    yield from _peering(session, snapshot)
+
+
+@rule("routing.route-server-on-peering-lan", source="RFC 7947, 1")
+def route_server_on_peering_lan(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
+    """Route servers stand on peering LANs."""
+    yield from _peering(server, snapshot)
+
+
+@rule("routing.roles-fit", source="RFC 9234, 4.2")
+def roles_fit(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """Roles at the two ends must fit, or the OPEN is answered with Role Mismatch; a route server is the rs of them."""
+    if session.route_servers and session.our_role is not Role.RS:
+        yield Broken("our_role", session.our_role, "rs, since a route server is at our end", "for bilateral peering set route_servers: false")
+    elif (session.our_role, session.their_role) not in ROLE_PAIRS:
+        fits = next(theirs for ours, theirs in sorted(ROLE_PAIRS) if ours is session.our_role)
+        yield Broken("their_role", session.their_role, f"{fits}, since we are {session.our_role}")
+
+
+@rule("routing.two-route-servers", source="RFC 7948, 4.7")
+def two_route_servers(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
+    """A peering LAN with route-server sessions has two route servers at different sites, so that one may fail."""
+    if lan.purpose is LanPurpose.PEERING and any(each.route_servers for each in snapshot.where(Session, lan=lan.name)):
+        servers = snapshot.where(RouteServer, lan=lan.name)
+        sites = {each.site for each in servers}
+        if len(sites) < 2:
+            found = f"{len(servers)} at {len(sites)} site{'' if len(sites) == 1 else 's'}"
+            yield Broken("", f"route servers: {found}", "at least two route servers at different sites", "or set route_servers: false on its sessions")
+
+
+@rule("routing.families-served", source="RFC 7948, 4.2")
+def families_served(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
+    """A route server speaks each address family that its LAN has."""
+    lan = snapshot.at(server.lan)
+    for field, prefix in (("v4", lan.v4), ("v6", lan.v6)):
+        if prefix is not None and getattr(server, field) is None:
+            yield Broken(field, "none", f"an address inside {prefix}, since {lan.id} has IP{field}")
+
+
+@rule("routing.router-id-once", source="RFC 6286, 2.1")
+def router_id_once(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
+    """Route servers of one AS have different BGP identifiers, and none of them is 0.0.0.0."""
+    own = server.router_id or server.v4
+    if own is None:
+        yield Broken("router_id", "none, and no IPv4 address to take it from", "a BGP identifier, written like an IPv4 address")
+    elif int(own) == 0:
+        yield Broken("router_id", own, "a BGP identifier other than 0.0.0.0")
+    else:
+        others = [each.id for each in snapshot.of(RouteServer) if each.name != server.name and (each.router_id or each.v4) == own]
+        if others:
+            yield Broken("router_id" if server.router_id else "v4", own, f"a BGP identifier of its own; {others[0]} has this one")
+
+
+@rule("routing.route-server-asn", source="RFC 7607, 5398, 6996; RFC 7947, 2.2.2.1")
+def route_server_asn(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
+    """A route server speaks as a public AS that is no member's, or its own AS would be a loop in members' paths."""
+    for exchange in snapshot.of(Exchange):
+        asn = server.asn or exchange.asn
+        why = bogons.bogon_asn(asn, lab=exchange.lab)
+        if why is not None:
+            yield Broken("asn", asn, f"a public ASN; this one is kept for other uses ({why.source})")
+        for member in snapshot.where(Member, asn=asn):
+            if any(each.route_servers and each.lan == server.lan for each in snapshot.where(Session, member=member.name)):
+                yield Broken("asn", asn, f"an ASN that is no client's; {member.id} has this one")
+
+
+@rule("routing.blackhole-next-hop-in-lan", source="RFC 7999, 3.1")
+def blackhole_next_hop_in_lan(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """The next hop of blackholed routes lies in a LAN that the policy serves, and is nobody's address."""
+    for field in ("v4", "v6"):
+        hop = getattr(policy, f"blackhole_{field}")
+        if hop is None:
+            continue
+        lans = [snapshot.at(each.lan) for each in snapshot.where(RouteServer, policy=policy.name)] or list(snapshot.of(Lan))
+        prefixes = sorted({str(prefix) for lan in lans if (prefix := getattr(lan, field)) is not None and hop in prefix})
+        if not prefixes:
+            yield Broken(f"blackhole_{field}", hop, "an address inside the LAN that the policy's route servers are on")
+            continue
+        holders = [*snapshot.index(Session, field).get(hop, ()), *snapshot.index(RouteServer, field).get(hop, ())]
+        if holders:
+            yield Broken(f"blackhole_{field}", hop, f"an address that nobody has; {holders[0].id} has this one")
+
+
+@rule("routing.prefix-lengths-in-order", source="RFC 7454, 6.1.3")
+def prefix_lengths_in_order(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """The shortest accepted prefix is not longer than the longest."""
+    lengths = policy.prefix_lengths
+    for field, low, high in (("v4", lengths.v4_min, lengths.v4_max), ("v6", lengths.v6_min, lengths.v6_max)):
+        if low > high:
+            yield Broken(f"prefix_lengths.{field}_min", low, f"at most {high}, which is {field}_max")
+
+
+def _has_clients(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Session]:
+    for server in snapshot.where(RouteServer, policy=policy.name):
+        yield from clients(server, snapshot)
+
+
+@rule("routing.irr-has-sources", source="RFC 7948, 4.6.2")
+def irr_has_sources(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """Who checks against registries names some: without sources nothing would be accepted but, where only origins are asked, a member's own ASN."""
+    if not policy.irr_sources and any((each.irr or policy.irr) is Irr.STRICT for each in _has_clients(policy, snapshot)):
+        yield Broken("irr_sources", "none", "at least one RPSL or bgpq4 file, since route objects are asked for", "or set irr: off, in the open")
+
+
+@rule("routing.rpki-has-sources", source="RFC 7454, 6.1.4")
+def rpki_has_sources(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """Who rejects RPKI-invalid routes names where the VRPs come from: without any, no route would ever be found invalid."""
+    if policy.rpki is not Rpki.OFF and not policy.rpki_sources and any(True for _ in _has_clients(policy, snapshot)):
+        yield Broken("rpki_sources", "none", "at least one VRP file, since invalid routes shall be rejected", "or set rpki: off, in the open")
+
+
+_AS_SET = re.compile(r"(?:[A-Z][A-Z0-9-]*::)?(?:AS[1-9][0-9]*|(?:AS[1-9][0-9]*:)*AS-[A-Z0-9_-]+(?::(?:AS-[A-Z0-9_-]+|AS[1-9][0-9]*))*)")
+
+
+def _as_sets(as_sets: tuple[str, ...] | None) -> Iterator[Broken]:
+    for index, each in enumerate(as_sets or ()):
+        if not _AS_SET.fullmatch(each):
+            yield Broken(f"as_sets.{index}", each, "an ASN, or an as-set like AS-EXAMPLE, AS64500:AS-CUSTOMERS or RIPE::AS-EXAMPLE")
+
+
+@rule("routing.member-as-sets-well-formed", source="RFC 2622, 5.1")
+def member_as_sets_well_formed(member: Member, snapshot: Snapshot) -> Iterator[Broken]:
+    """A member's as-sets are spelled as registries spell them."""
+    yield from _as_sets(member.as_sets)
+
+
+@rule("routing.session-as-sets-well-formed", source="RFC 2622, 5.1")
+def session_as_sets_well_formed(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A session's as-sets are spelled as registries spell them."""
+    yield from _as_sets(session.as_sets)
+
+
+RULES = (
+    session_address_in_lan,
+    route_server_address_in_lan,
+    session_address_once,
+    route_server_address_once,
+    session_mac_once,
+    route_server_mac_once,
+    session_has_mac,
+    session_has_address,
+    session_port_is_the_members,
+    session_on_peering_lan,
+    route_server_on_peering_lan,
+    roles_fit,
+    two_route_servers,
+    families_served,
+    router_id_once,
+    route_server_asn,
+    blackhole_next_hop_in_lan,
+    prefix_lengths_in_order,
+    irr_has_sources,
+    rpki_has_sources,
+    member_as_sets_well_formed,
+    session_as_sets_well_formed,
+)

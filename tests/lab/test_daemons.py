@@ -1,0 +1,372 @@
+"""Real daemons under their drivers: started, left alone, mended, changed, taken away without a trace.
+
+What holds for every daemon is claimed once, for all of them; what only one can do is claimed below, for it. All of it runs
+on a host in a namespace; the last claims run the same drivers over SSH, to OpenSSH as driven by its own driver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nnix.daemons.bird import BIRD, lacks, version
+from nnix.hosts.namespace import NamespaceHost
+from nnix.kernel.world import Driver, Failed, Host
+
+pytestmark = pytest.mark.lab
+
+numbers = itertools.count()
+
+BIRD_CONF = b"""
+log "@HOME@/bird.log" { info, warning, error };
+router id 10.0.0.1;
+protocol device {}
+filter nothing { reject; }
+protocol bgp one {
+  # session: session/one
+  local 127.0.0.1 port 1790 as 65001; neighbor 127.0.0.2 port 1790 as 65002; passive; multihop; strict bind;
+  ipv4 { import all; export filter nothing; };
+}
+protocol bgp two {
+  # session: session/two
+  local 127.0.0.1 port 1790 as 65001; neighbor 127.0.0.3 port 1790 as 65003; passive; multihop; strict bind;
+  ipv4 { import all; export all; };
+}
+"""
+BIRD_PEER = b"""
+router id 10.0.0.2;
+protocol device {}
+protocol static { route 192.0.2.0/24 blackhole; ipv4; }
+protocol bgp one { local 127.0.0.2 port 1790 as 65002; neighbor 127.0.0.1 port 1790 as 65001; multihop; strict bind; connect retry time 1; connect delay time 1;
+  error wait time 1, 2; ipv4 { import all; export all; }; }
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A daemon, two contents that it accepts, and one that it does not, with a word of its complaint."""
+
+    driver: Driver
+    comm: str
+    first: bytes
+    second: bytes
+    wrong: bytes
+    complaint: str
+    config: str
+
+
+CASES = {
+    "bird": Case(
+        BIRD,
+        "bird",
+        BIRD_CONF,
+        BIRD_CONF.replace(b"65003", b"65004"),
+        BIRD_CONF.replace(b"protocol device", b"protocol dvice"),
+        "4:10 syntax error",
+        "bird.conf",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[str]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes a network namespace and runs daemons in it")
+    name = f"nnt-daemons-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@pytest.fixture
+def host(namespace: str, tmp_path: Path) -> Iterator[NamespaceHost]:
+    """A host with a home so long that no socket's path would fit."""
+    home = tmp_path / f"{'long-' * 20}home-{next(numbers)}"
+    yield NamespaceHost("h", namespace, home)
+    left = inside(namespace)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+
+
+def inside(namespace: str) -> dict[int, str]:
+    """pid → name of every process in `namespace`."""
+    there = Path(f"/run/netns/{namespace}").stat().st_ino
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str((process / "ns/net").readlink()) == f"net:[{there}]":
+                found[int(process.name)] = (process / "comm").read_text().strip()
+        except OSError:
+            continue  # gone meanwhile, or a zombie
+    return found
+
+
+def named(namespace: str, comm: str) -> list[int]:
+    return sorted(pid for pid, name in inside(namespace).items() if name == comm)
+
+
+def poll(holds: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return holds()
+
+
+def drive(driver: Driver, host: Host, content: bytes | None, name: str = "d1") -> None:
+    asyncio.run(driver.drive(host, name, content))
+
+
+def look(driver: Driver, host: Host, content: bytes, name: str = "d1") -> str:
+    return asyncio.run(driver.look(host, {name: content})).get(name, "")
+
+
+def main_process(host: NamespaceHost, case: Case) -> int:
+    """The process that the pid file names."""
+    return int(Path(host.home, case.driver.name, "d1", f"{case.comm}.pid").read_text())
+
+
+every_daemon = pytest.mark.parametrize("which", CASES)
+
+
+# -- every daemon -------------------------------------------------------------------------------------------------
+
+
+@every_daemon
+def test_a_daemon_is_started_once_and_then_left_alone(which: str, host: NamespaceHost, namespace: str) -> None:
+    """Driving what agrees changes no process and no file; looking finds nothing."""
+    case = CASES[which]
+    assert look(case.driver, host, case.first) == "not there"
+    assert not Path(host.home).exists()
+    assert inside(namespace) == {}
+
+    drive(case.driver, host, case.first)
+    assert look(case.driver, host, case.first) == ""
+    running = inside(namespace)
+    stamp = Path(host.home, which, "d1", "applied").stat()
+    assert case.comm in running.values()
+
+    drive(case.driver, host, case.first)
+    assert inside(namespace) == running
+    assert Path(host.home, which, "d1", "applied").stat() == stamp
+
+
+@every_daemon
+def test_a_killed_daemon_is_found_and_started_again(which: str, host: NamespaceHost) -> None:
+    """kill -9, as a crash would; the pid file stays and names nobody, or by now somebody else."""
+    case = CASES[which]
+    drive(case.driver, host, case.first)
+    first = main_process(host, case)
+    os.kill(first, signal.SIGKILL)
+
+    assert look(case.driver, host, case.first) == f"{case.comm} not running"
+    Path(host.home, which, "d1", f"{case.comm}.pid").write_text(f"{os.getpid()}\n")
+    assert look(case.driver, host, case.first) == f"{case.comm} not running"
+
+    drive(case.driver, host, case.first)
+    assert look(case.driver, host, case.first) == ""
+    assert main_process(host, case) != first
+
+
+@every_daemon
+def test_a_hand_edit_is_found_and_mended_without_a_restart(which: str, host: NamespaceHost) -> None:
+    """The daemon never read the edit, so putting the file back disturbs nobody."""
+    case = CASES[which]
+    drive(case.driver, host, case.first)
+    before = main_process(host, case)
+    file = Path(host.home, which, "d1", case.config)
+    original = file.read_bytes()
+    file.write_bytes(original + b"\n# quick fix\n")
+
+    assert look(case.driver, host, case.first) == "its configuration file was edited"
+    drive(case.driver, host, case.first)
+
+    assert file.read_bytes() == original
+    assert main_process(host, case) == before
+    assert look(case.driver, host, case.first) == ""
+
+
+@every_daemon
+def test_another_content_is_taken_and_the_older_one_is_told(which: str, host: NamespaceHost) -> None:
+    """Before it is driven, the daemon runs an older configuration; afterwards the new one."""
+    case = CASES[which]
+    drive(case.driver, host, case.first)
+
+    assert look(case.driver, host, case.second) == "runs an older configuration"
+    drive(case.driver, host, case.second)
+
+    assert look(case.driver, host, case.second) == ""
+    assert look(case.driver, host, case.first) == "runs an older configuration"
+
+
+@every_daemon
+def test_a_wrong_content_is_refused_and_the_daemon_goes_on(which: str, host: NamespaceHost) -> None:
+    """In the daemon's own words, by check() before anything and by drive() as well; the running one is not touched."""
+    case = CASES[which]
+    assert asyncio.run(case.driver.check(host, case.first)) == ""
+    assert case.complaint in asyncio.run(case.driver.check(host, case.wrong))
+    assert not Path(host.home).exists()
+    drive(case.driver, host, case.first)
+    before = main_process(host, case)
+
+    with pytest.raises(Failed, match=re.escape(case.complaint.split(":")[-1])):
+        drive(case.driver, host, case.wrong)
+
+    assert main_process(host, case) == before
+    assert look(case.driver, host, case.first) == ""
+
+
+@every_daemon
+def test_a_daemon_taken_away_leaves_nothing(which: str, host: NamespaceHost, namespace: str) -> None:
+    """No process, no file, no folder; also when it was already half gone, and when it never was."""
+    case = CASES[which]
+    drive(case.driver, host, None)
+    drive(case.driver, host, case.first)
+
+    drive(case.driver, host, None)
+    assert inside(namespace) == {}
+    assert list(Path(host.home).iterdir()) == []
+
+    drive(case.driver, host, case.first)
+    Path(host.home, which, "d1", f"{case.comm}.pid").unlink()
+    drive(case.driver, host, None)
+    assert inside(namespace) == {}
+    assert list(Path(host.home).iterdir()) == []
+
+
+@every_daemon
+def test_a_daemon_whose_folder_was_deleted_is_replaced(which: str, host: NamespaceHost, namespace: str) -> None:
+    """It still runs, in a folder that no longer is; a second one beside it would fight for its addresses."""
+    case = CASES[which]
+    drive(case.driver, host, case.first)
+    before = named(namespace, case.comm)
+    subprocess.run(["rm", "-rf", f"{host.home}/{which}"], check=True)
+
+    assert look(case.driver, host, case.first) == "not there"
+    drive(case.driver, host, case.first)
+
+    assert look(case.driver, host, case.first) == ""
+    assert set(before).isdisjoint(inside(namespace))
+
+
+@every_daemon
+def test_a_daemon_outlives_the_command_that_started_it(which: str, host: NamespaceHost) -> None:
+    """It has a session of its own and nobody of ours as its parent, so no end of nnix reaches it."""
+    case = CASES[which]
+    drive(case.driver, host, case.first)
+
+    pid = main_process(host, case)
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    assert int(fields[1]) != os.getpid()
+    assert int(fields[3]) == pid
+    assert {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (1, 2)} == {f"{host.home}/{which}/d1/log"} or which == "sshd"
+
+
+@every_daemon
+def test_a_name_that_is_no_folder_is_refused(which: str, host: NamespaceHost) -> None:
+    """Names become paths and shell words."""
+    case = CASES[which]
+    for name in ("../up", "a/b", "", "-x", "a b"):
+        with pytest.raises(Failed, match="cannot be the name"):
+            drive(case.driver, host, case.first, name=name)
+
+
+# -- BIRD ---------------------------------------------------------------------------------------------------------
+
+
+def birdc(host: Host, name: str, *words: str) -> str:
+    return asyncio.run(host.run(["sh", "-c", f"cd {host.home}/bird/{name} && birdc -r -s bird.ctl {' '.join(words)}"])).out
+
+
+def since(host: Host, name: str, protocol: str) -> str:
+    """When `protocol` reached its state, as BIRD has it."""
+    (line,) = [line for line in birdc(host, name, "show protocols").splitlines() if line.startswith(f"{protocol} ")]
+    return line
+
+
+def test_bird_changes_without_resetting_a_session(host: NamespaceHost) -> None:
+    """A neighbour is added, another one's filter changes; the established session keeps its instant and its routes."""
+    drive(BIRD, host, BIRD_CONF, "rs")
+    drive(BIRD, host, BIRD_PEER, "peer")
+    assert poll(lambda: "Established" in since(host, "rs", "one")), birdc(host, "rs", "show protocols all one")
+    assert poll(lambda: "192.0.2.0/24" in birdc(host, "rs", "show route"))
+    before = since(host, "rs", "one")
+
+    changed = BIRD_CONF.replace(b"filter nothing { reject; }", b"filter nothing { accept; }").replace(b"65003", b"65004")
+    drive(BIRD, host, changed, "rs")
+
+    assert since(host, "rs", "one") == before
+    assert "192.0.2.0/24" in birdc(host, "rs", "show route")
+    assert look(BIRD, host, changed, "rs") == ""
+
+
+def test_bird_notices_that_somebody_else_reconfigured_it(host: NamespaceHost) -> None:
+    """Edited, taken, and the file put back: only the daemon's own memory of it is left."""
+    drive(BIRD, host, BIRD_CONF)
+    file = Path(host.home, "bird/d1/bird.conf")
+    original = file.read_bytes()
+    file.write_bytes(original.replace(b"65003", b"65009"))
+    subprocess.run(["birdc", "-s", "bird.ctl", "configure"], cwd=file.parent, check=True, capture_output=True)
+    file.write_bytes(original)
+
+    assert look(BIRD, host, BIRD_CONF).startswith("was changed by somebody else")
+    drive(BIRD, host, BIRD_CONF)
+
+    assert look(BIRD, host, BIRD_CONF) == ""
+    assert "65003" in birdc(host, "d1", "show protocols all two")
+
+
+def test_a_hung_bird_is_replaced(host: NamespaceHost) -> None:
+    """A process that stands but does not answer serves nobody."""
+    drive(BIRD, host, BIRD_CONF)
+    before = main_process(host, CASES["bird"])
+    os.kill(before, signal.SIGSTOP)
+
+    assert "no answer" in look(BIRD, host, BIRD_CONF)
+    drive(BIRD, host, BIRD_CONF)
+
+    assert look(BIRD, host, BIRD_CONF) == ""
+    assert main_process(host, CASES["bird"]) != before
+
+
+def test_many_birds_are_looked_at_in_one_round_trip(host: NamespaceHost) -> None:
+    """One command, whatever their number; each gets its own finding."""
+    ran: list[object] = []
+
+    class Counting(NamespaceHost):
+        async def run(self, *words: object, **options: object):  # type: ignore[no-untyped-def]
+            ran.append(words)
+            return await super().run(*words, **options)  # type: ignore[arg-type]
+
+    counting = Counting("h", host.namespace, Path(host.home))
+    contents = {f"b{number}": BIRD_CONF.replace(b"1790", b"%d" % (2000 + number)) for number in range(8)}
+    for name, content in contents.items():
+        if name != "b7":
+            drive(BIRD, host, content, name)
+    Path(host.home, "bird/b3/bird.conf").unlink()
+
+    assert asyncio.run(BIRD.look(counting, contents)) == {"b3": "its configuration file is gone", "b7": "not there"}
+    assert len(ran) == 1
+
+
+def test_bird_tells_its_version_and_what_it_lacks(host: NamespaceHost) -> None:
+    """What the table says the installed one lacks, its parser refuses."""
+    lacking = lacks(asyncio.run(version(host)))
+    tried: Mapping[str, bytes] = {"aspa": b"aspa table a;", "bmp": b"protocol bmp { station address ip 127.0.0.1 port 9; }"}
+    for feature, statement in tried.items():
+        complaint = asyncio.run(BIRD.check(host, BIRD_CONF + statement))
+        assert (feature in lacking) == bool(complaint), (feature, complaint)

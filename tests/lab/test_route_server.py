@@ -1,0 +1,459 @@
+"""A route server on real BIRD: what it refuses and under which name, what it tells whom, and what `read` finds of it.
+
+One namespace holds the route server, another the members. Members are small BGP speakers of this file's own, because no
+honest daemon would send what they must: a foreign next hop, an empty path, an AS_SET, another's first AS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnix.kernel.evidence import Evidence
+from nnix.kernel.plane import Status
+from nnix.kernel.resource import Resource
+from nnix.kernel.rule import judge
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Host, Result
+from nnix.planes.fabric.kinds import Lan, Port
+from nnix.planes.members.kinds import Exchange, Member, Site
+from nnix.planes.routing.communities import REASON
+from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
+from nnix.planes.routing.plane import PLANE
+from nnix.planes.routing.read import RefusedRoute, read, refused_routes
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+    pytest.mark.skipif(shutil.which("bird") is None, reason="bird is not installed"),
+]
+
+RS = 139136
+BLACKHOLE, GRACEFUL_SHUTDOWN, NO_EXPORT = (65535, 666), (65535, 0), (65535, 65281)
+DEADLINE_SECONDS = 15.0
+
+
+def until(claim: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Look until `claim` holds; fail with `what` when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+# a BGP speaker ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Told:
+    """A route as a member heard it."""
+
+    path: tuple[int, ...]
+    next_hop: str
+    standard: frozenset[tuple[int, int]] = frozenset()
+    extended: frozenset[bytes] = frozenset()
+    large: frozenset[tuple[int, int, int]] = frozenset()
+    med: int | None = None
+    otc: int | None = None
+
+
+def rt(key: int, value: int) -> bytes:
+    """A route target: two octets of key, four of value (RFC 4360, 4)."""
+    return struct.pack("!BBHI", 0x00, 0x02, key, value)
+
+
+def _attribute(flags: int, code: int, value: bytes) -> bytes:
+    return struct.pack("!BBH", flags | 0x10, code, len(value)) + value
+
+
+def _prefix(prefix: str) -> bytes:
+    network = ipaddress.ip_network(prefix)
+    return bytes([network.prefixlen]) + network.network_address.packed[: (network.prefixlen + 7) // 8]
+
+
+def _prefixes(data: bytes, width: int) -> Iterator[str]:
+    while data:
+        length = data[0]
+        octets = (length + 7) // 8
+        address = ipaddress.ip_address(data[1 : 1 + octets].ljust(width, b"\0"))
+        yield f"{address}/{length}"
+        data = data[1 + octets :]
+
+
+class Speaker:
+    """A member's router on one session: says what it is told to say, and keeps what it hears."""
+
+    def __init__(self, namespace: str, asn: int, address: str, server: str, role: int | None = 2) -> None:
+        self.asn, self.address, self.role = asn, address, role
+        self.v6 = ":" in address
+        self.heard: dict[str, Told] = {}
+        self.notification: tuple[int, int] | None = None
+        until(lambda: self._connected(namespace, server), f"{address} finds no BGP speaker at {server}")
+        capabilities = struct.pack("!BBHBB", 1, 4, 2 if self.v6 else 1, 0, 1) + struct.pack("!BBI", 65, 4, asn) + bytes([2, 0])
+        if role is not None:
+            capabilities += bytes([9, 1, role])
+        options = bytes([2, len(capabilities)]) + capabilities
+        router_id = socket.inet_aton("192.0.2.100" if self.v6 else address)
+        self._send(1, struct.pack("!BHH4sB", 4, min(asn, 23456) if asn < 65536 else 23456, 90, router_id, len(options)) + options)
+        self.up = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _connected(self, namespace: str, server: str) -> bool:
+        with _inside(namespace):
+            self._socket = socket.socket(socket.AF_INET6 if self.v6 else socket.AF_INET)
+        self._socket.settimeout(10)
+        try:
+            self._socket.bind((self.address, 0))
+            self._socket.connect((server, 179))
+        except OSError:
+            self._socket.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._send(3, bytes([6, 2]))
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(5)
+
+    def announce(
+        self,
+        prefix: str,
+        path: Sequence[int | frozenset[int]] | None = None,
+        *,
+        next_hop: str | None = None,
+        standard: Sequence[tuple[int, int]] = (),
+        extended: Sequence[bytes] = (),
+        large: Sequence[tuple[int, int, int]] = (),
+        med: int | None = None,
+        otc: int | None = None,
+    ) -> None:
+        segments = b""
+        for each in (self.asn,) if path is None else path:
+            asns = sorted(each) if isinstance(each, frozenset) else [each]
+            segments += bytes([1 if isinstance(each, frozenset) else 2, len(asns)]) + b"".join(struct.pack("!I", asn) for asn in asns)
+        hop = ipaddress.ip_address(next_hop or self.address).packed
+        attributes = _attribute(0x40, 1, b"\0") + _attribute(0x40, 2, segments)
+        if med is not None:
+            attributes += _attribute(0x80, 4, struct.pack("!I", med))
+        if standard:
+            attributes += _attribute(0xC0, 8, b"".join(struct.pack("!HH", *each) for each in standard))
+        if extended:
+            attributes += _attribute(0xC0, 16, b"".join(extended))
+        if large:
+            attributes += _attribute(0xC0, 32, b"".join(struct.pack("!III", *each) for each in large))
+        if otc is not None:
+            attributes += _attribute(0xC0, 35, struct.pack("!I", otc))
+        if ":" in prefix:
+            attributes += _attribute(0x80, 14, struct.pack("!HBB", 2, 1, 16) + hop + b"\0" + _prefix(prefix))
+            self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes)
+        else:
+            attributes += _attribute(0x40, 3, hop)
+            self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes + _prefix(prefix))
+
+    def withdraw(self, prefix: str) -> None:
+        data = _prefix(prefix)
+        if ":" in prefix:
+            attributes = _attribute(0x80, 15, struct.pack("!HB", 2, 1) + data)
+            self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes)
+        else:
+            self._send(2, struct.pack("!H", len(data)) + data + b"\0\0")
+
+    def hears(self, prefix: str) -> Told:
+        until(lambda: prefix in self.heard, f"AS{self.asn} never heard of {prefix}; it knows {sorted(self.heard)}")
+        return self.heard[prefix]
+
+    def _send(self, kind: int, body: bytes) -> None:
+        self._socket.sendall(b"\xff" * 16 + struct.pack("!HB", 19 + len(body), kind) + body)
+
+    def _receive(self, octets: int) -> bytes:
+        data = b""
+        while len(data) < octets:
+            more = self._socket.recv(octets - len(data))
+            if not more:
+                raise ConnectionError
+            data += more
+        return data
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self._socket.settimeout(120)
+                head = self._receive(19)
+                body = self._receive(struct.unpack("!H", head[16:18])[0] - 19)
+                if head[18] == 1:
+                    self._send(4, b"")
+                elif head[18] == 2:
+                    self._learn(body)
+                elif head[18] == 3:
+                    self.notification = (body[0], body[1])
+                    return
+                else:
+                    if self.up.is_set():
+                        self._send(4, b"")
+                    self.up.set()
+
+    def _learn(self, body: bytes) -> None:
+        size = struct.unpack("!H", body[:2])[0]
+        for prefix in _prefixes(body[2 : 2 + size], 4):
+            self.heard.pop(prefix, None)
+        attributes_size = struct.unpack("!H", body[2 + size : 4 + size])[0]
+        attributes, rest = body[4 + size : 4 + size + attributes_size], body[4 + size + attributes_size :]
+        found: dict[str, Any] = {"path": (), "next_hop": ""}
+        reached = list(_prefixes(rest, 4))
+        while attributes:
+            flags, code = attributes[0], attributes[1]
+            length, skip = (struct.unpack("!H", attributes[2:4])[0], 4) if flags & 0x10 else (attributes[2], 3)
+            value, attributes = attributes[skip : skip + length], attributes[skip + length :]
+            if code == 2:
+                path: list[int] = []
+                while value:
+                    path += struct.unpack(f"!{value[1]}I", value[2 : 2 + 4 * value[1]])
+                    value = value[2 + 4 * value[1] :]
+                found["path"] = tuple(path)
+            elif code == 3:
+                found["next_hop"] = socket.inet_ntoa(value)
+            elif code == 4:
+                found["med"] = struct.unpack("!I", value)[0]
+            elif code == 8:
+                found["standard"] = frozenset(struct.iter_unpack("!HH", value))
+            elif code == 14:
+                hop_size = value[3]
+                found["next_hop"] = str(ipaddress.ip_address(value[4:20]))
+                reached += _prefixes(value[5 + hop_size :], 16)
+            elif code == 15:
+                for prefix in _prefixes(value[3:], 16):
+                    self.heard.pop(prefix, None)
+            elif code == 16:
+                found["extended"] = frozenset(value[at : at + 8] for at in range(0, len(value), 8))
+            elif code == 32:
+                found["large"] = frozenset(struct.iter_unpack("!III", value))
+            elif code == 35:
+                found["otc"] = struct.unpack("!I", value)[0]
+        for prefix in reached:
+            self.heard[prefix] = Told(**found)
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def _inside(namespace: str) -> Iterator[None]:
+    """This thread in another network namespace; a socket stays where it was opened."""
+    with Path("/proc/thread-self/ns/net").open() as here, Path(f"/run/netns/{namespace}").open() as there:
+        assert _LIBC.setns(there.fileno(), 0x40000000) == 0, os.strerror(ctypes.get_errno())
+        try:
+            yield
+        finally:
+            assert _LIBC.setns(here.fileno(), 0x40000000) == 0
+
+
+# the exchange -------------------------------------------------------------------------------------------------------
+
+RPSL = """
+as-set:   AS-ALPHA
+members:  AS64500, AS64510, AS64506, AS64507
+members:  AS-ALPHA-LOOP
+source:   LAB
+
+as-set:   AS-ALPHA-LOOP
+members:  AS-ALPHA
+source:   LAB
+""" + "".join(
+    f"\nroute{'6' if ':' in prefix else ''}: {prefix}\norigin: AS{origin}\nsource: LAB\n"
+    for prefix, origin in (
+        ("198.51.100.0/24", 64500),
+        ("198.51.100.0/24", 64510),
+        ("2001:db8:100::/48", 64500),
+        ("203.0.113.0/24", 64501),
+        ("203.0.113.0/24", 64510),
+        ("198.18.5.0/24", 64500),
+        ("198.18.6.0/24", 64500),
+        *((f"198.18.{n}.0/24", 64503) for n in range(20, 60)),
+        ("198.51.100.0/24", 64501),
+    )
+)
+VRPS = {"roas": [{"asn": "AS64999", "prefix": "198.18.5.0/24", "maxLength": 24}, {"asn": 64500, "prefix": "198.18.6.0/24", "maxLength": 24}]}
+MEMBERS = (("alpha", 64500, 11), ("beta", 64501, 12), ("gamma", 64502, 13), ("delta", 65550, 14), ("epsilon", 64503, 15), ("zeta", 64504, 16))
+
+
+def exchange() -> Snapshot:
+    wanted: list[Resource] = [
+        Exchange.model_validate({"name": "lab", "title": {"en": "Lab"}, "asn": RS, "country": "CN", "lab": True}),
+        Lan.model_validate({"name": "lan", "title": {"en": "LAN"}, "v4": "192.0.2.0/24", "v6": "2001:db8:ffff::/64"}),
+        RoutingPolicy.model_validate(
+            {
+                "name": "safe",
+                "irr_sources": ["lab.rpsl"],
+                "rpki_sources": ["vrps.json"],
+                "transit_free": [64506],
+                "never_via_route_servers": [64507],
+                "blackhole_v4": "192.0.2.66",
+                "limit_restart_seconds": 1,
+            }
+        ),
+    ]
+    for number, site in ((1, "east"), (2, "west")):
+        wanted += [
+            Site.model_validate({"name": site, "title": {"en": site}, "role": "hub", "level": "city", "city": "Hangzhou", "country": "CN"}),
+            RouteServer.model_validate(
+                {"name": f"rs{number}", "site": site, "lan": "lan", "policy": "safe", "v4": f"192.0.2.{number}", "v6": f"2001:db8:ffff::{number}"}
+            ),
+        ]
+    for name, asn, host in MEMBERS:
+        wanted += [
+            Member.model_validate(
+                {
+                    "name": name,
+                    "title": {"en": name},
+                    "asn": asn,
+                    "class": "isp",
+                    "as_sets": ["AS-ALPHA"] if name == "alpha" else ["AS64510"] if name == "beta" else [],
+                    "prefixes_max": {"v4": 5} if name == "epsilon" else {},
+                }
+            ),
+            Port.model_validate({"name": name, "member": name, "site": "east", "speed": "10G"}),
+            Session.model_validate(
+                {
+                    "name": f"{name}-1",
+                    "member": name,
+                    "lan": "lan",
+                    "port": name,
+                    "v4": f"192.0.2.{host}",
+                    "v6": f"2001:db8:ffff::{host}",
+                    "blackhole": name != "gamma",
+                    "role_strict": name == "zeta",
+                }
+            ),
+        ]
+    snapshot = Snapshot(wanted)
+    assert PLANE.allocate is not None
+    return snapshot.replaced(PLANE.allocate(snapshot, Snapshot()))
+
+
+@dataclass
+class NamespaceHost:
+    """A namespace as a host: enough of one for reading."""
+
+    name: str
+    home: str
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 30.0) -> Result:
+        process = await asyncio.create_subprocess_exec(
+            "ip", "netns", "exec", self.name, *argv, stdin=-1, stdout=-1, stderr=-1
+        )
+        out, err = await asyncio.wait_for(process.communicate(stdin), timeout_seconds)
+        return Result(process.returncode or 0, out.decode(), err.decode())
+
+    async def put(self, files: Mapping[str, bytes | None], *, mode: int = 0o600) -> None:
+        raise NotImplementedError
+
+    async def get(self, paths: Sequence[str]) -> Mapping[str, bytes | None]:
+        return {path: each.read_bytes() if (each := Path(self.home, path)).exists() else None for path in paths}
+
+
+@dataclass
+class Lab:
+    """A running route server, and its members' speakers, made as they are asked for."""
+
+    snapshot: Snapshot
+    host_: NamespaceHost
+    members: str
+    folder: Path
+    speakers: dict[str, Speaker] = field(default_factory=dict)
+
+    def host(self, machine: str) -> Host:
+        from nnix.kernel.world import Unreachable
+
+        if machine != "rs1":
+            raise Unreachable(f"{machine}: not built in this lab")
+        return self.host_
+
+    def speaker(self, member: str, family: int = 4, role: int | None = 2) -> Speaker:
+        key = f"{member}{family}"
+        known = self.speakers.get(key)
+        if known is None or known.notification is not None:
+            session = self.snapshot.get(Session, f"{member}-1")
+            server = self.snapshot.get(RouteServer, "rs1")
+            assert session is not None
+            assert server is not None
+            asn = self.snapshot.at(session.member).asn
+            ours, theirs = (session.v4, server.v4) if family == 4 else (session.v6, server.v6)
+            known = self.speakers[key] = Speaker(self.members, asn, str(ours), str(theirs), role)
+            until(lambda: known.up.is_set() or known.notification is not None, f"{key} does not come up")
+        return known
+
+    def refused(self, member: str | None = None) -> list[RefusedRoute]:
+        return asyncio.run(refused_routes(self.snapshot, self, member=member))
+
+    def statuses(self) -> dict[str, Status]:
+        return {each.resource: each for each in asyncio.run(read(self.snapshot, self))}
+
+    def birdc(self, *words: str) -> str:
+        return subprocess.run(["birdc", "-s", str(self.folder / "bird.ctl"), *words], check=True, capture_output=True, text=True).stdout
+
+    def configure(self, snapshot: Snapshot) -> None:
+        """Write the configuration that `snapshot` compiles to, and have BIRD take it softly if it runs."""
+        self.snapshot = snapshot
+        evidence = Evidence({"file:lab.rpsl": RPSL.encode(), "file:vrps.json": json.dumps(VRPS).encode()})
+        assert PLANE.compile is not None
+        (artifact,) = [each for each in PLANE.compile(snapshot, evidence) if each.name == "rs1"]
+        (self.folder / "bird.conf").write_bytes(artifact.content.replace(b"@HOME@", str(self.folder).encode()))
+        subprocess.run(["bird", "-p", "-c", str(self.folder / "bird.conf")], check=True)
+        if (self.folder / "bird.ctl").exists():
+            assert "Reconfigur" in self.birdc("configure")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("rs")
+    folder = home / "bird" / "rs1"
+    folder.mkdir(parents=True)
+    server, members = f"nnt-rs-s{os.getpid()}", f"nnt-rs-m{os.getpid()}"
+    hosts = [host for _, _, host in MEMBERS]
+    batch = [
+        f"netns add {server}",
+        f"netns add {members}",
+        f"link add m0 netns {members} type veth peer name s0 netns {server}",
+    ]
+    there = ["link set lo up", "link set m0 up"]
+    for host in hosts:
+        there += [f"address add 192.0.2.{host}/24 dev m0", f"address add 2001:db8:ffff::{host}/64 dev m0 nodad"]
+    here = ["link set lo up", "link set s0 up", "address add 192.0.2.1/24 dev s0", "address add 2001:db8:ffff::1/64 dev s0 nodad"]
+    running = Lab(Snapshot(), NamespaceHost(server, str(home)), members, folder)
+    try:
+        for arguments, lines in (([], batch), (["-n", members], there), (["-n", server], here)):
+            subprocess.run(["ip", *arguments, "-batch", "-"], input="\n".join(lines), text=True, check=True)
+        running.configure(exchange())
+        subprocess.run(
+            ["ip", "netns", "exec", server, "bird", "-c", folder / "bird.conf", "-s", folder / "bird.ctl", "-P", folder / "bird.pid"], check=True
+        )
+        until(lambda: (folder / "bird.ctl").exists(), "bird did not start")
+        yield running
+    finally:
+        for each in running.speakers.values():
+            each.close()
+        if (folder / "bird.pid").exists():
+            until(lambda: bool((folder / "bird.pid").read_text()), "bird does not say who it is")
+            os.kill(int((folder / "bird.pid").read_text()), 15)
+            until(lambda: not (folder / "bird.pid").exists(), "bird did not stop")
+        for each_namespace in (server, members):
+            subprocess.run(["ip", "netns", "delete", each_namespace], check=False)
