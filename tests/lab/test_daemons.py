@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from nnix.daemons.bird import BIRD, lacks, version
+from nnix.daemons.frr import FRR
 from nnix.hosts.namespace import NamespaceHost
 from nnix.kernel.world import Driver, Failed, Host
 
@@ -52,6 +53,26 @@ protocol bgp one { local 127.0.0.2 port 1790 as 65002; neighbor 127.0.0.1 port 1
 """
 
 
+FRR_CONF = b"""! daemons: zebra bgpd
+frr defaults traditional
+hostname d1
+no zebra nexthop kernel enable
+interface lo
+ ip address 10.9.9.1/32
+exit
+router bgp 65001
+ bgp router-id 10.9.9.1
+ no bgp ebgp-requires-policy
+ neighbor 127.0.0.7 remote-as 65007
+ neighbor 127.0.0.7 description seven
+ address-family ipv4 unicast
+  network 10.9.9.9/32
+  neighbor 127.0.0.7 soft-reconfiguration inbound
+ exit-address-family
+exit
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """A daemon, two contents that it accepts, and one that it does not, with a word of its complaint."""
@@ -76,6 +97,17 @@ CASES = {
         "bird.conf",
     ),
 }
+
+
+CASES["frr"] = Case(
+    FRR,
+    "bgpd",
+    FRR_CONF,
+    FRR_CONF.replace(b"10.9.9.9/32", b"10.9.9.8/32"),
+    FRR_CONF.replace(b"remote-as", b"remote-is"),
+    "Unknown command",
+    "frr.conf",
+)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +205,7 @@ def test_a_killed_daemon_is_found_and_started_again(which: str, host: NamespaceH
     first = main_process(host, case)
     os.kill(first, signal.SIGKILL)
 
-    assert look(case.driver, host, case.first) == f"{case.comm} not running"
+    assert poll(lambda: look(case.driver, host, case.first) == f"{case.comm} not running")
     Path(host.home, which, "d1", f"{case.comm}.pid").write_text(f"{os.getpid()}\n")
     assert look(case.driver, host, case.first) == f"{case.comm} not running"
 
@@ -323,7 +355,7 @@ def test_bird_notices_that_somebody_else_reconfigured_it(host: NamespaceHost) ->
     subprocess.run(["birdc", "-s", "bird.ctl", "configure"], cwd=file.parent, check=True, capture_output=True)
     file.write_bytes(original)
 
-    assert look(BIRD, host, BIRD_CONF).startswith("was changed by somebody else")
+    assert look(BIRD, host, BIRD_CONF) == "was changed by somebody else while it ran"
     drive(BIRD, host, BIRD_CONF)
 
     assert look(BIRD, host, BIRD_CONF) == ""
@@ -336,7 +368,7 @@ def test_a_hung_bird_is_replaced(host: NamespaceHost) -> None:
     before = main_process(host, CASES["bird"])
     os.kill(before, signal.SIGSTOP)
 
-    assert "no answer" in look(BIRD, host, BIRD_CONF)
+    assert "does not answer" in look(BIRD, host, BIRD_CONF)
     drive(BIRD, host, BIRD_CONF)
 
     assert look(BIRD, host, BIRD_CONF) == ""
@@ -370,3 +402,87 @@ def test_bird_tells_its_version_and_what_it_lacks(host: NamespaceHost) -> None:
     for feature, statement in tried.items():
         complaint = asyncio.run(BIRD.check(host, BIRD_CONF + statement))
         assert (feature in lacking) == bool(complaint), (feature, complaint)
+
+
+# -- FRR ----------------------------------------------------------------------------------------------------------
+
+
+def vtysh(host: Host, *commands: str) -> str:
+    words = ["vtysh", "--vty_socket", ".", "--config_dir", "."] + [word for command in commands for word in ("-c", command)]
+    return asyncio.run(host.run(["sh", "-c", 'cd "$0" && exec "$@"', f"{host.home}/frr/d1", *words])).out
+
+
+def test_frr_changes_while_it_runs_to_what_a_fresh_start_gives(host: NamespaceHost, namespace: str) -> None:
+    """Lines added, changed, taken back, a neighbour exchanged: no process restarts, and the outcome is the same."""
+    changed = (
+        FRR_CONF.replace(b"127.0.0.7", b"127.0.0.8")
+        .replace(b" address-family", b" neighbor 127.0.0.9 remote-as 65009\n timers bgp 3 9\n address-family")
+        .replace(b" ip address 10.9.9.1/32\n", b" ip address 10.9.9.2/32\n")
+        .replace(b"router bgp", b"ip prefix-list p seq 5 permit 10.0.0.0/8\nrouter bgp")
+    )
+    drive(FRR, host, FRR_CONF)
+    before = inside(namespace)
+    drive(FRR, host, changed)
+    assert inside(namespace) == before
+    grown = vtysh(host, "show running-config")
+    drive(FRR, host, FRR_CONF)
+    assert inside(namespace) == before
+    back = vtysh(host, "show running-config")
+
+    drive(FRR, host, None)
+    drive(FRR, host, changed)
+    assert vtysh(host, "show running-config") == grown
+    drive(FRR, host, None)
+    drive(FRR, host, FRR_CONF)
+    assert vtysh(host, "show running-config") == back
+
+
+def test_what_was_typed_into_frr_is_found_and_taken_back(host: NamespaceHost, namespace: str) -> None:
+    """The file is as it was; the drift is in the running daemon only, in lines added, changed and removed."""
+    drive(FRR, host, FRR_CONF)
+    before, running = vtysh(host, "show running-config"), inside(namespace)
+    vtysh(
+        host,
+        "configure terminal",
+        "router bgp 65001",
+        "neighbor 127.0.0.66 remote-as 666",
+        "no neighbor 127.0.0.7 description",
+        "timers bgp 1 3",
+    )
+
+    assert look(FRR, host, FRR_CONF) == "was changed by somebody else while it ran"
+    drive(FRR, host, FRR_CONF)
+
+    assert vtysh(host, "show running-config") == before
+    assert look(FRR, host, FRR_CONF) == ""
+    assert inside(namespace) == running
+
+
+def test_a_dead_bgpd_is_started_beside_zebra_and_a_dead_zebra_restarts_all(host: NamespaceHost, namespace: str) -> None:
+    """Others do not find back to a new zebra in time, but zebra does not mind a new bgpd."""
+    drive(FRR, host, FRR_CONF)
+    (zebra,), (bgpd,) = named(namespace, "zebra"), named(namespace, "bgpd")
+    os.kill(bgpd, signal.SIGKILL)
+    drive(FRR, host, FRR_CONF)
+    assert named(namespace, "zebra") == [zebra]
+    assert look(FRR, host, FRR_CONF) == ""
+    (bgpd,) = named(namespace, "bgpd")
+
+    os.kill(zebra, signal.SIGKILL)
+    assert poll(lambda: look(FRR, host, FRR_CONF) == "zebra not running")
+    drive(FRR, host, FRR_CONF)
+    assert look(FRR, host, FRR_CONF) == ""
+    assert named(namespace, "bgpd") != [bgpd]
+    assert "127.0.0.7" in vtysh(host, "show running-config")
+
+
+def test_another_set_of_frr_daemons_restarts_it(host: NamespaceHost, namespace: str) -> None:
+    """The one that is no longer wanted goes; the check refuses one that FRR does not have, and no list at all."""
+    drive(FRR, host, FRR_CONF)
+    drive(FRR, host, FRR_CONF.replace(b"zebra bgpd", b"zebra bgpd ospfd"))
+    assert sorted(inside(namespace).values()) == ["bgpd", "ospfd", "zebra"]
+    drive(FRR, host, FRR_CONF)
+    assert sorted(inside(namespace).values()) == ["bgpd", "zebra"]
+
+    assert "no daemon 'bgqd'" in asyncio.run(FRR.check(host, b"! daemons: zebra bgqd\n"))
+    assert "does not say which daemons" in asyncio.run(FRR.check(host, b"router bgp 1\n"))

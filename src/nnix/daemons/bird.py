@@ -17,16 +17,16 @@ without one nobody is named.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nnix.daemons.process import act, difference, digest, parsed, placed, probe, remove
+from nnix.daemons.process import SILENT, Seen, act, difference, digest, parsed, placed, probe, remove
 from nnix.kernel.world import Failed, Host, Step
 
 CONFIG = "bird.conf"
 SOCKET = "bird.ctl"
 COMMS = ("bird",)
-ANSWER_SECONDS = 3
+ANSWER_SECONDS = 2
 
 # What a version lacks, and since when it has it. Debian builds 2.x without BMP. 2.0.12 measured; the rest by its NEWS.
 FEATURES: Mapping[str, tuple[tuple[int, ...], str]] = {
@@ -64,7 +64,7 @@ asked() {{
 }}
 """
 
-LOOK = f"{ASK}\nif asked; then echo \"$mark\"; else echo 'no answer'; fi"
+LOOK = f"{ASK}\nif asked; then echo \"$mark\"; else echo '{SILENT}'; fi"
 
 DRIVE = f"""{ASK}
 settled() {{ asked && ! printf '%s\\n' "$answer" | grep -q '^Reconfiguration in progress'; }}
@@ -74,7 +74,7 @@ bird -p -c wanted.conf >&2 || {{ rm -f wanted.conf; exit 1; }}
 rm -f former.conf
 [ ! -f {CONFIG} ] || cp -p {CONFIG} former.conf
 mv -f wanted.conf {CONFIG}
-if alive bird && asked; then
+if [ -z "$hung" ] && alive bird && asked; then
   said=$(birdc -s {SOCKET} configure 2>&1); status=$?
   case $status$said in
     0*Reconfigured* | 0*'in progress'*) ;;
@@ -85,7 +85,7 @@ if alive bird && asked; then
   esac
   until_true 60 settled || {{ echo 'the reconfiguration does not come to an end' >&2; exit 1; }}
 else
-  stop 10 bird || {{ echo 'a hung bird does not die' >&2; exit 1; }}
+  stop 1 bird || {{ echo 'a hung bird does not die' >&2; exit 1; }}  # it does not answer, so it will not say goodbye either
   rm -f {SOCKET}
   start bird bird -f -c {CONFIG} -s {SOCKET}
   until_true 60 up_or_dead
@@ -114,15 +114,22 @@ class BirdDriver:
         return re.sub(rf"^bird: (?:{re.escape(CONFIG)}:)?", "", words, flags=re.M)
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
-        seen = await probe(host, self.name, CONFIG, dict.fromkeys(wanted, COMMS), ask=LOOK)
+        seen = await self._seen(host, wanted)
         found = {name: difference(seen[name], digest(placed(host, self.name, name, content)), COMMS) for name, content in wanted.items()}
         return {name: words for name, words in found.items() if words}
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         if wanted is None:
             await remove(host, self.name, name, COMMS)
-        elif await self.look(host, {name: wanted}):
-            await act(host, self.name, name, DRIVE, stdin=placed(host, self.name, name, wanted))
+            return
+        content = placed(host, self.name, name, wanted)
+        seen = (await self._seen(host, [name]))[name]
+        if difference(seen, digest(content), COMMS):
+            hung = "1" if seen.mark == SILENT else ""
+            await act(host, self.name, name, f"hung={hung}\n{DRIVE}", stdin=content)
+
+    async def _seen(self, host: Host, names: Iterable[str]) -> dict[str, Seen]:
+        return await probe(host, self.name, CONFIG, dict.fromkeys(names, COMMS), ask=LOOK)
 
 
 BIRD = BirdDriver()

@@ -29,6 +29,7 @@ from nnix.kernel.world import Failed, Host
 HOME_TOKEN = b"@HOME@"
 APPLIED = "applied"
 LOG = "log"
+SILENT = "no answer"  # the mark of a daemon that runs but does not speak
 
 STOP_SECONDS = 10
 START_SECONDS = 60  # BIRD 2.0.12 parsed 15 MB of route-server configuration in 15 s
@@ -208,8 +209,10 @@ def difference(seen: Seen, wanted: str, comms: Sequence[str]) -> str:
         return "has not taken its configuration"
     if seen.applied_pids != seen.pids:
         return "was restarted by somebody else"
+    if seen.mark == SILENT:
+        return "runs, but does not answer"
     if seen.mark != seen.marked:
-        return f"was changed by somebody else ({seen.mark or 'no answer'}, not {seen.marked or 'as left'})"
+        return "was changed by somebody else while it ran"
     return ""
 
 

@@ -151,9 +151,9 @@ def canonical(body: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """
     given = dict(body)
     try:
-        text = json.dumps(given, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _FAST.encode(given)
         content = text.encode()
-        plain = json.loads(text, parse_float=_too_fine, parse_int=_whole)
+        plain = _PLAIN.decode(text)
         easy = plain == given and (text.isascii() or not _ASTRAL.search(text))
     except (ValueError, TypeError, RecursionError):
         easy = False
@@ -161,7 +161,7 @@ def canonical(body: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         _admit(given, "body", 1)
         content = rfc8785.dumps(given)
         plain = json.loads(content)
-    if _depth(plain) > DEPTH_MAX:
+    if content.count(b"[") + content.count(b"{") > DEPTH_MAX and _depth(plain) > DEPTH_MAX:
         raise ValueError(f"body is nested deeper than {DEPTH_MAX} levels")
     if len(content) > BODY_BYTES_MAX:
         raise ValueError(f"body is {len(content)} bytes long; an entry takes at most {BODY_BYTES_MAX}")
@@ -177,6 +177,10 @@ def _whole(text: str) -> int:
     if -INTEGER_MAX <= number <= INTEGER_MAX:
         return number
     raise ValueError(text)
+
+
+_FAST = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_PLAIN = json.JSONDecoder(parse_float=_too_fine, parse_int=_whole)
 
 
 def _depth(value: Any) -> int:
@@ -221,8 +225,11 @@ def _admit_text(text: str, place: str) -> None:
         raise ValueError(f"{place}: a lone surrogate (U+{ord(text[broken.start]):04X}) is not text (RFC 7493, 2.1)") from None
 
 
+_TEXT = json.JSONEncoder(ensure_ascii=False)
+
+
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return _TEXT.encode(text)
 
 
 def digest_of(seq: int, body: bytes, *, at: str, before: str, clock: str | None, what: str, who: str, why: str) -> str:

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -105,12 +104,10 @@ class SignedHead:
             heads = known[1] if known is not None and known[0] == content else self._parse(content)
             if heads[0].seq >= head.seq:
                 return
-            older = int(_claimed(content[:SLOT_BYTES]).seq > _claimed(content[SLOT_BYTES:]).seq)
-            os.pwrite(descriptor, slot, older * SLOT_BYTES)
+            newest_first = content.startswith(f'{{"digest":"{heads[0].digest}","seq":{heads[0].seq},'.encode())
+            os.pwrite(descriptor, slot, SLOT_BYTES if newest_first else 0)
             os.fdatasync(descriptor)
-            slots = [content[:SLOT_BYTES], content[SLOT_BYTES:]]
-            slots[older] = slot
-            self._known = b"".join(slots), (head, heads[0])
+            self._known = content[:SLOT_BYTES] + slot if newest_first else slot + content[SLOT_BYTES:], (head, heads[0])
         finally:
             os.close(descriptor)
 
@@ -171,13 +168,13 @@ class SignedHead:
 
 def _statement(head: Head) -> bytes:
     """The bytes that are signed: canonical JSON, with a word that keeps the signature from meaning anything else."""
-    return rfc8785.dumps({"digest": head.digest, "nnix": "ledger-head", "seq": head.seq})
+    return f'{{"digest":"{head.digest}","nnix":"ledger-head","seq":{head.seq}}}'.encode()
 
 
 def _line(head: Head, signature: bytes) -> bytes:
     """The one spelling of a slot."""
-    line = rfc8785.dumps({"digest": head.digest, "seq": head.seq, "signature": signature.hex()})
-    return line.ljust(SLOT_BYTES - 1) + b"\n"
+    line = f'{{"digest":"{head.digest}","seq":{head.seq},"signature":"{signature.hex()}"}}'
+    return line.encode().ljust(SLOT_BYTES - 1) + b"\n"
 
 
 def _claimed(slot: bytes) -> Head:

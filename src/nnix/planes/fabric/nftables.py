@@ -42,12 +42,12 @@ RULES = """\
 	chain port {
 		iifname . ether saddr != @macs goto drop_mac
 		ether type != { ip, ip6, arp } goto drop_ethertype
-		ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 jump group
-		ether type arp goto arp
-		ether type ip goto v4
-		goto v6
+		ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 jump to_group
+		ether type arp goto from_arp
+		ether type ip goto from_v4
+		goto from_v6
 	}
-	chain group {
+	chain to_group {
 		ether daddr ff:ff:ff:ff:ff:ff ether type arp goto limited
 		ether daddr & ff:ff:00:00:00:00 == 33:33:00:00:00:00 ip6 nexthdr 58 icmpv6 type { 135, 136 } goto limited
 		goto drop_group
@@ -55,7 +55,7 @@ RULES = """\
 	chain limited {
 		iifname @storm goto drop_storm
 	}
-	chain arp {
+	chain from_arp {
 		arp htype != 1 goto drop_arp
 		arp ptype != ip goto drop_arp
 		arp operation != { 1, 2 } goto drop_arp
@@ -63,7 +63,7 @@ RULES = """\
 		arp operation 1 arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @arp4 accept
 		goto drop_arp
 	}
-	chain v4 {
+	chain from_v4 {
 		ip saddr @lans4 iifname . ip saddr != @own4 goto drop_address
 		ip daddr 224.0.0.0/3 goto drop_control
 		ip daddr @lans4 ip protocol { 2, 88, 89, 103, 112 } goto drop_control
@@ -71,7 +71,7 @@ RULES = """\
 		icmp type { 5, 9, 10 } goto drop_control
 		iifname @drained jump cull
 	}
-	chain v6 {
+	chain from_v6 {
 		ip6 hoplimit 255 ip6 nexthdr { 0, 43, 44, 60, 135, 139, 140 } goto drop_nd
 		ip6 saddr @lans6 iifname . ip6 saddr != @own6 goto drop_address
 		ip6 saddr fe80::/10 iifname . ip6 saddr != @own6 goto drop_address

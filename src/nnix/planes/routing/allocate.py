@@ -24,7 +24,8 @@ def allocate(snapshot: Snapshot, before: Snapshot) -> Iterable[Resource]:
     """Sessions and route servers completed. Where the LAN is full or not there, the resource stays as it is, and a rule says so."""
     lab = any(each.lab for each in snapshot.of(Exchange))
     taken: dict[str, set[Address]] = defaultdict(set)
-    for each in (*snapshot.of(Session), *snapshot.of(RouteServer)):
+    speakers: tuple[Session | RouteServer, ...] = (*snapshot.of(Session), *snapshot.of(RouteServer))
+    for each in speakers:
         taken[each.lan].update(address for address in (each.v4, each.v6) if address is not None)
     lowest: dict[IPv4Network | IPv6Network, int] = {}
     bare = [each for each in snapshot.of(Session) if each.v4 is None and each.v6 is None]

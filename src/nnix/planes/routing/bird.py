@@ -268,16 +268,16 @@ def _checks(server: ServerPolicy, family: Family) -> str:
         "if bgp_community ~ CONTROLS_STANDARD then nnix_controls = 1;",
         "if bgp_ext_community ~ CONTROLS_EXTENDED then nnix_controls = 1;",
     ]
-    flat = [  # RFC 9774: no AS_SET. A set has no first and no last, and counts once however many are in it.
-        f"if bgp_path.last = 0 then {_refuse('as_set_in_path')}",
-        f"if bgp_path.first = 0 then {_refuse('as_set_in_path')}",
-        "asns = 0;",
-        "for int seen in bgp_path do asns = asns + 1;",
-        f"if asns != bgp_path.len then {_refuse('as_set_in_path')}",
+    flat = [  # RFC 9774: no AS_SET. What is left of a path, when the ASNs so far are taken out, begins with a number or with a set; a set has no first.
+        "rest = bgp_path;",
+        "for int seen in bgp_path do {",
+        f"  if rest.len > 0 then {{ if rest.first = 0 then {_refuse('as_set_in_path')} }}",
+        "  rest = delete(rest, seen);",
+        "}",
     ]
     return (
         text
-        + _function(f"flat{family}()", flat, "int asns;\n")
+        + _function(f"flat{family}()", flat, "bgppath rest;\n")
         + _function(f"sane{family}(int peer_asn)", [row.replace("flat();", f"flat{family}();") for row in sane])
         + _function(f"registered{family}()", registered)
         + _function(f"valid{family}()", valid)

@@ -63,7 +63,10 @@ def _twice(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
         address = getattr(speaker, field)
         if address is None:
             continue
-        holders = (*snapshot.index(Session, field).get(address, ()), *snapshot.index(RouteServer, field).get(address, ()))
+        holders: tuple[Speaker, ...] = (
+            *snapshot.index(Session, field).get(address, ()),
+            *snapshot.index(RouteServer, field).get(address, ()),
+        )
         others = [each.id for each in holders if each.id != speaker.id and each.lan == speaker.lan]
         if others:
             yield Broken(field, address, f"an address that nobody else on lan/{speaker.lan} has; {others[0]} has this one")
@@ -91,7 +94,7 @@ def _mac_trouble(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
         if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
             yield Broken(field, mac, "the MAC address of one station, not a multicast or zero one")
             continue
-        holders = (*snapshot.where(Session, macs=mac), *snapshot.where(RouteServer, mac=mac))
+        holders: tuple[Speaker, ...] = (*snapshot.where(Session, macs=mac), *snapshot.where(RouteServer, mac=mac))
         others = [each.id for each in holders if each.id != speaker.id and each.lan == speaker.lan and not _one_router(each, speaker)]
         if others:
             yield Broken(field, mac, f"a MAC address that nobody else on lan/{speaker.lan} has; {others[0]} has this one")
