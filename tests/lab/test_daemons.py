@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import re
 import signal
@@ -15,14 +16,20 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from nnix.daemons.bird import BIRD, lacks, version
 from nnix.daemons.frr import FRR
-from nnix.hosts.namespace import NamespaceHost
-from nnix.kernel.world import Driver, Failed, Host
+from nnix.daemons.gobgp import GOBGP
+from nnix.daemons.openbgpd import OPENBGPD
+from nnix.daemons.sshd import SSHD, host_key
+from nnix.hosts.namespace import NamespaceHost, dial_in_namespace
+from nnix.hosts.ssh import SshHost
+from nnix.kernel.world import Driver, Failed, Host, Unreachable
 
 pytestmark = pytest.mark.lab
 
@@ -108,6 +115,58 @@ CASES["frr"] = Case(
     "Unknown command",
     "frr.conf",
 )
+
+
+OPENBGPD_CONF = b"""AS 65001
+router-id 10.0.0.1
+listen on 127.0.0.1 port 1796
+fib-update no
+network 192.0.2.0/24
+neighbor 127.0.0.2 {
+  remote-as 65002
+}
+allow to any
+"""
+CASES["openbgpd"] = Case(
+    OPENBGPD,
+    "bgpd",
+    OPENBGPD_CONF,
+    OPENBGPD_CONF.replace(b"65002", b"65003"),
+    OPENBGPD_CONF.replace(b"router-id", b"router-if"),
+    "2: syntax error",
+    "bgpd.conf",
+)
+GOBGP_CONF = b"""#! announce 192.0.2.0/24 community 65001:1
+#! announce 2001:db8::/32 nexthop 2001:db8::1
+[global.config]
+  as = 65001
+  router-id = "10.0.0.1"
+  port = 1795
+  local-address-list = ["127.0.0.1"]
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = "127.0.0.2"
+    peer-as = 65002
+"""
+CASES["gobgp"] = Case(
+    GOBGP,
+    "gobgpd",
+    GOBGP_CONF,
+    GOBGP_CONF.replace(b"65002", b"65003"),
+    GOBGP_CONF.replace(b"peer-as", b"peer-is"),
+    "has invalid keys: peer-is",
+    "gobgpd.toml",
+)
+KEY = asyncssh.generate_private_key("ssh-ed25519")
+OTHER_KEY = asyncssh.generate_private_key("ssh-ed25519")
+
+
+def access(*keys: asyncssh.SSHKey, port: int = 2222) -> bytes:
+    opening = [key.export_public_key().decode().strip() for key in keys]
+    return json.dumps({"address": "127.0.0.1", "port": port, "authorized_keys": opening}).encode()
+
+
+CASES["sshd"] = Case(SSHD, "sshd", access(KEY), access(KEY, OTHER_KEY), access(KEY, port=0), "port: 0 is no number", "sshd_config")
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +364,7 @@ def test_a_daemon_outlives_the_command_that_started_it(which: str, host: Namespa
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     assert int(fields[1]) != os.getpid()
     assert int(fields[3]) == pid
-    assert {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (1, 2)} == {f"{host.home}/{which}/d1/log"} or which == "sshd"
+    assert {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (1, 2)} == {f"{host.home}/{which}/d1/log"}
 
 
 @every_daemon
@@ -486,3 +545,162 @@ def test_another_set_of_frr_daemons_restarts_it(host: NamespaceHost, namespace: 
 
     assert "no daemon 'bgqd'" in asyncio.run(FRR.check(host, b"! daemons: zebra bgqd\n"))
     assert "does not say which daemons" in asyncio.run(FRR.check(host, b"router bgp 1\n"))
+
+
+# -- OpenBGPD -----------------------------------------------------------------------------------------------------
+
+
+def test_openbgpd_takes_a_change_without_a_restart_and_notices_a_foreign_one(host: NamespaceHost) -> None:
+    """By its own words in the log: how often it read its configuration."""
+    case = CASES["openbgpd"]
+    drive(OPENBGPD, host, case.first)
+    before = main_process(host, case)
+    drive(OPENBGPD, host, case.second)
+    assert main_process(host, case) == before
+
+    folder = Path(host.home, "openbgpd/d1")
+    subprocess.run(["bgpctl", "-s", "bgpd.sock", "reload"], cwd=folder, check=True, capture_output=True)
+    assert poll(lambda: look(OPENBGPD, host, case.second) == "was changed by somebody else while it ran")
+    drive(OPENBGPD, host, case.second)
+    assert look(OPENBGPD, host, case.second) == ""
+    assert main_process(host, case) == before
+
+
+@pytest.mark.parametrize(("which", "confinement"), [("openbgpd", "/run/openbgpd"), ("sshd", "/run/sshd")])
+def test_a_folder_lent_to_a_daemon_goes_with_the_last_one(which: str, confinement: str, host: NamespaceHost) -> None:
+    """It stands outside of the daemon's own; where it was there before, it stays."""
+    case = CASES[which]
+    there_before = Path(confinement).exists()
+    drive(case.driver, host, case.first)
+    assert Path(confinement).is_dir()
+
+    drive(case.driver, host, None)
+    others = [each for each in Path("/proc").glob("[0-9]*/exe") if _program(each) in ("/usr/sbin/sshd", "/usr/sbin/bgpd")]
+    assert Path(confinement).exists() == there_before or others
+
+
+def _program(exe: Path) -> str:
+    try:
+        return str(exe.readlink())
+    except OSError:
+        return ""
+
+
+# -- GoBGP --------------------------------------------------------------------------------------------------------
+
+
+def gobgp(host: Host, *words: str) -> str:
+    command = ["gobgp", "--target", "unix:gobgpd.sock", *words]
+    return asyncio.run(host.run(["sh", "-c", 'cd "$0" && exec "$@"', f"{host.home}/gobgp/d1", *command])).out
+
+
+def test_gobgp_announces_what_its_file_cannot_say(host: NamespaceHost) -> None:
+    """Of both families; what is no longer announced goes, without a restart, and comes back after a crash."""
+    case = CASES["gobgp"]
+    drive(GOBGP, host, GOBGP_CONF)
+    before = main_process(host, case)
+    assert "65001:1" in gobgp(host, "global", "rib")
+    assert "2001:db8::/32" in gobgp(host, "global", "rib", "-a", "ipv6")
+
+    changed = GOBGP_CONF.replace(b"192.0.2.0/24", b"198.51.100.0/24").replace(b"65002", b"65003")
+    drive(GOBGP, host, changed)
+    assert main_process(host, case) == before
+    table = gobgp(host, "global", "rib")
+    assert ("192.0.2.0/24" in table, "198.51.100.0/24" in table) == (False, True)
+    assert poll(lambda: "65003" in gobgp(host, "neighbor"))
+
+    os.kill(before, signal.SIGKILL)
+    assert poll(lambda: look(GOBGP, host, changed) == "gobgpd not running")
+    drive(GOBGP, host, changed)
+    assert "198.51.100.0/24" in gobgp(host, "global", "rib")
+
+
+def test_gobgp_restarts_for_what_a_reload_does_not_take_over(host: NamespaceHost) -> None:
+    """Its own AS cannot change while it runs, and the plan says whom that disturbs."""
+    case = CASES["gobgp"]
+    marked = b"# session: session/one\n" + GOBGP_CONF
+    changed = marked.replace(b"as = 65001", b"as = 65009")
+    (step,) = GOBGP.steps(marked, changed)
+    assert (step.does, step.disturbs) == ("restart GoBGP: more than its neighbours changes", {"session/one"})
+
+    drive(GOBGP, host, marked)
+    before = main_process(host, case)
+    drive(GOBGP, host, changed)
+    assert main_process(host, case) != before
+    assert "65009" in gobgp(host, "global")
+
+
+def test_a_wrong_announcement_is_refused_with_its_line(host: NamespaceHost) -> None:
+    """Before the daemon sees it."""
+    for line, words in {
+        b"#! announce 192.0.2.1/24": "line 1: 192.0.2.1/24 has host bits set",
+        b"#! withdraw 192.0.2.0/24": "is not understood",
+        b"#! announce 'x": "No closing quotation",
+    }.items():
+        assert words in asyncio.run(GOBGP.check(host, line + b"\n" + GOBGP_CONF))
+
+
+# -- sshd, and the same drivers over SSH --------------------------------------------------------------------------
+
+
+def over_ssh(host: NamespaceHost, home: Path, key: asyncssh.SSHKey = KEY) -> SshHost:
+    return SshHost(
+        "far",
+        address="127.0.0.1",
+        port=2222,
+        key=key,
+        host_key=asyncio.run(host_key(host, "d1")),
+        home=str(home),
+        dial=partial(dial_in_namespace, host.namespace or "", "127.0.0.1", 2222),
+    )
+
+
+def test_a_key_slipped_into_sshd_is_found_and_taken_out(host: NamespaceHost, tmp_path: Path) -> None:
+    """An intruder's line in authorized_keys is a hand edit like any other."""
+    drive(SSHD, host, access(KEY))
+    file = Path(host.home, "sshd/d1/authorized_keys")
+    file.write_bytes(file.read_bytes() + OTHER_KEY.export_public_key())
+    intruder = over_ssh(host, tmp_path / "intruder", OTHER_KEY)
+    assert asyncio.run(intruder.run(["true"])).status == 0
+
+    assert look(SSHD, host, access(KEY)) == "was changed by somebody else while it ran"
+    drive(SSHD, host, access(KEY))
+
+    assert look(SSHD, host, access(KEY)) == ""
+    with pytest.raises(Unreachable, match="login was refused"):
+        asyncio.run(intruder.run(["true"]))
+
+
+def test_the_host_key_of_sshd_stays_when_all_else_changes(host: NamespaceHost) -> None:
+    """Otherwise every change would look like another machine."""
+    drive(SSHD, host, access(KEY))
+    before = asyncio.run(host_key(host, "d1"))
+    drive(SSHD, host, access(KEY, OTHER_KEY))
+    assert asyncio.run(host_key(host, "d1")) == before
+
+
+@pytest.mark.parametrize("which", ["bird", "frr", "openbgpd", "gobgp"])
+def test_a_driver_does_over_ssh_what_it_does_in_a_namespace(which: str, host: NamespaceHost, tmp_path: Path, namespace: str) -> None:
+    """Started, mended, changed and removed through OpenSSH; the daemon outlives the connection."""
+    case = CASES[which]
+    drive(SSHD, host, access(KEY))
+    home = tmp_path / "far"
+
+    async def claim() -> None:
+        far = over_ssh_host
+        await case.driver.drive(far, "d1", case.first)
+        await far.close()
+        assert await case.driver.look(far, {"d1": case.first}) == {}
+        os.kill(int((home / which / "d1" / f"{case.comm}.pid").read_text()), signal.SIGKILL)
+        await case.driver.drive(far, "d1", case.second)
+        assert await case.driver.look(far, {"d1": case.second}) == {}
+        assert case.comm in inside(namespace).values()
+        await case.driver.drive(far, "d1", None)
+        assert case.comm not in inside(namespace).values()
+        await far.close()
+
+    over_ssh_host = over_ssh(host, home)
+    asyncio.run(claim())
+    assert list(home.iterdir()) == []
+    drive(SSHD, host, None)
+    assert inside(namespace) == {}

@@ -21,16 +21,19 @@ from typing import Any, TypeVar
 
 import pytest
 
+from nnix.daemons.frr import FRR
 from nnix.daemons.iproute import IPROUTE, Addr, Fact, Route, Sysctl, Wire, encode
 from nnix.daemons.nftables import NFTABLES
 from nnix.hosts.namespace import NamespaceHost, enter_namespace
 from nnix.kernel.evidence import Evidence
+from nnix.kernel.plane import Status
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed
 from nnix.planes.fabric.compile import compile, link_local, switches
 from nnix.planes.fabric.kinds import Lan, Link, Port
 from nnix.planes.fabric.names import link_interface, port_interface, route_server_interface
+from nnix.planes.fabric.read import read
 from nnix.planes.members.kinds import Member, Site
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 
@@ -208,12 +211,12 @@ class Fabric:
                     for end, (link, via) in next_hops.items()
                 ]
                 await IPROUTE.drive(self.switches[name], "static", encode(routes))
-            stations = [(each.name, each.v4, each.v6) for each in (*snapshot.of(Session), *snapshot.of(RouteServer))]
-            for name, v4, v6 in stations:
+            stations: list[Session | RouteServer] = [*snapshot.of(Session), *snapshot.of(RouteServer)]
+            for each in stations:
                 facts: list[Fact] = [Sysctl(sysctl=f"net.ipv6.conf.{which}.accept_dad", value="0") for which in ("all", "default")]
                 facts += [Wire(link="lo"), Wire(link="eth0", mtu=1500)]
-                facts += [Addr(addr=ip_interface(f"{v4}/24"), dev="eth0"), Addr(addr=ip_interface(f"{v6}/64"), dev="eth0")]
-                await IPROUTE.drive(self.stations[name], "lan", encode(facts))
+                facts += [Addr(addr=ip_interface(f"{each.v4}/24"), dev="eth0"), Addr(addr=ip_interface(f"{each.v6}/64"), dev="eth0")]
+                await IPROUTE.drive(self.stations[each.name], "lan", encode(facts))
 
         asyncio.run(go())
         self.snapshot = snapshot
@@ -647,6 +650,83 @@ def test_a_wire_that_nobody_laid_is_named_and_the_rest_is_set_up(production: Fab
     with pytest.raises(Failed, match=r"interface p-frank \(port/frank\) is not there"):
         production.move(Snapshot([*exchange(), port]))
     assert production.pings("alice", "192.0.2.2")
+
+
+class Machines:
+    """The switches, for read()."""
+
+    def __init__(self, hosts: dict[str, NamespaceHost]) -> None:
+        self.hosts = hosts
+
+    def host(self, machine: str) -> NamespaceHost:
+        return self.hosts[machine]
+
+
+def statuses(fabric: Fabric) -> dict[str, Status]:
+    return {each.resource: each for each in asyncio.run(_read(fabric))}
+
+
+async def _read(fabric: Fabric) -> list[Status]:
+    return list(await read(fabric.snapshot, Machines(fabric.switches)))
+
+
+def test_the_underlay_finds_its_ways_itself(production: Fabric) -> None:
+    """FRR on unnumbered links, instead of static routes: all tunnel ends are reached, and read() says so of every resource."""
+    content = {each.machine: each.content for each in compile(production.snapshot, Evidence()) if each.driver == "frr"}
+
+    async def drive(wanted: dict[str, bytes | None]) -> None:
+        for name, host in production.switches.items():
+            await FRR.drive(host, "underlay", wanted[name])
+
+    async def static(wanted: bytes | None) -> None:
+        for host in production.switches.values():
+            await IPROUTE.drive(host, "static", wanted)
+
+    asyncio.run(static(None))
+    try:
+        assert statuses(production)["site/a"].state == "cut"
+        asyncio.run(drive(dict(content)))
+        end = time.monotonic() + 30
+        while (wrong := [each for each in statuses(production).values() if not each.good]) and time.monotonic() < end:
+            select.select([], [], [], 0.1)
+        assert wrong == []
+        assert production.pings("alice", "192.0.2.3")
+        asyncio.run(drive(dict(content)))
+        assert asyncio.run(FRR.look(production.switches["a"], {"underlay": content["a"]})) == {}
+    finally:
+        asyncio.run(drive(dict.fromkeys(content)))
+
+
+def test_what_is_wrong_is_read_by_resource(production: Fabric) -> None:
+    """A cable pulled, a bridge gone, a filter gone, frames dropped: each is told of the resource that it concerns, with the reason."""
+    production.send("alice", *[frame(A, BROADCAST, 0x88CC, b"lldp")] * 3)
+    found = statuses(production)
+    assert {each.state for each in found.values()} == {"up"}
+    facts = found["port/alice"].facts
+    assert facts is not None
+    assert facts["dropped"]["ethertype"] >= 3
+
+    production.on("b", "ip", "link", "set", "l-bc", "down")
+    production.on("a", "nft", "delete", "table", "bridge", "nnix")
+    production.on("c", "ip", "link", "del", "br-peering")
+    production.on("erin", "ip", "link", "set", "eth0", "down")
+    found = statuses(production)
+    production.on("erin", "ip", "link", "set", "eth0", "up")
+
+    assert (found["link/bc"].good, found["link/bc"].reason) == (False, "no carrier at b; no carrier at c")
+    assert found["link/ab"].good
+    assert (found["lan/peering"].state, found["lan/peering"].reason) == ("partial", "not whole at c")
+    assert "is not guarded" in found["port/alice"].reason
+    assert "it is in no bridge" in found["port/carol"].reason
+    assert "no light from the member" in found["port/erin"].reason
+    assert found["port/bob"].good
+
+
+@pytest.mark.parametrize("state", ["quarantine", "drained", "reserved", "suspended"])
+def test_a_port_is_read_in_its_state(fabric: Fabric, state: str) -> None:
+    """And it is as it should be."""
+    fabric.move(exchange({"alice": state}))
+    assert (statuses(fabric)["port/alice"].state, statuses(fabric)["port/alice"].good) == (state, True)
 
 
 def test_taking_away_leaves_nothing(fabric: Fabric) -> None:

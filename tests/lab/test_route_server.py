@@ -28,12 +28,10 @@ import pytest
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.plane import Status
 from nnix.kernel.resource import Resource
-from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Host, Result
 from nnix.planes.fabric.kinds import Lan, Port
 from nnix.planes.members.kinds import Exchange, Member, Site
-from nnix.planes.routing.communities import REASON
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.plane import PLANE
 from nnix.planes.routing.read import RefusedRoute, read, refused_routes

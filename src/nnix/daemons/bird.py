@@ -5,8 +5,9 @@ own block is unchanged goes on, while filters are applied anew to what it sent. 
 whole file and never a command. The daemon says `Reconfigured`, or `Reconfiguration in progress` where sessions must first
 go down; a mistake leaves the running configuration as it was, and then the former file comes back as well.
 
-`show status` tells when the daemon last took a configuration. That instant, kept in `applied`, is how a reconfiguration by
-somebody else is noticed, even when the file was put back afterwards.
+`show status` tells when the daemon started and when it last took a configuration. The time between the two, kept in `applied`,
+is how a reconfiguration by somebody else is noticed, even when the file was put back afterwards. The instants alone would not
+do: BIRD keeps them on a monotonic clock and works them out anew, so they move when the machine's clock is set.
 
 What a plan says of a change is read from the text: protocols, filters and functions are compared block by block. A session
 is interrupted when its block is removed, or changes in anything but its import and export policies, limits and
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from nnix.daemons.process import SILENT, Seen, act, difference, digest, parsed, placed, probe, remove
 from nnix.kernel.world import Failed, Host, Step
@@ -59,8 +61,8 @@ async def version(host: Host) -> str:
 ASK = f"""
 asked() {{
   answer=$(timeout {ANSWER_SECONDS} birdc -r -s {SOCKET} show status 2>&1) || return 1
-  mark=$(printf '%s\\n' "$answer" | sed -n 's/^Last reconfiguration on //p')
-  [ -n "$mark" ]
+  mark=$(printf '%s\\n' "$answer" | sed -n 's/^Last re[a-z]* on //p' | paste -sd'|')
+  case $mark in *'|'*) ;; *) return 1 ;; esac
 }}
 """
 
@@ -129,10 +131,21 @@ class BirdDriver:
             await act(host, self.name, name, f"hung={hung}\n{DRIVE}", stdin=content)
 
     async def _seen(self, host: Host, names: Iterable[str]) -> dict[str, Seen]:
-        return await probe(host, self.name, CONFIG, dict.fromkeys(names, COMMS), ask=LOOK)
+        seen = await probe(host, self.name, CONFIG, dict.fromkeys(names, COMMS), ask=LOOK)
+        return {name: replace(each, mark=each.marked) if same_reading(each.mark, each.marked) else each for name, each in seen.items()}
 
 
 BIRD = BirdDriver()
+
+
+def same_reading(mark: str, marked: str) -> bool:
+    """Whether two marks, `start|last reconfiguration`, are of one reading: the spans are equal but for rounding to milliseconds."""
+    try:
+        (start, read), (start_then, read_then) = (map(datetime.fromisoformat, each.split("|")) for each in (mark, marked))
+    except ValueError:
+        return mark == marked
+    return abs((read - start) - (read_then - start_then)) <= timedelta(milliseconds=2)
+
 
 # -- what a plan says ---------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_interface, ip_network
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -33,6 +33,9 @@ from nnix.kernel.world import Failed, Host, Step
 INTERFACE_PATTERN = r"^[A-Za-z][A-Za-z0-9._-]{0,14}$"  # IFNAMSIZ is 16 with the closing zero
 MAC_PATTERN = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"
 FLOOD = "00:00:00:00:00:00"  # VXLAN's entry for all that has none of its own: one copy to each destination
+
+PROC = "/proc/sys/"
+SWAPPED = str.maketrans("./", "/.")
 
 Interface = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
 Address = IPv4Address | IPv6Address
@@ -166,7 +169,7 @@ class Sysctl(Fact):
 
     @property
     def path(self) -> str:
-        return "/proc/sys/" + self.sysctl.translate(str.maketrans("./", "/."))
+        return PROC + self.sysctl.translate(SWAPPED)
 
 
 LINKS: Mapping[str, type[Link]] = {"bridge": Bridge, "vxlan": Vxlan, "wire": Wire}
@@ -255,9 +258,9 @@ async def seen_on(host: Host, facts: Iterable[Fact]) -> Seen:
     facts = tuple(facts)
     asked = {each.key[0] for each in facts} | {"link"}
     script = [f"echo; echo @{name}; {question} || exit 1" for name, question in QUESTIONS.items() if name in asked]
-    settings = sorted({each.sysctl: each.path for each in facts if isinstance(each, Sysctl)}.items())
-    script.append("echo; echo @sysctl")
-    script += [f"{{ IFS= read -r value < {path}; }} 2>/dev/null && printf '%s\\t%s\\n' {name} \"$value\"" for name, path in settings]
+    if paths := sorted({each.path for each in facts if isinstance(each, Sysctl)}):
+        # Not the shell's own read: it asks for one octet at a time, and the kernel gives no more than the first.
+        script.append(f"echo; echo @sysctl; grep -sH . {' '.join(paths)}")
     result = await host.run(["sh"], stdin="\n".join([*script, "exit 0", ""]).encode())
     if result.status != 0:
         raise Failed(f"{host.name}: its interfaces cannot be read: {result.err.strip() or result.out.strip() or f'status {result.status}'}")
@@ -296,7 +299,7 @@ def _parsed(out: str) -> Seen:
         for row in rows(section)
     }
     shapers = {row["dev"]: int(row["options"]["rate"]) * 8 for row in rows("qdisc") if row.get("root") and row["kind"] == "tbf"}
-    settings = dict(line.split("\t", 1) for line in sections["sysctl"] if "\t" in line)
+    settings = {_setting(path): value for path, _, value in (line.partition(":") for line in sections["sysctl"])}
     return Seen(links, addresses, {key: frozenset(value) for key, value in far.items()}, frozenset(behind), routes, shapers, settings)
 
 
@@ -311,6 +314,10 @@ def _link_seen(row: Mapping[str, Any]) -> LinkSeen:
         details=info.get("info_data", {}),
         port=info.get("info_slave_data", {}) if info.get("info_slave_kind") == "bridge" else {},
     )
+
+
+def _setting(path: str) -> str:
+    return path.removeprefix(PROC).translate(SWAPPED)
 
 
 def _prefix(text: str, family: int) -> str:
@@ -426,11 +433,15 @@ def left_over(fact: Fact, seen: Seen) -> bool:
     return False
 
 
-def strangers(wanted: Mapping[Key, Fact], seen: Seen) -> list[Fdb]:
-    """Entries of our tunnels that nobody wished for: frames would leave for a place that we do not know."""
+def strangers(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], seen: Seen) -> list[Fdb]:
+    """Entries of our tunnels that nobody wished for: frames would leave for a place that we do not know.
+
+    Those that `before` knows and `wanted` does not are left over, not strange.
+    """
     tunnels = {each.link for each in wanted.values() if isinstance(each, Vxlan)}
     found = (Fdb(fdb=mac, dev=dev, dst=_address(dst)) for (dev, mac), ends in seen.far.items() if dev in tunnels for dst in ends)
-    return [each for each in found if not isinstance(fact := wanted.get(each.key), Fdb) or fact.dst != each.dst]
+    known = {**before, **wanted}
+    return [each for each in found if not isinstance(fact := known.get(each.key), Fdb) or fact.dst != each.dst]
 
 
 def _address(text: str) -> Address:
@@ -461,22 +472,29 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
     batch = Batch([], [], [], [])
     gone = [fact for key, fact in before.items() if key not in wanted]
     going = {each.link for each in gone if isinstance(each, Bridge | Vxlan)}
+    # A port that leaves its bridge loses its entries there with it, and one that comes to another has none yet.
+    leaving = {each.link for each in gone if isinstance(each, Wire)} | {
+        each.link
+        for each in wanted.values()
+        if isinstance(each, Slave) and (was := seen.links.get(each.link)) and was.master != each.master
+    }
+    orphaned = {name for name, was in seen.links.items() if was.master in going}
+    seen = replace(seen, behind=frozenset(each for each in seen.behind if each[0] not in leaving | orphaned))
     renewed = {
         each.link
         for each in wanted.values()
         if isinstance(each, Vxlan) and (there := seen.links.get(each.link)) and not _foreign(each, there) and _stale(each, there)
     }
-    for fact in [*gone, *strangers(wanted, seen)]:
+    for fact in gone:
         if getattr(fact, "dev", None) not in going | renewed:
             _take_away(fact, seen, found, batch)
+    for stranger in strangers(wanted, before, seen):
+        if stranger.dev not in renewed:
+            batch.bridge.append(f"fdb delete {stranger.fdb} dev {stranger.dev} dst {stranger.dst} self")
     batch.ip.extend(f"link delete dev {name}" for name in sorted(renewed))
     links = {name: there for name, there in seen.links.items() if name not in renewed}
     far = {key: ends for key, ends in seen.far.items() if key[0] not in renewed}
-    rejoining = {
-        each.link for each in wanted.values() if isinstance(each, Slave) and each.link in links and links[each.link].master != each.master
-    }
-    behind = frozenset(each for each in seen.behind if each[0] not in renewed | rejoining)
-    seen = Seen(links, seen.addresses, far, behind, seen.routes, seen.shapers, seen.settings)
+    seen = replace(seen, links=links, far=far, behind=frozenset(each for each in seen.behind if each[0] not in renewed))
     missing_wires = {each.link for each in wanted.values() if isinstance(each, Wire) and each.link not in links}
     unusable = missing_wires | {
         each.link for each in wanted.values() if isinstance(each, Link) and each.link in links and _foreign(each, links[each.link])
@@ -634,7 +652,9 @@ class IprouteDriver:
         for name, group in facts.items():
             words = [said for fact in sorted(group.values(), key=_making_order) if (said := missing(fact, seen))]
             words += [f"{fact.title} is left over" for key, fact in before[name].items() if key not in group and left_over(fact, seen)]
-            words += [f"forwarding entry of {each.fdb} to {each.dst} on {each.dev} is not ours" for each in strangers(group, seen)]
+            words += [
+                f"forwarding entry of {each.fdb} to {each.dst} on {each.dev} is not ours" for each in strangers(group, before[name], seen)
+            ]
             if words:
                 differing[name] = "; ".join(words[:5]) + (f"; and {len(words) - 5} more" if len(words) > 5 else "")
         return differing

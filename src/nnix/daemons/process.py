@@ -8,8 +8,8 @@ nothing unaccounted for.
 *Recognised.* Pids are used again. A process is the daemon when it has the pid that was written down, the daemon's name
 (/proc/PID/comm), and stands in the daemon's folder (/proc/PID/cwd). A zombie stands nowhere, so it counts as gone.
 
-*Reaped.* SIGTERM, a bounded wait, SIGKILL. Then whatever else has the name and stands in the folder goes the same way, such
-as a daemon that was started by hand, or one whose pid file was deleted.
+*Reaped.* SIGTERM, a bounded wait, SIGKILL; of whatever has the name and belongs to the folder, so also of a daemon whose pid
+file was deleted, and of their children, since some daemons leave theirs behind.
 
 *Looked at.* All daemons of one kind on a host are looked at in one round trip.
 
@@ -40,8 +40,9 @@ SHELL = f"""
 stands() {{ # PID: there is such a process, and no zombie
   [ -e "/proc/$1/cwd" ]
 }}
-ours() {{ # PID COMM: it is called so and stands in our folder
-  {{ read -r comm <"/proc/$1/comm"; }} 2>/dev/null && [ "$comm" = "$2" ] && [ "$(readlink "/proc/$1/cwd")" = "$here" ]
+ours() {{ # PID COMM: it is called so and belongs to our folder
+  {{ read -r comm <"/proc/$1/comm"; }} 2>/dev/null && [ "$comm" = "$2" ] &&
+    {{ [ "$(readlink "/proc/$1/cwd")" = "$here" ] || [ "$(readlink "/proc/$1/fd/2")" = "$here/{LOG}" ]; }}
 }}
 alive() {{ # COMM: its pid in $pid
   pid=
@@ -56,7 +57,8 @@ digest() {{ # FILE: its SHA-256, or -
 start() {{ # COMM ARGV...: start it detached, in our folder; its pid in $pid
   name=$1; shift
   if [ -f "$here/{LOG}" ] && [ "$(stat -c %s "$here/{LOG}")" -gt {LOG_BYTES_KEPT} ]; then
-    tail -c {LOG_BYTES_KEPT} "$here/{LOG}" >"$here/{LOG}.new" && mv -f "$here/{LOG}.new" "$here/{LOG}"
+    # In place, as another process of this daemon may be writing to it.
+    tail -c {LOG_BYTES_KEPT} "$here/{LOG}" >"$here/{LOG}.new" && cat "$here/{LOG}.new" >"$here/{LOG}"; rm -f "$here/{LOG}.new"
   fi
   rm -f "$here/$name.pid"
   ( cd "$here" && exec setsid sh -c 'echo $$ >"$0.pid.new" && mv -f "$0.pid.new" "$0.pid" && exec "$@"' "$name" "$@" \\
@@ -81,18 +83,33 @@ reap() {{ # SECONDS PID...: end them, by force when they do not
   kill -9 "$@" 2>/dev/null
   until_true 5 gone "$@"
 }}
-strays() {{ # COMM...: pids of all that are called so and stand in our folder
-  find /proc/[0-9]*/cwd -maxdepth 0 -printf '%l %h\\n' 2>/dev/null | while read -r line; do
-    case $line in
-      "$here "* | "$here (deleted) "*)
-        {{ read -r comm <"${{line##* }}/comm"; }} 2>/dev/null || continue
-        for each; do [ "$comm" != "$each" ] || printf '%s ' "${{line##*/}}"; done ;;
+strays() {{ # COMM...: pids of all that are called so and belong to our folder
+  find /proc/[0-9]*/cwd /proc/[0-9]*/fd/2 -maxdepth 0 -printf '%l\\t%h\\n' 2>/dev/null | while IFS='	' read -r target place; do
+    case $target in
+      "$here" | "$here (deleted)" | "$here/{LOG}" | "$here/{LOG} (deleted)")
+        place=${{place%/fd}}
+        {{ read -r comm <"$place/comm"; }} 2>/dev/null || continue
+        for each; do [ "$comm" != "$each" ] || printf '%s ' "${{place##*/}}"; done ;;
     esac
+  done
+}}
+brood() {{ # PID...: these and all their descendants
+  for each; do
+    printf '%s ' "$each"
+    brood $(cat "/proc/$each/task/"*/children 2>/dev/null)
   done
 }}
 stop() {{ # SECONDS COMM...: end them all, also those whose pid file is lost
   seconds=$1; shift
-  reap "$seconds" $(strays "$@") && for each; do rm -f "$here/$each.pid"; done
+  reap "$seconds" $(brood $(strays "$@")) && for each; do rm -f "$here/$each.pid"; done
+}}
+lend() {{ # FOLDER: a folder outside of ours that a daemon insists on; remember that we made it
+  [ -d "$1" ] || {{ mkdir -m 755 "$1" && : >"$1/.made-by-nnix"; }}
+}}
+take_back() {{ # FOLDER PROGRAM: remove it if we made it and nobody runs PROGRAM any more
+  [ -e "$1/.made-by-nnix" ] || return 0
+  find /proc/[0-9]*/exe -maxdepth 0 -lname "$2" 2>/dev/null | grep -q . || {{ rm -f "$1/.made-by-nnix"; rmdir "$1" 2>/dev/null; }}
+  return 0
 }}
 settle() {{ # FILE: it becomes FILE's content from standard input, whole or not at all
   cat >"$here/.$1.new" && mv -f "$here/.$1.new" "$here/$1"

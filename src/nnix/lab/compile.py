@@ -18,15 +18,16 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.lab import wires
-from nnix.lab.kinds import Announcement, Router
+from nnix.lab.kinds import Router
 from nnix.lab.routers import spell
 from nnix.planes.fabric import names as interfaces
-from nnix.planes.fabric.kinds import Link, PortState
+from nnix.planes.fabric.kinds import Link, Port
 from nnix.planes.members.kinds import Exchange, Machine, Reach, Site
 from nnix.planes.routing.kinds import RouteServer, Session
 
 GROUND = "@lab"
 ETHERNET = "eth0"
+PATCH_PANEL = "patch-panel"
 QUIET = (
     "net.ipv6.conf.all.accept_dad",
     "net.ipv6.conf.default.accept_dad",
@@ -111,7 +112,15 @@ def _wires(snapshot: Snapshot) -> Artifact:
         mac = router.mac or (session.macs[0] if session.macs else None)
         switch = interfaces.switch_machine(snapshot, snapshot.at(port.site))
         cables.append(wires.Cable(wires.End(switch, interfaces.port_interface(port)), wires.End(router.name, ETHERNET, mac)))
-    about = frozenset(each.id for kind in (Site, Link, RouteServer, Router) for each in snapshot.of(kind))
+    plugged = {snapshot.at(router.session).port for router in snapshot.of(Router)}
+    for port in snapshot.of(Port):
+        if port.name not in plugged:  # nobody's cable yet: it ends at the patch panel
+            machines.add(PATCH_PANEL)
+            switch, interface = interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port)
+            cables.append(
+                wires.Cable(wires.End(switch, interface), wires.End(PATCH_PANEL, interfaces.fitted("p-", f"{port.site}-{port.name}")))
+            )
+    about = frozenset(each.id for kind in (Site, Link, Port, RouteServer, Router) for each in snapshot.of(kind))
     return Artifact(GROUND, "wires", "cables", wires.encode(machines, cables), about)
 
 
@@ -146,13 +155,3 @@ def _station(
     if v6 and lan_v6:
         facts.append(iproute.Addr(addr=ipaddress.IPv6Interface(f"{v6}/{lan_v6.prefixlen}"), dev=ETHERNET))
     return facts
-
-
-def announced(router: Router, version: int) -> tuple[Announcement, ...]:
-    """What a router announces in one address family."""
-    return tuple(each for each in router.announces if each.prefix.version == version)
-
-
-def has_light(state: PortState) -> bool:
-    """Whether a member's router sees carrier on its port."""
-    return state not in (PortState.RESERVED, PortState.SUSPENDED)

@@ -23,9 +23,9 @@ def spell(router: Router, session: Session, member: Member, servers: Sequence[Ro
     neighbours: list[tuple[Neighbour, int]] = []
     for server in servers:
         if session.v4 and server.v4:
-            neighbours.append(((f"{server.name}_v4", session.v4, server.v4), server.asn or asn))
+            neighbours.append(((f"to_{server.name.replace('-', '_')}_v4", session.v4, server.v4), server.asn or asn))
         if session.v6 and server.v6:
-            neighbours.append(((f"{server.name}_v6", session.v6, server.v6), server.asn or asn))
+            neighbours.append(((f"to_{server.name.replace('-', '_')}_v6", session.v6, server.v6), server.asn or asn))
     router_id = session.v4 or IPv4Address(0x0A000000 + member.asn % 2**24)
     lines = _SPELLINGS[router.daemon](router, member.asn, router_id, neighbours)
     return router.daemon.value, ("\n".join(lines) + "\n").encode()

@@ -111,11 +111,13 @@ class WiresDriver:
         lines += [f"netns add {self.namespace(machine)}" for machine in sorted(machines - seen.keys())]
         if lines:
             await _batch(host, ["ip", "-force", "-batch", "-"], lines)
-        staying = {machine: interfaces for machine, interfaces in seen.items() if machine in machines}
         for cable in sorted(old_cables - cables):
-            if cable.a.interface in staying.get(cable.a.machine, ()) and cable.a.interface not in _ends(cables, cable.a.machine):
-                await _batch(host, ["ip", "-n", self.namespace(cable.a.machine), "-batch", "-"], [f"link del {cable.a.interface}"])
-        await _batch(host, ["ip", "-batch", "-"], self._laying(_unlaid(cables, staying), staying))
+            for end in (cable.a, cable.b):  # taking out one end takes the other
+                if end.machine in machines and end.interface in seen.get(end.machine, ()):
+                    await _batch(host, ["ip", "-n", self.namespace(end.machine), "-batch", "-"], [f"link del {end.interface}"])
+                    break
+        seen = await _interfaces({machine: self.namespace(machine) for machine in machines})
+        await _batch(host, ["ip", "-batch", "-"], self._laying(_unlaid(cables, seen), seen))
         await host.put({memory: wanted or None})
 
     def _laying(self, cables: Sequence[Cable], seen: Mapping[str, frozenset[str]]) -> list[str]:
@@ -132,10 +134,6 @@ class WiresDriver:
             )
             lines.append(f"link add {a} type veth peer name {b}")
         return lines
-
-
-def _ends(cables: Iterable[Cable], machine: str) -> set[str]:
-    return {end.interface for cable in cables for end in (cable.a, cable.b) if end.machine == machine}
 
 
 def _unlaid(cables: Iterable[Cable], seen: Mapping[str, frozenset[str]]) -> list[Cable]:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from nnix.kernel.apply import Applied, Office, Stale
-from nnix.kernel.change import BadPlan, ChangeState, inverse, loaded
+from nnix.kernel.change import BadPlan, ChangeState, admit, inverse, loaded
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed, Unreachable
 
-from .toy import TOY, Library, Shelf, admit, shelf, volume, wanted
+from .toy import TOY, Library, Shelf, shelf, volume, wanted
 
 NOTHING = Evidence()
 

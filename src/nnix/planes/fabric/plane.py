@@ -6,5 +6,7 @@ from nnix.kernel.plane import Plane
 from nnix.planes.fabric.allocate import allocate
 from nnix.planes.fabric.compile import compile
 from nnix.planes.fabric.kinds import KINDS
+from nnix.planes.fabric.read import read
+from nnix.planes.fabric.rules import RULES
 
-PLANE = Plane(name="fabric", kinds=KINDS, allocate=allocate, compile=compile)
+PLANE = Plane(name="fabric", kinds=KINDS, rules=RULES, allocate=allocate, compile=compile, read=read)

@@ -1,0 +1,175 @@
+"""What became of sites, links, LANs and ports: asked of the kernels of the switches, by one command each.
+
+A site is up when its switch answers and has a route to every other tunnel end; that says more than the state of a routing daemon, which may
+believe what the kernel does not have. A link is up when both of its ends have carrier. A port is as its state says when it
+has light (or none) and is plugged into the right bridge behind the filter.
+
+What ports were refused is told by reason, counted by the filter itself since it was loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnix.kernel.plane import Machines, Status
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Unreachable
+from nnix.planes.fabric.compile import switches
+from nnix.planes.fabric.kinds import Lan, Link, Port, PortState
+from nnix.planes.fabric.nftables import REASONS, TABLE
+from nnix.planes.fabric.policy import Attachment, Switch
+from nnix.planes.members.kinds import Site
+from nnix.planes.routing.kinds import Session
+
+QUESTIONS = f"ip -j link show; echo; echo @route; ip -j -4 route show; echo; echo @filter; nft -j list table {TABLE} 2>/dev/null; exit 0\n"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one switch said; `trouble` in words when it could not be asked. `dropped`: interface → reason → frames."""
+
+    links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    routes: frozenset[str] = frozenset()
+    guarded: frozenset[str] = frozenset()
+    dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    trouble: str = ""
+
+    def lit(self, interface: str) -> bool:
+        """Up, with carrier."""
+        return {"UP", "LOWER_UP"} <= set(self.links.get(interface, {}).get("flags", ()))
+
+
+async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
+    """A status for every Site, Link, Lan and Port, by kind and name. A switch that cannot be asked makes statuses, not exceptions."""
+    plans = {switch.site: switch for switch in switches(snapshot)}
+    answers = await asyncio.gather(*(_ask(switch, machines) for switch in plans.values()))
+    seen = dict(zip(plans, answers, strict=True))
+    return (
+        *(_site(site, snapshot, plans, seen) for site in snapshot.of(Site)),
+        *(_link(link, plans, seen) for link in snapshot.of(Link)),
+        *(_lan(lan, plans, seen) for lan in snapshot.of(Lan)),
+        *(_port(port, snapshot, plans, seen) for port in snapshot.of(Port)),
+    )
+
+
+async def _ask(switch: Switch, machines: Machines) -> Seen:
+    try:
+        result = await machines.host(switch.machine).run(["sh"], stdin=QUESTIONS.encode())
+    except Unreachable as error:
+        return Seen(trouble=str(error))
+    if result.status != 0:
+        return Seen(trouble=f"{switch.machine}: {result.err.strip() or f'status {result.status}'}")
+    try:
+        return parse(result.out)
+    except (ValueError, KeyError, TypeError) as error:
+        return Seen(trouble=f"{switch.machine}: its answer makes no sense: {error}")
+
+
+def parse(out: str) -> Seen:
+    """What a switch printed. Raises ValueError, KeyError or TypeError when it is not what the tools print."""
+    links, _, rest = out.partition("\n@route\n")
+    routes, _, table = rest.partition("\n@filter\n")
+    sets = {each["set"]["name"]: each["set"].get("elem", []) for each in json.loads(table or "{}").get("nftables", ()) if "set" in each}
+    dropped: dict[str, dict[str, int]] = defaultdict(dict)
+    for reason in REASONS:
+        for member in sets.get(f"dropped_{reason}", ()):
+            if packets := member["elem"]["counter"]["packets"]:
+                dropped[member["elem"]["val"]][reason] = packets
+    return Seen(
+        links={row["ifname"]: row for row in json.loads(links or "[]") if row},
+        routes=frozenset(row["dst"] for row in json.loads(routes or "[]") if row),
+        guarded=frozenset(each for each in sets.get("ports", ()) if isinstance(each, str)),
+        dropped=dropped,
+    )
+
+
+def _status(resource: str, state: str, reasons: Sequence[str], facts: Mapping[str, Any], wrong: str = "down") -> Status:
+    return Status(resource, wrong if reasons else state, "; ".join(reasons), not reasons, facts)
+
+
+def _listed(names: Sequence[str], shown_max: int = 4) -> str:
+    more = len(names) - shown_max
+    return ", ".join(names[:shown_max]) + (f" and {more} more" if more > 0 else "")
+
+
+def _site(site: Site, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+    plan = plans.get(site.name)
+    if plan is None:
+        return Status(site.id, "down", "it has no tunnel end (vtep)", good=False)
+    facts = {
+        "machine": plan.machine,
+        "vtep": str(plan.vtep),
+        "committed_bits_per_second": sum(int(each.committed or each.speed) for each in snapshot.where(Port, site=site.name)),
+        "capacity_bits_per_second": sum(int(each.capacity) for each in snapshot.of(Link) if site.name in (each.a, each.b)),
+    }
+    here = seen[site.name]
+    if here.trouble:
+        return Status(site.id, "unreachable", here.trouble, good=False, facts=facts)
+    far = [name for name, other in plans.items() if name != site.name and str(other.vtep) not in here.routes]
+    return _status(
+        site.id, "up", [f"no route to {_listed(far)}"] if far else [], facts, wrong="cut" if len(far) == len(plans) - 1 else "partial"
+    )
+
+
+def _link(link: Link, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+    reasons = []
+    for site in dict.fromkeys((str(link.a), str(link.b))):
+        end = next((each for each in plans[site].links if each.of == link.id), None) if site in plans else None
+        if end is None or seen[site].trouble:
+            reasons.append(f"{site} cannot be asked")
+        elif end.interface not in seen[site].links:
+            reasons.append(f"{end.interface} is not there at {site}")
+        elif not seen[site].lit(end.interface):
+            reasons.append(f"no carrier at {site}")
+    return _status(link.id, "up", reasons, {"capacity": str(link.capacity), "latency": str(link.latency)})
+
+
+def _lan(lan: Lan, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+    def whole(site: str) -> bool:
+        links = seen[site].links
+        ends = [end for end in plans[site].lans if end.of == lan.id]
+        up = all("UP" in links.get(name, {}).get("flags", ()) for end in ends for name in (end.bridge, end.vxlan))
+        return up and all(links[end.vxlan].get("master") == end.bridge for end in ends)
+
+    missing = [site for site in plans if not seen[site].trouble and not whole(site)]
+    silent = [site for site, here in seen.items() if here.trouble]
+    reasons = [f"not whole at {_listed(missing)}"] if missing else []
+    reasons += [f"{_listed(silent)} cannot be asked"] if silent else []
+    members = sum(each.of.startswith("port/") and each.lan == lan.name for plan in plans.values() for each in plan.attachments)
+    return _status(lan.id, "up", reasons, {"vni": lan.vni, "ports": members}, wrong="partial")
+
+
+def _port(port: Port, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+    plan = plans.get(str(port.site))
+    here = seen.get(str(port.site), Seen(trouble=f"site {port.site} has no tunnel end"))
+    if plan is None or here.trouble:
+        return Status(port.id, "unknown", here.trouble, good=False)
+    each = next(each for each in plan.attachments if each.of == port.id)
+    dropped = dict(here.dropped.get(each.interface, {}))
+    facts = {"interface": each.interface, "site": str(port.site), "bridge": each.bridge, "dropped": dropped}
+    if each.interface not in here.links:
+        return Status(port.id, "down", f"interface {each.interface} is not there", good=False, facts=facts)
+    reasons = list(_port_wrong(each, here))
+    state = "up" if port.state is PortState.PRODUCTION else port.state.value
+    if not reasons and port.state is PortState.PRODUCTION and not snapshot.where(Session, port=port.name):
+        return Status(port.id, "idle", "no session stands behind it", facts=facts)
+    return _status(port.id, state, reasons, facts)
+
+
+def _port_wrong(each: Attachment, here: Seen) -> Iterator[str]:
+    link = here.links[each.interface]
+    if not each.up:
+        if "UP" in link["flags"]:
+            yield "it has light and should not"
+        return
+    if link.get("master") != each.bridge:
+        yield f"it is in {link.get('master') or 'no bridge'}, not in {each.bridge or 'any'}"
+    if each.bridge is not None and each.interface not in here.guarded:
+        yield "it is not guarded: the filter does not know it"
+    if not here.lit(each.interface):
+        yield "no light from the member" if "UP" in link["flags"] else "it is down"

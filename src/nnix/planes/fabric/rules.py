@@ -1,0 +1,181 @@
+"""Admission to the fabric: what links, LANs and ports must be before a switch hears of them.
+
+Addresses and MACs on LANs are judged by routing, tunnel ends and machines by members. Whether a site's links carry what its
+ports have bought is not judged here: exchanges live from the fact that not everybody sends at once, and the ratio is for
+the operator to choose. read.py states both figures for each site.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from nnix.kernel.rule import Broken, Rule, rule
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.fabric.kinds import Lan, LanPurpose, Link, Port
+from nnix.planes.fabric.names import (
+    LOOPBACK,
+    PREFIXES,
+    QUARANTINE_BRIDGE,
+    lan_bridge,
+    lan_vxlan,
+    link_interface,
+    port_interface,
+    route_server_interface,
+)
+from nnix.planes.members.kinds import Site, SiteRole
+from nnix.planes.routing.kinds import RouteServer, Session
+
+MODEL = "nnix, kinds of the fabric plane"
+NO_INTERFACES = (LOOPBACK, "all", "default")  # sysctl's words for every interface and for new ones
+
+
+@rule("fabric.link-two-ends", source="1+2+X network: links join sites")
+def link_two_ends(link: Link, snapshot: Snapshot) -> Iterator[Broken]:
+    """A link joins two different sites."""
+    if link.a == link.b:
+        yield Broken("b", link.b, f"another site than {link.a}")
+
+
+@rule("fabric.site-reachable", source="1+2+X network: every node is joined to the hub", whole=True)
+def site_reachable(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
+    """Every site can be reached over links from the hub, or its members would be on an exchange of their own."""
+    hub = next((each for each in snapshot.of(Site) if each.role is SiteRole.HUB), None)
+    if hub is not None and site.name not in reached_from(hub.name, snapshot):
+        yield Broken(
+            "",
+            f"no path of links leads here from {hub.id}",
+            f"a Link to {hub.name}, or to a site that reaches it",
+            f"add a Link with a: {site.name}",
+        )
+
+
+def reached_from(start: str, snapshot: Snapshot) -> frozenset[str]:
+    """The names of sites that links lead to from `start`, itself included."""
+    reached = {start}
+    queue = [start]
+    while queue:
+        here = queue.pop()
+        for link in (*snapshot.where(Link, a=here), *snapshot.where(Link, b=here)):
+            for end in (str(link.a), str(link.b)):
+                if end not in reached:
+                    reached.add(end)
+                    queue.append(end)
+    return frozenset(reached)
+
+
+@rule("fabric.tunnel-end-v4", source="RFC 2328")
+def tunnel_end_v4(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
+    """A tunnel end has an IPv4 address: the underlay is routed by OSPFv2."""
+    if site.vtep is not None and not isinstance(site.vtep, IPv4Address):
+        yield Broken("vtep", site.vtep, "an IPv4 address, like 10.255.0.1", "leave it out: nnix allocates one")
+
+
+@rule("fabric.lan-has-prefix", source="RFC 7948, 4.2")
+def lan_has_prefix(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
+    """A LAN has a prefix in at least one address family, or nobody could be addressed on it."""
+    if lan.v4 is None and lan.v6 is None:
+        yield Broken("v4", "unset, as v6 is", "a prefix in v4, in v6, or in both")
+
+
+@rule("fabric.lan-prefixes-apart", source="RFC 4632, 5.1")
+def lan_prefixes_apart(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
+    """The prefixes of LANs do not overlap, or an address would be on two of them."""
+    for other in snapshot.of(Lan):
+        if other.name < lan.name:
+            if lan.v4 and other.v4 and lan.v4.overlaps(other.v4):
+                yield Broken("v4", lan.v4, f"a prefix apart from that of {other.id}, {other.v4}")
+            if lan.v6 and other.v6 and lan.v6.overlaps(other.v6):
+                yield Broken("v6", lan.v6, f"a prefix apart from that of {other.id}, {other.v6}")
+
+
+@rule("fabric.vni-once", source="RFC 7348, 4")
+def vni_once(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
+    """A VXLAN network identifier is one LAN's only, or frames would cross from one to the other."""
+    if lan.vni is not None:
+        first, *_ = snapshot.where(Lan, vni=lan.vni)
+        if lan is not first:
+            yield Broken("vni", lan.vni, f"a number of its own; {first.id} has this one", "leave it out: nnix allocates one")
+
+
+@rule("fabric.quarantine-lan-once", source="Euro-IX, quarantine procedure")
+def quarantine_lan_once(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
+    """There is at most one quarantine LAN, since a port in quarantine does not say which."""
+    if lan.purpose is LanPurpose.QUARANTINE:
+        first, *_ = snapshot.where(Lan, purpose=LanPurpose.QUARANTINE)
+        if lan is not first:
+            yield Broken("purpose", lan.purpose.value, f"peering; {first.id} is the quarantine LAN")
+
+
+@rule("fabric.commitment-fits-port", source="IX-API 2, network feature capacity")
+def commitment_fits_port(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
+    """What is bought on a port is no more than the port can carry."""
+    if port.committed is not None and port.committed > port.speed:
+        yield Broken("committed", port.committed, f"at most its speed, {port.speed}", "order a faster port, or a second one")
+
+
+@rule("fabric.port-on-one-lan", source=MODEL)
+def port_on_one_lan(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
+    """All sessions behind a port are on one LAN: frames at ports carry no tag that could tell several apart (yet)."""
+    lans = sorted({str(each.lan) for each in snapshot.where(Session, port=port.name)})
+    if len(lans) > 1:
+        yield Broken(
+            "", f"sessions on {', '.join(lans)} stand behind this port", "sessions on one LAN", "give the member a port for each LAN"
+        )
+
+
+@rule("fabric.port-interface-possible", source="Linux, dev_valid_name(); IFNAMSIZ")
+def port_interface_possible(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
+    """An interface has a name that Linux allows and that nnix does not use for its own."""
+    name = port.interface
+    if name is None:
+        return
+    if "/" in name:
+        yield Broken("interface", name, "a name without /, which Linux does not allow in one", "leave it out: nnix names it")
+    elif name in NO_INTERFACES or name.startswith(PREFIXES):
+        yield Broken(
+            "interface",
+            name,
+            f"a name other than {', '.join(NO_INTERFACES)}, beginning otherwise than {', '.join(PREFIXES)}",
+            "leave it out: nnix names it",
+        )
+
+
+@rule("fabric.interface-once", source=MODEL)
+def interface_once(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
+    """On one switch, each port, link, route server and LAN has an interface of its own."""
+    users: dict[str, list[str]] = defaultdict(list)
+    for port in snapshot.where(Port, site=site.name):
+        users[port_interface(port)].append(port.id)
+    for server in snapshot.where(RouteServer, site=site.name):
+        users[route_server_interface(server)].append(server.id)
+    for link in {each.id: each for each in (*snapshot.where(Link, a=site.name), *snapshot.where(Link, b=site.name))}.values():
+        users[link_interface(link, site.name)].append(link.id)
+    for lan in snapshot.of(Lan):
+        users[lan_bridge(lan)].append(lan.id)
+        users[lan_vxlan(lan)].append(lan.id)
+    users[QUARANTINE_BRIDGE].append(site.id)
+    for name, who in users.items():
+        if len(who) > 1:
+            yield Broken(
+                "",
+                f"interface {name} would be {' and '.join(who)}",
+                "an interface for each",
+                "set interface of a port, or rename one of them",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    link_two_ends,
+    site_reachable,
+    tunnel_end_v4,
+    lan_has_prefix,
+    lan_prefixes_apart,
+    vni_once,
+    quarantine_lan_once,
+    commitment_fits_port,
+    port_on_one_lan,
+    port_interface_possible,
+    interface_once,
+)

@@ -1,0 +1,219 @@
+"""iproute2's artifacts and what is done about them, without a kernel: the driver itself is tried in tests/lab."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_interface, ip_network
+
+import pytest
+
+from nnix.daemons.iproute import (
+    FLOOD,
+    IPROUTE,
+    Addr,
+    Bridge,
+    Fact,
+    Fdb,
+    Key,
+    LinkSeen,
+    Route,
+    Seen,
+    Shaper,
+    Sysctl,
+    Vxlan,
+    Wire,
+    decode,
+    encode,
+    missing,
+    strangers,
+    way,
+)
+
+MAC = "02:00:5e:10:00:01"
+FAR = IPv4Address("10.255.0.2")
+BRIDGE = Bridge(link="br-peering", mtu=1500)
+TUNNEL = Vxlan(link="vx-peering", mtu=1500, master="br-peering", vni=4000, local=IPv4Address("10.255.0.1"))
+PORT = Wire(link="p-alice", mtu=1500, master="br-peering", of="port/alice")
+WISH: tuple[Fact, ...] = (
+    BRIDGE,
+    TUNNEL,
+    PORT,
+    Addr(addr=ip_interface("10.255.0.1/32"), dev="lo"),
+    Fdb(fdb=FLOOD, dev="vx-peering", dst=FAR),
+    Fdb(fdb=MAC, dev="p-alice"),
+    Route(route=ip_network("10.255.0.2/32"), via=FAR, dev="l-ab", onlink=True),
+    Shaper(dev="l-ab", rate_bits_per_second=10**9),
+    Sysctl(sysctl="net.ipv4.ip_forward", value="1"),
+)
+
+
+def keyed(*facts: Fact) -> dict[Key, Fact]:
+    return {each.key: each for each in facts}
+
+
+def link(kind: str = "veth", **changes: object) -> LinkSeen:
+    flags = {"learning": False, "flood": False, "isolated": False}
+    seen = LinkSeen(kind=kind, mtu=1500, up=True, master=None, addresses_itself=False, details={}, port=flags)
+    return replace(seen, **changes)  # type: ignore[arg-type]
+
+
+WHOLE = Seen(
+    links={
+        "br-peering": link("bridge"),
+        "vx-peering": link("vxlan", master="br-peering", details={"id": 4000, "local": "10.255.0.1", "port": 4789, "learning": False}),
+        "p-alice": link(master="br-peering"),
+        "l-ab": link(),
+        "lo": link(""),
+    },
+    addresses=frozenset({("lo", "10.255.0.1/32")}),
+    far={("vx-peering", FLOOD): frozenset({"10.255.0.2"})},
+    behind=frozenset({("p-alice", MAC)}),
+    routes={"10.255.0.2/32": ("10.255.0.2", "l-ab")},
+    shapers={"l-ab": 10**9},
+    settings={"net.ipv4.ip_forward": "1"},
+)
+
+
+def test_an_artifact_comes_back_as_it_was_written() -> None:
+    """One object a line, sorted, so that a reader can compare two with diff."""
+    content = encode(WISH)
+    assert encode(decode(content).values()) == content == encode(reversed(WISH))
+    assert content.splitlines() == sorted(content.splitlines())
+    assert {"link": "br-peering", "mtu": 1500, "type": "bridge", "up": True} in [json.loads(line) for line in content.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("nonsense", "line 1"),
+        ("[]", "an object is wanted"),
+        ('{"link": "x1", "type": "bond"}', "bridge, vxlan, wire"),
+        ('{"colour": "red"}', "addr, fdb, route"),
+        ('{"link": "a-name-that-is-too-long", "type": "wire"}', "link"),
+        ('{"link": "x; reboot", "type": "wire"}', "link"),
+        ('{"link": "br0", "type": "bridge", "colour": "red"}', "colour"),
+        ('{"fdb": "02:00:5e:10:00:0g", "dev": "x1"}', "fdb"),
+        ('{"addr": "10.0.0.256/24", "dev": "x1"}', "addr"),
+        ('{"sysctl": "net.ipv4.ip_forward", "value": "1\\n2"}', "value"),
+        ('{"sysctl": "net/../../etc/passwd", "value": "1"}', "sysctl"),
+        ('{"link": "vx0", "type": "vxlan", "vni": 16777216, "local": "10.0.0.1"}', "vni"),
+    ],
+)
+def test_a_line_that_cannot_be_is_refused_by_its_number(line: str, words: str) -> None:
+    """Nothing of it can reach a shell."""
+    with pytest.raises(ValueError, match="line 1") as refusal:
+        decode(line.encode())
+    assert words in str(refusal.value)
+
+
+def test_one_thing_cannot_be_wanted_in_two_ways() -> None:
+    """Two artifacts of one name would fight for ever."""
+    with pytest.raises(ValueError, match="bridge br-peering is wanted in two ways"):
+        encode([BRIDGE, Bridge(link="br-peering", mtu=9000)])
+
+
+def test_nothing_is_done_where_all_is_as_wanted() -> None:
+    """Not even said again."""
+    facts = keyed(*WISH)
+    assert [missing(each, WHOLE) for each in WISH] == [""] * len(WISH)
+    assert not any(way(facts, facts, {}, WHOLE))
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (replace(WHOLE, links={}), "bridge br-peering is missing"),
+        (replace(WHOLE, addresses=frozenset()), "address 10.255.0.1/32 is missing on lo"),
+        (replace(WHOLE, far={}), f"forwarding entry of {FLOOD} to 10.255.0.2 is missing on vx-peering"),
+        (replace(WHOLE, behind=frozenset()), f"forwarding entry of {MAC} is missing on p-alice"),
+        (replace(WHOLE, routes={}), "route to 10.255.0.2/32 is missing"),
+        (replace(WHOLE, routes={"10.255.0.2/32": ("10.255.0.9", "l-ac")}), "route to 10.255.0.2/32 goes via 10.255.0.9"),
+        (replace(WHOLE, shapers={}), "shaper is missing on l-ab"),
+        (replace(WHOLE, settings={"net.ipv4.ip_forward": "0"}), "setting net.ipv4.ip_forward is 0, not 1"),
+        (replace(WHOLE, links={**WHOLE.links, "p-alice": link(master="br-other")}), "it is in br-other, not in br-peering"),
+        (replace(WHOLE, links={**WHOLE.links, "br-peering": link("veth")}), "br-peering is no bridge but a veth"),
+    ],
+)
+def test_what_is_missing_is_said_in_words(seen: Seen, words: str) -> None:
+    """As an operator would say it."""
+    assert any(words in missing(each, seen) for each in WISH)
+
+
+def test_a_tunnel_of_another_number_is_made_anew_with_all_that_was_on_it() -> None:
+    """A VNI cannot be changed while the tunnel stands."""
+    old = replace(
+        WHOLE,
+        links={**WHOLE.links, "vx-peering": link("vxlan", master="br-peering", details={"id": 7, "local": "10.255.0.1", "port": 4789})},
+    )
+    batch = way(keyed(*WISH), {}, {}, old)
+    assert batch.ip[0] == "link delete dev vx-peering"
+    assert "link add dev vx-peering type vxlan id 4000 local 10.255.0.1 dstport 4789 nolearning" in batch.ip
+    assert batch.bridge == [f"fdb append {FLOOD} dev vx-peering dst 10.255.0.2 self permanent"]
+
+
+def test_a_port_is_set_before_it_is_lit() -> None:
+    """Learning and flooding are off before the first frame can come in."""
+    dark = replace(WHOLE, links={**WHOLE.links, "p-alice": link(up=False)}, behind=frozenset())
+    lines = way(keyed(*WISH), {}, {}, dark).ip
+    assert lines == [
+        "link set dev p-alice mtu 1500 master br-peering addrgenmode none",
+        "link set dev p-alice type bridge_slave learning off flood off isolated off",
+        "link set dev p-alice up",
+    ]
+
+
+def test_what_is_not_ours_is_left_alone() -> None:
+    """An interface that we never wished for, a wire's own being, and a name that somebody else uses."""
+    seen = replace(WHOLE, links={**WHOLE.links, "docker0": link("bridge"), "br-peering": link("veth")})
+    lines = way(keyed(BRIDGE), keyed(BRIDGE, PORT), {}, seen).ip
+    assert lines == ["link set dev p-alice nomaster down"]
+    assert way({}, keyed(BRIDGE), {}, seen).ip == []
+
+
+def test_taking_away_goes_backwards_and_gives_settings_back() -> None:
+    """Entries of a bridge or a tunnel that goes go with it, and are not deleted one by one."""
+    batch = way({}, keyed(*WISH), {"net.ipv4.ip_forward": "0"}, WHOLE)
+    assert sorted(batch.ip) == [
+        "address delete 10.255.0.1/32 dev lo",
+        "link delete dev br-peering",
+        "link delete dev vx-peering",
+        "link set dev p-alice nomaster down",
+        "route delete 10.255.0.2/32",
+    ]
+    assert (batch.settings, batch.tc, batch.bridge) == (
+        ["printf '%s\\n' '0' > /proc/sys/net/ipv4/ip_forward"],
+        ["qdisc delete dev l-ab root"],
+        [],
+    )
+
+
+def test_an_entry_of_our_tunnel_that_nobody_wished_for_is_found() -> None:
+    """Frames would leave for an unknown place."""
+    seen = replace(WHOLE, far={**WHOLE.far, ("vx-peering", MAC): frozenset({"10.9.9.9"}), ("vx-other", MAC): frozenset({"10.9.9.9"})})
+    assert strangers(keyed(*WISH), {}, seen) == [Fdb(fdb=MAC, dev="vx-peering", dst=IPv4Address("10.9.9.9"))]
+
+
+def test_a_plan_says_what_is_done_and_whom_it_disturbs() -> None:
+    """A port that moves is disturbed; when its bridge goes, everybody on it is."""
+    moved = Wire(link="p-alice", mtu=1500, master="br-test", of="port/alice")
+    steps = IPROUTE.steps(encode([BRIDGE, PORT]), encode([BRIDGE, moved]))
+    assert [(each.does, each.disturbs) for each in steps] == [("change wire p-alice", {"port/alice"})]
+    assert {"port/alice"} == next(
+        each.disturbs for each in IPROUTE.steps(encode([BRIDGE, PORT]), None) if each.does == "remove bridge br-peering"
+    )
+    assert [each.does for each in IPROUTE.steps(None, encode([BRIDGE]))] == ["add bridge br-peering"]
+    assert IPROUTE.steps(encode(WISH), encode(WISH)) == ()
+
+
+def test_many_steps_of_one_sort_are_counted() -> None:
+    """A plan for a thousand members can be read."""
+    many = [Fdb(fdb=f"02:00:5e:10:00:{number:02x}", dev="p-alice") for number in range(40)]
+    assert [each.does for each in IPROUTE.steps(None, encode(many))] == ["add 40 forwarding entries"]
+    addresses = [Addr(addr=ip_interface(f"10.0.0.{number}/32"), dev="lo") for number in range(4)]
+    assert [each.does for each in IPROUTE.steps(encode(addresses), None)] == ["remove 4 addresses"]
+
+
+def test_an_interface_with_dots_in_its_name_has_slashes_in_its_settings() -> None:
+    """As in sysctl(8)."""
+    assert Sysctl(sysctl="net.ipv4.conf.eth0/7.rp_filter", value="0").path == "/proc/sys/net/ipv4/conf/eth0.7/rp_filter"

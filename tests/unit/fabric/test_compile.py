@@ -1,0 +1,197 @@
+"""What each switch is told, judged by what it means for members."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnix.daemons import iproute, nftables
+from nnix.kernel.evidence import Evidence
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Artifact
+from nnix.planes.fabric.allocate import allocate
+from nnix.planes.fabric.compile import compile, link_local, switches, underlay_mtu
+from nnix.planes.fabric.frr import cost
+from nnix.planes.fabric.kinds import Lan, Link, Port
+from nnix.planes.fabric.names import NAME_OCTETS_MAX, fitted, lan_bridge, link_interface, port_interface
+from nnix.planes.fabric.policy import Attachment, LinkEnd, Switch
+from nnix.planes.fabric.read import parse
+
+from .exchanges import Fields, exchange
+
+
+def switch(name: str, changes: dict[str, Fields | None] | None = None) -> Switch:
+    return next(each for each in switches(exchange(changes)) if each.site == name)
+
+
+def port(name: str, changes: dict[str, Fields | None] | None = None) -> Attachment:
+    return next(each for one in switches(exchange(changes)) for each in one.attachments if each.of == f"port/{name}")
+
+
+def artifacts(snapshot: Snapshot) -> dict[tuple[str, str, str], Artifact]:
+    return {each.key: each for each in compile(snapshot, Evidence())}
+
+
+def test_each_switch_gets_a_filter_interfaces_and_an_underlay_in_this_order() -> None:
+    """A filter is armed before the port that it guards joins. A site runs on the machine that it names, else on one of its own name."""
+    assert list(artifacts(exchange())) == [
+        (machine, driver, name)
+        for machine in ("hz", "nb", "switch-7")
+        for driver, name in (("nftables", "ports"), ("iproute", "fabric"), ("frr", "underlay"))
+    ]
+
+
+def test_the_same_wish_gives_the_same_bytes() -> None:
+    """Whatever order the resources came in."""
+    forwards, backwards = exchange(), Snapshot(reversed(list(exchange())))
+    assert {key: each.content for key, each in artifacts(forwards).items()} == {
+        key: each.content for key, each in artifacts(backwards).items()
+    }
+
+
+def test_every_artifact_is_accepted_by_its_own_reader() -> None:
+    """What compile spells, the drivers can take apart."""
+    for (_, driver, _), each in artifacts(exchange({"Port/alice": {"state": "quarantine"}})).items():
+        if driver == "iproute":
+            assert iproute.encode(iproute.decode(each.content).values()) == each.content
+        elif driver == "nftables":
+            assert (nftables.parse(each.content.decode()).family, nftables.parse(each.content.decode()).name) == ("bridge", "nnix")
+        else:
+            assert each.content.startswith(b"! daemons: zebra ospfd\n")
+
+
+def test_frames_for_a_member_go_to_the_site_where_its_port_is() -> None:
+    """And broadcast to all sites that have somebody on the LAN, but not to the own one."""
+    peering = next(end for end in switch("hz").lans if end.lan == "peering")
+    assert peering.far == (("02:00:5e:10:00:02", IPv4Address("10.255.0.3")), ("02:00:5e:10:00:fb", IPv4Address("10.255.0.2")))
+    assert peering.flood == (IPv4Address("10.255.0.2"), IPv4Address("10.255.0.3"))
+
+
+def test_a_site_without_anybody_on_a_lan_gets_no_copies_of_its_broadcast() -> None:
+    """bob's port was the only one at its site."""
+    peering = next(end for end in switch("hz", {"Port/bob": {"state": "suspended"}}).lans if end.lan == "peering")
+    assert peering.flood == (IPv4Address("10.255.0.2"),)
+    assert peering.far == (("02:00:5e:10:00:fb", IPv4Address("10.255.0.2")),)
+
+
+@pytest.mark.parametrize(
+    ("state", "bridge", "up", "isolated", "drained"),
+    [
+        ("reserved", None, False, False, False),
+        ("quarantine", "br-test", True, True, False),
+        ("production", "br-peering", True, False, False),
+        ("drained", "br-peering", True, False, True),
+        ("suspended", None, False, False, False),
+    ],
+)
+def test_a_ports_state_decides_where_it_is_plugged_in(state: str, bridge: str | None, up: bool, isolated: bool, drained: bool) -> None:
+    """The order is that of a port's life."""
+    found = port("alice", {"Port/alice": {"state": state}})
+    assert (found.bridge, found.up, found.isolated, found.drained) == (bridge, up, isolated, drained)
+
+
+def test_without_a_quarantine_lan_a_port_under_test_is_on_a_bridge_without_tunnel() -> None:
+    """Nobody else is there."""
+    changes: dict[str, Fields | None] = {"Port/alice": {"state": "quarantine"}, "Lan/test": None}
+    found = port("alice", changes)
+    assert (found.bridge, found.lan) == ("br--quarantine", None)
+    assert [end.lan for end in switch("hz", changes).lans] == ["peering"]
+
+
+def test_a_port_may_speak_for_its_sessions_addresses_and_for_those_its_mac_makes() -> None:
+    """RFC 4291, appendix A: the link-local address made of the MAC."""
+    found = port("alice")
+    assert found.macs == ("02:00:5e:10:00:01",)
+    assert found.v4 == (IPv4Address("192.0.2.1"),)
+    assert found.v6 == (IPv6Address("2001:db8:1::1"), IPv6Address("fe80::5eff:fe10:1"))
+
+
+def test_link_local_addresses_turn_the_universal_bit() -> None:
+    """The example of RFC 4291, appendix A."""
+    assert link_local("34:56:78:9a:bc:de") == IPv6Address("fe80::3656:78ff:fe9a:bcde")
+
+
+def test_a_changed_member_changes_members_of_sets_and_not_the_rules() -> None:
+    """So that the filter is changed in place, and no counter reset."""
+    before = nftables.parse(artifacts(exchange())["hz", "nftables", "ports"].content.decode())
+    after = nftables.parse(artifacts(exchange({"Session/alice": None, "Port/alice": None}))["hz", "nftables", "ports"].content.decode())
+    assert nftables.member_changes(before, after) not in (None, "")
+
+
+def test_a_member_elsewhere_changes_no_filter() -> None:
+    """What comes out of a tunnel was tested where it went in."""
+    alone = artifacts(exchange({"Session/bob": None}))
+    assert artifacts(exchange())["hz", "nftables", "ports"].content == alone["hz", "nftables", "ports"].content
+
+
+def test_links_carry_the_largest_frame_with_its_tunnel_around_it() -> None:
+    """RFC 7348, 4.3 forbids fragments; 1600 octets at least."""
+    assert underlay_mtu(exchange()) == 1600
+    assert underlay_mtu(exchange({"Lan/test": {"mtu": 9000}})) == 9050
+    assert underlay_mtu(Snapshot()) == 1600
+
+
+@pytest.mark.parametrize(("latency", "expected"), [(0, 1), (4, 1), (10, 1), (1200, 120), (655_350, 65535), (2_000_000, 65535)])
+def test_a_links_cost_is_its_latency(latency: int, expected: int) -> None:
+    """In steps of 10 µs, within what OSPF can say."""
+    assert cost(LinkEnd("link/x", "l-x", 1600, latency)) == expected
+
+
+def test_a_site_without_tunnel_end_costs_the_others_nothing() -> None:
+    """It is left out; the others are told all about one another."""
+    assert [each.site for each in switches(exchange({"Site/wz": {"vtep": None}}))] == ["hz", "nb"]
+
+
+def test_an_artifact_names_what_it_is_made_from() -> None:
+    """The member whose MAC it forwards, as well as its own port; the underlay only its links."""
+    made = artifacts(exchange())
+    assert {"session/bob", "port/alice", "session/alice", "lan/peering", "site/hz", "link/hz-nb"} <= made["hz", "iproute", "fabric"].about
+    assert made["hz", "frr", "underlay"].about == {"site/hz", "link/hz-nb"}
+
+
+@given(st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"))
+def test_every_name_becomes_an_interface_that_linux_allows(name: str) -> None:
+    """At most 15 octets, the same each time, recognisable where it fits."""
+    for prefix in ("l-", "p-", "rs-", "br-", "vx-"):
+        made = fitted(prefix, name)
+        assert len(made) <= NAME_OCTETS_MAX
+        assert made == fitted(prefix, name)
+        assert made == prefix + name or len(prefix + name) > NAME_OCTETS_MAX
+
+
+def test_long_names_with_one_beginning_stay_apart() -> None:
+    """The end of the name counts as well."""
+    assert fitted("p-", "china-telecom-hangzhou-1") != fitted("p-", "china-telecom-hangzhou-2")
+
+
+def test_a_port_is_called_as_it_says() -> None:
+    """And a link the same at both ends."""
+    snapshot = exchange()
+    assert [port_interface(each) for each in snapshot.of(Port)] == ["p-alice", "et48"]
+    assert [link_interface(each, str(each.b)) for each in snapshot.of(Link)] == ["l-hz-nb", "l-nb-wz"]
+    assert [lan_bridge(each) for each in snapshot.of(Lan)] == ["br-peering", "br-test"]
+    with pytest.raises(ValueError, match="not at wz"):
+        link_interface(snapshot.of(Link)[0], "wz")
+
+
+def test_a_lan_keeps_its_number_whatever_comes_beside_it() -> None:
+    """A new LAN gets the lowest free one."""
+    before = exchange({"Lan/test": {"vni": 4007}})
+    wish = exchange({"Lan/test": {"vni": None}, "Lan/a-new-one": {"title": {"en": "N"}, "v4": "203.0.113.0/24"}})
+    assert {each.name: each.vni for each in allocate(wish, before) if isinstance(each, Lan)} == {"a-new-one": 4001, "test": 4007}
+
+
+def test_a_number_that_another_lan_now_claims_is_not_kept() -> None:
+    """What is written in files goes before what was chosen."""
+    before = exchange({"Lan/test": {"vni": 4007}})
+    wish = exchange({"Lan/test": {"vni": None}, "Lan/peering": {"vni": 4007}})
+    assert [each.vni for each in allocate(wish, before) if isinstance(each, Lan)] == [4000]
+
+
+def test_a_switch_that_printed_nothing_about_its_filter_has_none() -> None:
+    """nft prints nothing when there is no table."""
+    seen = parse('[{"ifname":"lo","flags":["UP","LOWER_UP"]}]\n\n@route\n[{"dst":"10.255.0.2"}]\n\n@filter\n')
+    assert (seen.lit("lo"), seen.routes, seen.guarded, dict(seen.dropped)) == (True, {"10.255.0.2"}, frozenset(), {})

@@ -1,0 +1,88 @@
+"""Each admission rule of the fabric is broken by one small change to an exchange that is right, and by nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from nnix.kernel.rule import judge
+from nnix.planes.fabric.rules import RULES, reached_from
+
+from .exchanges import RIGHT, Fields, exchange, session, site
+
+# rule → (what is changed, which resource and field are named)
+BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
+    "fabric.link-two-ends": ({"Link/loop": {"a": "hz", "b": "hz", "capacity": "10G", "latency": "1ms"}}, [("link/loop", "b")]),
+    "fabric.site-reachable": ({"Link/nb-wz": None}, [("site/wz", "")]),
+    "fabric.tunnel-end-v4": ({"Site/nb": {"vtep": "2001:db8::1"}}, [("site/nb", "vtep")]),
+    "fabric.lan-has-prefix": ({"Lan/bare": {"title": {"en": "Bare"}}}, [("lan/bare", "v4")]),
+    "fabric.lan-prefixes-apart": (
+        {"Lan/zz": {"title": {"en": "Z"}, "v4": "192.0.2.128/25", "v6": "2001:db8::/32"}},
+        [("lan/zz", "v4"), ("lan/zz", "v6")],
+    ),
+    "fabric.vni-once": ({"Lan/test": {"vni": 4000}}, [("lan/test", "vni")]),
+    "fabric.quarantine-lan-once": (
+        {"Lan/test-2": {"title": {"en": "T"}, "purpose": "quarantine", "v4": "203.0.113.0/24"}},
+        [("lan/test-2", "purpose")],
+    ),
+    "fabric.commitment-fits-port": ({"Port/alice": {"committed": "101G"}}, [("port/alice", "committed")]),
+    "fabric.port-on-one-lan": (
+        {
+            "Lan/second": {"title": {"en": "S"}, "v4": "203.0.113.0/24"},
+            "Session/more": {**session("alice", 1), "lan": "second", "v4": "203.0.113.1", "v6": None},
+        },
+        [("port/alice", "")],
+    ),
+    "fabric.port-interface-possible": ({"Port/bob": {"interface": "et-0/0/1"}}, [("port/bob", "interface")]),
+    "fabric.interface-once": ({"Port/carol": {"member": "bob", "site": "wz", "speed": "10G", "interface": "et48"}}, [("site/wz", "")]),
+}
+
+ACCEPTED: dict[str, dict[str, Fields | None]] = {
+    "as it is": {},
+    "two links between two sites": {"Link/hz-nb-2": {"a": "nb", "b": "hz", "capacity": "10G", "latency": "1ms"}},
+    "a site reached through another": {"Link/nb-wz": {"a": "wz", "b": "nb"}},
+    "a commitment of all of the speed": {"Port/alice": {"committed": "100G"}},
+    "a port without session": {"Session/bob": None},
+    "the same interface at two sites": {"Port/alice": {"interface": "et48"}},
+    "LANs side by side": {"Lan/next": {"title": {"en": "N"}, "v4": "192.0.3.0/24", "v6": "2001:db8:1:1::/64"}},
+    "a LAN that is not yet numbered": {"Lan/test": {"vni": None}},
+    "two sessions behind one port on one LAN": {"Session/alice-2": {**session("alice", 1), "v4": "192.0.2.77", "v6": None}},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_rule_is_broken_by_its_own_case_alone(name: str) -> None:
+    """The refusal names the resource and the field, and says what would be accepted."""
+    changes, expected = BROKEN[name]
+    refusals = judge(exchange(changes), RULES)
+    assert [(each.rule, each.resource, each.field) for each in refusals] == [(name, *where) for where in expected]
+    assert all(each.accept and each.source for each in refusals)
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_unusual_but_right_is_admitted(name: str) -> None:
+    """No rule of the fabric objects."""
+    assert judge(exchange(ACCEPTED[name]), RULES) == ()
+
+
+def test_every_rule_has_a_case() -> None:
+    """None is untested."""
+    assert set(BROKEN) == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize("interface", ["lo", "all", "default", "p-alice", "br-peering", "vx-1", "l-hz", "rs-1"])
+def test_names_that_nnix_gives_are_not_for_ports(interface: str) -> None:
+    """Otherwise a member's port could be taken for a bridge."""
+    refusals = judge(exchange({"Port/bob": {"interface": interface}}), RULES)
+    assert "fabric.port-interface-possible" in {each.rule for each in refusals}
+
+
+def test_a_missing_link_cuts_off_all_that_is_behind_it() -> None:
+    """Every site is named that cannot be reached, not only the nearest."""
+    refusals = judge(exchange({"Link/hz-nb": None, "Site/tz": site("tz", "node", 4)}), RULES)
+    assert [each.resource for each in refusals] == ["site/nb", "site/tz", "site/wz"]
+    assert reached_from("nb", exchange({"Link/hz-nb": None})) == {"nb", "wz"}
+
+
+def test_the_exchange_that_is_right_has_something_of_every_kind_the_rules_judge() -> None:
+    """Otherwise a rule could pass for want of anything to judge."""
+    assert {rule.kind.kind() for rule in RULES} <= {key.partition("/")[0] for key in RIGHT}
