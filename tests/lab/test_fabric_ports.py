@@ -14,8 +14,9 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_interface
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.plane import Status
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Failed
+from nnix.kernel.world import Driver, Failed, Result
 from nnix.planes.fabric.compile import compile, link_local, switches
 from nnix.planes.fabric.kinds import Lan, Link, Port
 from nnix.planes.fabric.names import link_interface, port_interface, route_server_interface
@@ -650,6 +651,92 @@ def test_a_wire_that_nobody_laid_is_named_and_the_rest_is_set_up(production: Fab
     with pytest.raises(Failed, match=r"interface p-frank \(port/frank\) is not there"):
         production.move(Snapshot([*exchange(), port]))
     assert production.pings("alice", "192.0.2.2")
+
+
+class Dying(Exception):
+    """nnix was killed here."""
+
+
+class Mortal:
+    """A host before whose n-th command or write nnix is killed. One that comes after it is never reached."""
+
+    def __init__(self, host: NamespaceHost, calls: int) -> None:
+        self.inner = host
+        self.calls = calls
+        self.name, self.home = host.name, host.home
+
+    def live(self) -> None:
+        if self.calls == 0:
+            raise Dying
+        self.calls -= 1
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 30.0) -> Result:
+        self.live()
+        return await self.inner.run(argv, stdin=stdin, timeout_seconds=timeout_seconds)
+
+    async def put(self, files: Mapping[str, bytes | None], *, mode: int = 0o600) -> None:
+        for path, content in files.items():
+            self.live()
+            await self.inner.put({path: content}, mode=mode)
+
+    async def get(self, paths: Sequence[str]) -> Mapping[str, bytes | None]:
+        return await self.inner.get(paths)
+
+
+@pytest.mark.parametrize("driver", [IPROUTE, NFTABLES], ids=lambda driver: driver.name)
+def test_being_killed_between_any_two_commands_loses_nothing(fabric: Fabric, driver: Driver) -> None:
+    """From nothing to one exchange, to another, and to nothing again: whatever came first, what is driven last is what is there."""
+    host = fabric.switches["b"]
+    states = [None, exchange(), exchange({"alice": "suspended", "bob": "quarantine"}).replaced(gone=["session/carol", "port/carol"]), None]
+
+    def content(snapshot: Snapshot | None) -> bytes | None:
+        made = compile(snapshot or Snapshot(), Evidence())
+        return next((each.content for each in made if (each.machine, each.driver) == ("b", driver.name)), None)
+
+    def traces() -> str:
+        return fabric.on(
+            "b",
+            "sh",
+            "-c",
+            "ip -o addr | grep -o '10.255[^ ]*'; ip -o link | grep -o 'br-[^:]*\\|vx-[^:]*'; nft list tables; cat /proc/sys/net/ipv4/ip_forward",
+        ).stdout
+
+    async def clear() -> None:
+        for name in ("static", "fabric"):
+            await IPROUTE.drive(host, name, None)
+        await NFTABLES.drive(host, "ports", None)
+
+    async def killed(wanted: bytes | None, calls: int) -> bool:
+        try:
+            await driver.drive(Mortal(host, calls), "try", wanted)
+        except Dying:
+            return True
+        return False
+
+    asyncio.run(clear())
+    clean = traces()
+    kills = 0
+    for first, second in pairwise(states):
+        for calls in range(12):
+            asyncio.run(driver.drive(host, "try", content(first)))
+            died = asyncio.run(killed(content(second), calls))
+            kills += died
+            last = exchange({"carol": "drained"})
+            asyncio.run(driver.drive(host, "try", content(last)))
+            wanted = content(last)
+            assert wanted is not None
+            assert asyncio.run(driver.look(host, {"try": wanted})) == {}
+            asyncio.run(driver.drive(host, "try", first_content := content(first)))
+            if first_content is not None:
+                assert asyncio.run(driver.look(host, {"try": first_content})) == {}
+            asyncio.run(killed(content(second), calls))
+            asyncio.run(driver.drive(host, "try", None))
+            assert traces() == clean
+            if not died:
+                break
+        else:
+            pytest.fail("a drive of more than twelve commands")
+    assert kills >= 9
 
 
 class Machines:

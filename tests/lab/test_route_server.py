@@ -28,10 +28,13 @@ import pytest
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.plane import Status
 from nnix.kernel.resource import Resource
+from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Host, Result
+from nnix.kernel.world import Host, Result, Unreachable
 from nnix.planes.fabric.kinds import Lan, Port
 from nnix.planes.members.kinds import Exchange, Member, Site
+from nnix.planes.routing.birdc import Protocol, protocols
+from nnix.planes.routing.communities import REASON
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.plane import PLANE
 from nnix.planes.routing.read import RefusedRoute, read, refused_routes
@@ -102,6 +105,7 @@ class Speaker:
         self.v6 = ":" in address
         self.heard: dict[str, Told] = {}
         self.notification: tuple[int, int] | None = None
+        self.refreshes = 0  # how often the route server asked for everything again
         until(lambda: self._connected(namespace, server), f"{address} finds no BGP speaker at {server}")
         capabilities = struct.pack("!BBHBB", 1, 4, 2 if self.v6 else 1, 0, 1) + struct.pack("!BBI", 65, 4, asn) + bytes([2, 0])
         if role is not None:
@@ -167,6 +171,10 @@ class Speaker:
             attributes += _attribute(0x40, 3, hop)
             self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes + _prefix(prefix))
 
+    def decided(self) -> bool:
+        """The session is up, or the other side has ended it."""
+        return self.up.is_set() or not self._thread.is_alive()
+
     def withdraw(self, prefix: str) -> None:
         data = _prefix(prefix)
         if ":" in prefix:
@@ -201,6 +209,8 @@ class Speaker:
                     self._send(4, b"")
                 elif head[18] == 2:
                     self._learn(body)
+                elif head[18] == 5:
+                    self.refreshes += 1
                 elif head[18] == 3:
                     self.notification = (body[0], body[1])
                     return
@@ -289,8 +299,17 @@ source:   LAB
         ("198.51.100.0/24", 64501),
     )
 )
-VRPS = {"roas": [{"asn": "AS64999", "prefix": "198.18.5.0/24", "maxLength": 24}, {"asn": 64500, "prefix": "198.18.6.0/24", "maxLength": 24}]}
-MEMBERS = (("alpha", 64500, 11), ("beta", 64501, 12), ("gamma", 64502, 13), ("delta", 65550, 14), ("epsilon", 64503, 15), ("zeta", 64504, 16))
+VRPS = {
+    "roas": [{"asn": "AS64999", "prefix": "198.18.5.0/24", "maxLength": 24}, {"asn": 64500, "prefix": "198.18.6.0/24", "maxLength": 24}]
+}
+MEMBERS = (
+    ("alpha", 64500, 11),
+    ("beta", 64501, 12),
+    ("gamma", 64502, 13),
+    ("delta", 65550, 14),
+    ("epsilon", 64503, 15),
+    ("zeta", 64504, 16),
+)
 
 
 def exchange() -> Snapshot:
@@ -313,7 +332,14 @@ def exchange() -> Snapshot:
         wanted += [
             Site.model_validate({"name": site, "title": {"en": site}, "role": "hub", "level": "city", "city": "Hangzhou", "country": "CN"}),
             RouteServer.model_validate(
-                {"name": f"rs{number}", "site": site, "lan": "lan", "policy": "safe", "v4": f"192.0.2.{number}", "v6": f"2001:db8:ffff::{number}"}
+                {
+                    "name": f"rs{number}",
+                    "site": site,
+                    "lan": "lan",
+                    "policy": "safe",
+                    "v4": f"192.0.2.{number}",
+                    "v6": f"2001:db8:ffff::{number}",
+                }
             ),
         ]
     for name, asn, host in MEMBERS:
@@ -355,9 +381,7 @@ class NamespaceHost:
     home: str
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 30.0) -> Result:
-        process = await asyncio.create_subprocess_exec(
-            "ip", "netns", "exec", self.name, *argv, stdin=-1, stdout=-1, stderr=-1
-        )
+        process = await asyncio.create_subprocess_exec("ip", "netns", "exec", self.name, *argv, stdin=-1, stdout=-1, stderr=-1)
         out, err = await asyncio.wait_for(process.communicate(stdin), timeout_seconds)
         return Result(process.returncode or 0, out.decode(), err.decode())
 
@@ -379,8 +403,6 @@ class Lab:
     speakers: dict[str, Speaker] = field(default_factory=dict)
 
     def host(self, machine: str) -> Host:
-        from nnix.kernel.world import Unreachable
-
         if machine != "rs1":
             raise Unreachable(f"{machine}: not built in this lab")
         return self.host_
@@ -395,8 +417,14 @@ class Lab:
             assert server is not None
             asn = self.snapshot.at(session.member).asn
             ours, theirs = (session.v4, server.v4) if family == 4 else (session.v6, server.v6)
-            known = self.speakers[key] = Speaker(self.members, asn, str(ours), str(theirs), role)
-            until(lambda: known.up.is_set() or known.notification is not None, f"{key} does not come up")
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while True:  # a route server that pauses after an error hangs up at once; a router tries again
+                assert time.monotonic() < deadline, f"{key} does not come up again: {self.birdc('show', 'protocols', 'all', f'c_{member}_1_v{family}')}"
+                known = self.speakers[key] = Speaker(self.members, asn, str(ours), str(theirs), role)
+                until(known.decided, f"{key} does not come up")
+                if known.up.is_set() or known.notification not in (None, (6, 5)):
+                    break
+                known.close()
         return known
 
     def refused(self, member: str | None = None) -> list[RefusedRoute]:
@@ -408,10 +436,10 @@ class Lab:
     def birdc(self, *words: str) -> str:
         return subprocess.run(["birdc", "-s", str(self.folder / "bird.ctl"), *words], check=True, capture_output=True, text=True).stdout
 
-    def configure(self, snapshot: Snapshot) -> None:
+    def configure(self, snapshot: Snapshot, vrps: object = VRPS) -> None:
         """Write the configuration that `snapshot` compiles to, and have BIRD take it softly if it runs."""
         self.snapshot = snapshot
-        evidence = Evidence({"file:lab.rpsl": RPSL.encode(), "file:vrps.json": json.dumps(VRPS).encode()})
+        evidence = Evidence({"file:lab.rpsl": RPSL.encode(), "file:vrps.json": json.dumps(vrps).encode()})
         assert PLANE.compile is not None
         (artifact,) = [each for each in PLANE.compile(snapshot, evidence) if each.name == "rs1"]
         (self.folder / "bird.conf").write_bytes(artifact.content.replace(b"@HOME@", str(self.folder).encode()))
@@ -442,9 +470,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             subprocess.run(["ip", *arguments, "-batch", "-"], input="\n".join(lines), text=True, check=True)
         running.configure(exchange())
         subprocess.run(
-            ["ip", "netns", "exec", server, "bird", "-c", folder / "bird.conf", "-s", folder / "bird.ctl", "-P", folder / "bird.pid"], check=True
+            ["ip", "netns", "exec", server, "bird", "-c", folder / "bird.conf", "-s", folder / "bird.ctl", "-P", folder / "bird.pid"],
+            check=True,
         )
-        until(lambda: (folder / "bird.ctl").exists(), "bird did not start")
+        until((folder / "bird.ctl").exists, "bird did not start")
         yield running
     finally:
         for each in running.speakers.values():
@@ -455,3 +484,280 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             until(lambda: not (folder / "bird.pid").exists(), "bird did not stop")
         for each_namespace in (server, members):
             subprocess.run(["ip", "netns", "delete", each_namespace], check=False)
+
+
+# claims -------------------------------------------------------------------------------------------------------------
+
+ALPHA = 64500
+REFUSED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("default_route", "0.0.0.0/0", {}),
+    ("default_route", "::/0", {}),
+    ("not_global_unicast", "fd00::/32", {}),
+    ("exchange_lan", "192.0.2.0/25", {}),
+    ("exchange_lan", "2001:db8:ffff::/64", {}),
+    ("bogon", "10.1.0.0/16", {}),
+    ("bogon", "2002:c000::/24", {}),
+    ("prefix_len_too_long", "198.18.70.0/25", {}),
+    ("prefix_len_too_long", "2001:db8:100:1::/64", {}),
+    ("prefix_len_too_short", "64.0.0.0/7", {}),
+    ("as_path_too_short", "198.18.71.0/24", {"path": []}),
+    ("as_path_too_long", "198.18.72.0/24", {"path": [ALPHA] * 33}),
+    ("own_asn_in_path", "198.18.73.0/24", {"path": [ALPHA, RS]}),
+    ("as_set_in_path", "198.18.74.0/24", {"path": [ALPHA, frozenset({64510, 64511})]}),
+    ("as_set_in_path", "198.18.75.0/24", {"path": [ALPHA, frozenset({64509}), 64510]}),
+    ("as_set_in_path", "198.18.76.0/24", {"path": [frozenset({ALPHA}), ALPHA]}),
+    ("bogon_asn", "198.18.77.0/24", {"path": [ALPHA, 64512]}),
+    ("bogon_asn", "198.18.78.0/24", {"path": [ALPHA, 23456, ALPHA]}),
+    ("bogon_asn", "198.18.79.0/24", {"path": [ALPHA, 4200000000]}),
+    ("transit_free_asn", "198.18.80.0/24", {"path": [ALPHA, 64506, 64510]}),
+    ("never_via_route_server", "198.18.81.0/24", {"path": [ALPHA, 64507]}),
+    ("first_as_not_peer_as", "198.18.82.0/24", {"path": [64501, ALPHA]}),
+    ("next_hop_not_peer_ip", "198.18.83.0/24", {"next_hop": "192.0.2.12"}),
+    ("next_hop_not_peer_ip", "198.18.84.0/24", {"next_hop": "203.0.113.9"}),
+    ("irrdb_origin_as_filtered", "198.18.85.0/24", {"path": [ALPHA, 64508]}),
+    ("irrdb_prefix_filtered", "198.18.86.0/24", {}),
+    ("irrdb_prefix_filtered", "198.51.0.0/16", {}),
+    ("blackhole_not_covered", "198.18.87.7/32", {"standard": [BLACKHOLE]}),
+    ("rpki_invalid", "198.18.5.0/24", {}),
+    ("rpki_invalid", "198.18.5.5/32", {"standard": [BLACKHOLE]}),
+    ("otc_leak", "198.18.88.0/24", {"otc": 64999}),
+)
+
+
+def test_the_exchange_of_these_tests_is_admitted() -> None:
+    """What follows is about an exchange that the rules admit."""
+    assert judge(exchange(), PLANE.rules) == ()
+
+
+def test_every_reason_has_a_witness() -> None:
+    """No reason stands in the table that no route here is refused for."""
+    assert {slug for slug, _, _ in REFUSED} == set(REASON)
+
+
+def test_each_wrong_route_is_refused_under_its_name_and_stays_visible(lab: Lab) -> None:
+    """31 wrong routes, 20 reasons: each is there with its reason, and reaches nobody."""
+    alpha, alpha6, beta, beta6 = lab.speaker("alpha"), lab.speaker("alpha", 6), lab.speaker("beta"), lab.speaker("beta", 6)
+    for _, prefix, how in REFUSED:
+        (alpha6 if ":" in prefix else alpha).announce(prefix, **how)
+    alpha.announce("198.18.6.0/24")
+    alpha6.announce("2001:db8:100::/48")
+    beta.hears("198.18.6.0/24")
+    beta6.hears("2001:db8:100::/48")
+    wanted = {(prefix, slug) for slug, prefix, _ in REFUSED}
+
+    until(lambda: {(each.prefix, each.reason) for each in lab.refused("alpha")} == wanted, "not these are refused")
+
+    assert beta.heard.keys().isdisjoint(prefix for prefix, _ in wanted)
+    assert beta6.heard.keys().isdisjoint(prefix for prefix, _ in wanted)
+    assert {(each.server, each.session) for each in lab.refused()} == {("rs1", "alpha-1")}
+    for _, prefix, _ in REFUSED:
+        (alpha6 if ":" in prefix else alpha).withdraw(prefix)
+
+
+def test_a_route_that_bird_threw_out_is_no_longer_refused_when_it_comes_back_in_order(lab: Lab) -> None:
+    """The daemon's log is old news as soon as the same prefix is accepted."""
+    alpha, beta = lab.speaker("alpha"), lab.speaker("beta")
+    alpha.announce("198.18.6.0/24", otc=64999)
+    until(lambda: ("198.18.6.0/24", "otc_leak") in {(each.prefix, each.reason) for each in lab.refused()}, "the leak is not told")
+    alpha.announce("198.18.6.0/24")
+    beta.hears("198.18.6.0/24")
+
+    assert "198.18.6.0/24" not in {each.prefix for each in lab.refused()}
+
+
+def test_the_route_server_is_transparent(lab: Lab) -> None:
+    """RFC 7947, 2.2: path, next hop, MED and communities that are not for us arrive as they were sent; OTC is set (RFC 9234, 5)."""
+    alpha, beta = lab.speaker("alpha"), lab.speaker("beta")
+    alpha.announce("198.18.6.0/24", med=7, standard=[(64500, 1), NO_EXPORT], large=[(64500, 1, 2)], extended=[rt(64500, 9)])
+    until(lambda: beta.hears("198.18.6.0/24").med == 7, "the route does not arrive")
+    told = beta.hears("198.18.6.0/24")
+
+    assert (told.path, told.next_hop, told.otc) == ((64500,), "192.0.2.11", RS)
+    assert told.standard == {(64500, 1), NO_EXPORT}
+    assert told.extended == {rt(64500, 9)}
+    assert told.large == {(64500, 1, 2), (RS, 1000, 1), (RS, 1001, 1)}
+
+
+def test_nobody_speaks_in_the_route_servers_stead(lab: Lab) -> None:
+    """Informational and reason communities that a member sends are taken off on the way in (RFC 7454, 11)."""
+    alpha, beta = lab.speaker("alpha"), lab.speaker("beta")
+    alpha.announce("198.51.100.0/24", med=8, large=[(RS, 1000, 1), (RS, 1101, 3), (RS, 7, 7), (RS, 4294967295, 1), (64500, 5, 5)])
+    until(lambda: beta.hears("198.51.100.0/24").med == 8, "the route does not arrive")
+
+    assert beta.hears("198.51.100.0/24").large == {(64500, 5, 5), (RS, 1000, 2), (RS, 1001, 1)}
+    alpha.withdraw("198.51.100.0/24")
+
+
+def test_the_second_best_reaches_the_member_whom_the_best_may_not(lab: Lab) -> None:
+    """Path hiding, RFC 7947 2.3.1: AS64500 keeps its route from AS64502; AS64501 has a longer one."""
+    alpha, beta, gamma, delta = lab.speaker("alpha"), lab.speaker("beta"), lab.speaker("gamma"), lab.speaker("delta")
+    alpha.announce("198.51.100.0/24", standard=[(0, 64502)])
+    beta.announce("198.51.100.0/24", path=[64501, 64510])
+
+    assert gamma.hears("198.51.100.0/24").path == (64501, 64510)
+    assert delta.hears("198.51.100.0/24").path == (64500,)
+    beta.withdraw("198.51.100.0/24")
+    until(lambda: "198.51.100.0/24" not in gamma.heard, "the second best stays when it is gone")
+    assert delta.hears("198.51.100.0/24").path == (64500,)
+    alpha.withdraw("198.51.100.0/24")
+
+
+PREFIX = "203.0.113.0/24"
+TOLD: tuple[tuple[str, dict[str, Any], dict[str, int]], ...] = (
+    # what is sent, and how often AS64501 stands in the path that each member hears; 0: it hears nothing
+    ("no wish", {}, {"alpha": 1, "gamma": 1, "delta": 1}),
+    ("to none, standard", {"standard": [(0, 65000)]}, {"alpha": 0, "gamma": 0, "delta": 0}),
+    ("to none, extended", {"extended": [rt(0, RS)]}, {"alpha": 0, "gamma": 0, "delta": 0}),
+    ("to none, large", {"large": [(RS, 0, 0)]}, {"alpha": 0, "gamma": 0, "delta": 0}),
+    ("not to, standard", {"standard": [(0, 64502)]}, {"alpha": 1, "gamma": 0, "delta": 1}),
+    ("not to, extended, 32-bit", {"extended": [rt(0, 65550)]}, {"alpha": 1, "gamma": 1, "delta": 0}),
+    ("not to, large, 32-bit", {"large": [(RS, 0, 65550)]}, {"alpha": 1, "gamma": 1, "delta": 0}),
+    ("to none but one, standard", {"standard": [(0, 65000), (65000, 64502)]}, {"alpha": 0, "gamma": 1, "delta": 0}),
+    ("to none but one, extended", {"extended": [rt(0, RS), rt(65000, 65550)]}, {"alpha": 0, "gamma": 0, "delta": 1}),
+    ("to none but one, large", {"large": [(RS, 0, 0), (RS, 1, 65550)]}, {"alpha": 0, "gamma": 0, "delta": 1}),
+    ("to all, in every spelling", {"standard": [(65000, 65000)], "large": [(RS, 1, 0)]}, {"alpha": 1, "gamma": 1, "delta": 1}),
+    ("deny beats allow", {"large": [(RS, 0, 64502), (RS, 1, 64502)]}, {"alpha": 1, "gamma": 0, "delta": 1}),
+    ("mixed spellings", {"standard": [(0, 65000)], "large": [(RS, 1, 64500)]}, {"alpha": 1, "gamma": 0, "delta": 0}),
+    ("prepend 1, standard", {"standard": [(65501, 65000)]}, {"alpha": 2, "gamma": 2, "delta": 2}),
+    ("prepend 2, extended", {"extended": [rt(65502, RS)]}, {"alpha": 3, "gamma": 3, "delta": 3}),
+    ("prepend 3, large", {"large": [(RS, 103, 0)]}, {"alpha": 4, "gamma": 4, "delta": 4}),
+    ("prepend to one, standard", {"standard": [(65503, 64502)]}, {"alpha": 1, "gamma": 4, "delta": 1}),
+    ("prepend to one, extended", {"extended": [rt(65501, 65550)]}, {"alpha": 1, "gamma": 1, "delta": 2}),
+    ("prepend to one, large", {"large": [(RS, 102, 64500)]}, {"alpha": 3, "gamma": 1, "delta": 1}),
+    ("to one beats to all", {"large": [(RS, 103, 0), (RS, 101, 64502)]}, {"alpha": 4, "gamma": 2, "delta": 4}),
+)
+
+
+def test_members_are_told_what_the_announcer_wishes(lab: Lab) -> None:
+    """Every control in every spelling, to 16-bit and 32-bit members; all of them are taken off on the way out."""
+    beta = lab.speaker("beta")
+    others = {name: lab.speaker(name) for name in ("alpha", "gamma", "delta")}
+    for number, (what, sent, wanted) in enumerate(TOLD):
+        beta.announce(PREFIX, med=1000 + number, **sent)
+
+        def as_wished(number: int = number, wanted: dict[str, int] = wanted) -> bool:
+            heard = {name: each.heard.get(PREFIX) for name, each in others.items()}
+            return wanted == {
+                name: len(told.path) if told and told.med == 1000 + number and set(told.path) == {64501} else 0 if told is None else -1
+                for name, told in heard.items()
+            }
+
+        until(as_wished, f"{what}: {sent}: { ({name: each.heard.get(PREFIX) for name, each in others.items()}) }", 5)
+        for each in others.values():
+            told = each.heard.get(PREFIX)
+            if told is not None:
+                assert (told.standard, told.extended) == (frozenset(), frozenset()), what
+                assert told.large == {(RS, 1000, 2), (RS, 1001, 1)}, what
+    beta.withdraw(PREFIX)
+
+
+def test_a_covered_host_route_is_blackholed_for_those_who_want_it(lab: Lab) -> None:
+    """RFC 7999: NO_EXPORT is added, the next hop is the LAN's sink, and who does not want blackholes hears nothing."""
+    alpha, beta, gamma = lab.speaker("alpha"), lab.speaker("beta"), lab.speaker("gamma")
+    alpha.announce("198.51.100.7/32", standard=[BLACKHOLE])
+    alpha.announce("198.18.6.6/32", standard=[BLACKHOLE])
+    alpha.announce("198.51.100.0/24")
+    told = beta.hears("198.51.100.7/32")
+    gamma.hears("198.51.100.0/24")
+
+    assert told.standard == {BLACKHOLE, NO_EXPORT}
+    assert told.next_hop == "192.0.2.66"
+    assert beta.hears("198.18.6.6/32").large == {(RS, 1000, 3), (RS, 1001, 1)}
+    assert "198.51.100.7/32" not in gamma.heard
+    for prefix in ("198.51.100.7/32", "198.18.6.6/32", "198.51.100.0/24"):
+        alpha.withdraw(prefix)
+
+
+def test_a_graceful_shutdown_makes_the_other_way_best(lab: Lab) -> None:
+    """RFC 8326: a shorter path that is about to go yields to a longer one; the community is passed on."""
+    alpha, beta, gamma = lab.speaker("alpha"), lab.speaker("beta"), lab.speaker("gamma")
+    beta.announce(PREFIX)
+    assert gamma.hears(PREFIX).path == (64501,)
+    alpha.announce(PREFIX, path=[64500, 64510])
+    beta.announce(PREFIX, standard=[GRACEFUL_SHUTDOWN])
+    until(lambda: gamma.hears(PREFIX).path == (64500, 64510), "the way that will go is still the best")
+    alpha.withdraw(PREFIX)
+    until(lambda: gamma.hears(PREFIX).path == (64501,), "the last way is not used")
+
+    assert GRACEFUL_SHUTDOWN in gamma.hears(PREFIX).standard
+    beta.withdraw(PREFIX)
+
+
+def test_roles_that_do_not_fit_are_refused_and_said(lab: Lab) -> None:
+    """RFC 9234, 4.2: a customer is no rs-client; where the policy is strict, neither is one that says nothing."""
+    assert lab.speaker("delta", 6, role=3).notification == (2, 11)
+    assert lab.speaker("zeta", 4, role=None).notification == (2, 11)
+    until(lambda: "rs1 IPv4: BGP Error: Role mismatch" in lab.statuses()["session/zeta-1"].reason, "the reason is not told")
+    status = lab.statuses()["session/zeta-1"]
+
+    assert (status.state, status.good) == ("down", False)
+
+
+def test_more_prefixes_than_stated_end_the_session_until_the_pause_is_over(lab: Lab) -> None:
+    """Stated 5, margin 10 %, 10 blackholes beside them: 16 pass, the 17th ends the session (RFC 4486, 4), and it comes back."""
+    epsilon = lab.speaker("epsilon")
+    for number in range(20, 36):
+        epsilon.announce(f"198.18.{number}.0/24")
+    until(lambda: (lab.statuses()["session/epsilon-1"].facts or {})["rs1"]["v4"]["accepted"] == 16, "16 are not accepted")
+    assert epsilon.notification is None
+    epsilon.announce("198.18.36.0/24")
+    until(lambda: epsilon.notification == (6, 1), "no end to it")
+    status = lab.statuses()["session/epsilon-1"]
+    assert "rs1 IPv4: max-prefix limit reached" in status.reason
+    assert not status.good
+
+    again = lab.speaker("epsilon")
+    again.announce("198.18.20.0/24")
+    lab.speaker("gamma").hears("198.18.20.0/24")
+
+
+def test_a_new_member_disturbs_nobody(lab: Lab) -> None:
+    """A member more: everybody else's session stays up, and nothing is asked of it again."""
+    standing = [lab.speaker(name) for name in ("alpha", "beta", "gamma", "delta")]
+    refreshes = [each.refreshes for each in standing]
+    before = {name: each.since for name, each in _protocols(lab).items() if each.established}
+    eta = [
+        Member.model_validate({"name": "eta", "title": {"en": "eta"}, "asn": 64505, "class": "isp"}),
+        Port.model_validate({"name": "eta", "member": "eta", "site": "east", "speed": "10G"}),
+        Session.model_validate({"name": "eta-1", "member": "eta", "lan": "lan", "port": "eta", "v4": "192.0.2.17"}),
+    ]
+    plain = lab.snapshot
+    lab.configure(plain.replaced(eta))
+    until(lambda: "c_eta_1_v4" in _protocols(lab), "the member is not there")
+    after = _protocols(lab)
+
+    assert before == {name: after[name].since for name in before}
+    assert [each.notification for each in standing] == [None] * 4
+    assert [each.refreshes for each in standing] == refreshes
+    lab.configure(plain)
+    until(lambda: "c_eta_1_v4" not in _protocols(lab), "the member stays")
+
+
+def test_a_new_roa_takes_effect_without_asking_the_member(lab: Lab) -> None:
+    """The import table holds what members sent: a VRP that makes a route invalid takes it away, and brings it back when it goes."""
+    alpha, beta = lab.speaker("alpha"), lab.speaker("beta")
+    alpha.announce("198.51.100.0/24")
+    beta.hears("198.51.100.0/24")
+    lab.configure(lab.snapshot, {"roas": [*VRPS["roas"], {"asn": 64999, "prefix": "198.51.100.0/24", "maxLength": 24}]})
+    until(lambda: "198.51.100.0/24" not in beta.heard, "the invalid route stays", 30)
+    assert ("198.51.100.0/24", "rpki_invalid") in {(each.prefix, each.reason) for each in lab.refused("alpha")}
+    lab.configure(lab.snapshot)
+    until(lambda: "198.51.100.0/24" in beta.heard, "the route does not come back", 30)
+
+    assert (alpha.refreshes, alpha.notification) == (0, None)
+    alpha.withdraw("198.51.100.0/24")
+
+
+def test_what_the_route_server_is_can_be_read(lab: Lab) -> None:
+    """Statuses say what became of each: running with its counts, or why it cannot be asked."""
+    lab.speaker("alpha")
+    statuses = lab.statuses()
+
+    assert statuses["route-server/rs1"].state == "running"
+    assert (statuses["route-server/rs1"].facts or {})["sessions"] == 12
+    assert statuses["route-server/rs2"].reason == "rs2: not built in this lab"
+    assert (statuses["session/alpha-1"].facts or {})["rs1"]["v4"]["state"] == "established"
+
+
+def _protocols(lab: Lab) -> dict[str, Protocol]:
+    return protocols(lab.birdc("show", "protocols", "all"))

@@ -14,10 +14,11 @@ from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
 from nnix.kernel.apply import Applied
 from nnix.kernel.change import Draft, Model, compile_all, draft, inverse, loaded
-from nnix.kernel.document import NotFound, edited
+from nnix.kernel.document import Unreadable
 from nnix.kernel.drive import look
+from nnix.kernel.editing import NotFound, edited
 from nnix.kernel.evidence import Evidence
-from nnix.kernel.rule import Refused
+from nnix.kernel.rule import Place, Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 
 
@@ -116,7 +117,7 @@ def plan(setting: Setting, folder: Path, offline: bool, output: Path | None, eve
       nnix plan examples/zhejiang
       nnix plan examples/zhejiang -o friday.plan && nnix approve friday.plan && nnix apply friday.plan
     """
-    found = admitted(folder, _model(setting).snapshot)
+    found = admitted(folder, _model(setting).snapshot, setting)
     made = _draft(setting, found)
     drift = {} if offline or not setting.begun else _drift(setting)
     if output:
@@ -163,7 +164,7 @@ def apply(setting: Setting, what: Path, yes: bool, offline: bool, why: str, as_j
 def _admitted_or_recorded(setting: Setting, folder: Path, why: str) -> Draft:
     """Admit a folder; a refusal is recorded, since somebody meant it."""
     try:
-        return setting.office.draft(*_parts(admitted(folder, setting.book.model().snapshot)))
+        return setting.office.draft(*_parts(admitted(folder, setting.book.model().snapshot, setting)))
     except Refused as refused:
         setting.office.refuse(refused, why or f"apply {folder}")
         raise
@@ -266,27 +267,33 @@ def set_command(folder: Path, resource: str, assignments: tuple[str, ...]) -> in
     """
     word, _, name = resource.partition("/")
     kind = kind_named(word)
+    faults: list[Refusal] = []
     for path in yaml_files(folder):
-        text = path.read_text()
+        before = path.read_bytes()
         try:
-            fresh = text
+            fresh = before.decode()
             for assignment in assignments:
                 field, equals, value = assignment.partition("=")
                 if not equals:
                     raise click.UsageError(f"{assignment!r} is not FIELD=VALUE")
                 items = [each.strip() for each in value[1:-1].split(",") if each.strip()] if value.startswith("[") else value
                 fresh = edited(fresh, kind.kind(), name, field, items if value else None)
-        except NotFound:
+        except (NotFound, UnicodeDecodeError):
+            continue
+        except Unreadable as fault:  # perhaps another file declares it
+            faults.append(Refusal(str(path), "", fault.found, fault.accept, "kernel.yaml", place=Place(str(path), fault.line)))
             continue
         draft_file = path.with_suffix(".new")
-        draft_file.write_text(fresh)
+        draft_file.write_bytes(fresh.encode())
         draft_file.rename(path)
         faults = [each for each in read_folder(folder).refusals if each.place and each.place.file == str(path)]
         if faults:
-            path.write_text(text)  # as it was: a field that does not fit must not stay
+            path.write_bytes(before)  # as it was: a field that does not fit must not stay
             raise Refused(faults)
         tables.out.print(f"✓ {path}: {resource} {' '.join(assignments)}", markup=False)
         return DONE
+    if faults:
+        raise Refused(faults)
     raise click.UsageError(f"no file in {folder} declares {kind.slug()}/{name}")
 
 

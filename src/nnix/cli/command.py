@@ -40,8 +40,8 @@ class Teaching(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = nearest(args[0], self.commands)
-            error.message += f" Did you mean `nnix {near}`?" if near else " `nnix --help` lists them."
-            raise
+            hint = f"Did you mean `nnix {near}`?" if near else "`nnix --help` lists them."
+            raise click.UsageError(f"{error.message} {hint}", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         listed: set[str] = set()

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnix.cli.root import ALL_PLANES, KINDS
+from nnix.cli.root import ALL_PLANES, KINDS, Setting
 from nnix.kernel.change import admit, evidence_keys
 from nnix.kernel.document import Read, read
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
+from nnix.lab.compile import OPERATOR_KEY
 
 YAML_OCTETS_MAX = 64 * 2**20
 
@@ -57,8 +58,11 @@ def read_folder(folder: Path) -> Read:
     return replace(found, refusals=(*refusals, *found.refusals))
 
 
-def admitted(folder: Path, before: Snapshot) -> Folder:
-    """Read, complete and judge a folder. Raises Refused with every refusal, each with its place in the files."""
+def admitted(folder: Path, before: Snapshot, setting: Setting | None = None) -> Folder:
+    """Read, complete and judge a folder. Raises Refused with every refusal, each with its place in the files.
+
+    Without a setting nothing but the folder is looked at, so evidence that the operator's own state holds is left out.
+    """
     found = read_folder(folder)
     try:
         snapshot = admit(ALL_PLANES, found.resources, before, frozenset(refusal.resource for refusal in found.refusals))
@@ -66,7 +70,7 @@ def admitted(folder: Path, before: Snapshot) -> Folder:
         raise Refused(placed(found, (*found.refusals, *refused.refusals))) from None
     if found.refusals:
         raise Refused(found.refusals)
-    return Folder(folder, found, snapshot, gathered(folder, snapshot))
+    return Folder(folder, found, snapshot, gathered(folder, snapshot, setting))
 
 
 def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:
@@ -74,11 +78,15 @@ def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:
     return [each if each.place else replace(each, place=found.place(each.resource, each.field)) for each in refusals]
 
 
-def gathered(folder: Path, snapshot: Snapshot) -> Evidence:
+def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None) -> Evidence:
     """The evidence that a snapshot needs, from files relative to its folder. Raises Refused for a file that is not there."""
     items: dict[str, bytes] = {}
     missing = []
     for key in evidence_keys(ALL_PLANES, snapshot):
+        if key == OPERATOR_KEY:
+            if setting is not None:
+                items[key] = setting.operator_key()
+            continue
         path = folder / key.removeprefix("file:")
         try:
             if not path.resolve().is_relative_to(folder.resolve()):

@@ -27,6 +27,8 @@ from nnix.planes.members.ixf import read_ixf, write_ixf
 from nnix.planes.members.peeringdb import read_peeringdb
 
 KERNEL_RULES = (
+    ("kernel.folder", "docs/files.md", "A folder has at least one *.yaml file."),
+    ("kernel.file", "docs/files.md", "A file can be read, and is UTF-8 text of at most 64 MiB."),
     ("kernel.yaml", "docs/files.md", "A file is UTF-8 text in the plain subset of YAML: no anchors, tags or duplicate keys."),
     ("kernel.document", "docs/files.md", "A document is one mapping: kind, name, fields."),
     ("kernel.kind", "docs/files.md", "The kind is one that a plane has."),

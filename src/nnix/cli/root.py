@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncssh
+
 from nnix.daemons.bird import BIRD
 from nnix.daemons.frr import FRR
 from nnix.daemons.gobgp import GOBGP
@@ -49,11 +51,8 @@ T = TypeVar("T")
 
 def drivers(prefix: str) -> dict[str, Driver]:
     """All drivers, in the order in which one machine is built up: filters before the interfaces that they guard, then daemons."""
-    everyone: tuple[Driver, ...] = (WiresDriver(prefix), SSHD, NFTABLES, IPROUTE, FRR, BIRD, GOBGP, OPENBGPD)
+    everyone: tuple[Driver, ...] = (WiresDriver(prefix), NFTABLES, IPROUTE, SSHD, FRR, BIRD, GOBGP, OPENBGPD)
     return {each.name: each for each in everyone}
-
-
-GROUND = frozenset({"wires", "sshd"})
 
 
 def state_folder() -> Path:
@@ -102,7 +101,6 @@ class ExchangeMachines:
         return self._over_ssh(declared)
 
     def _over_ssh(self, machine: Machine) -> Host:
-        secrets = self.state / "secrets"
         if machine.address is None:  # a lab's machine: its server runs in its namespace, and we made its keys
             server = self.state / "hosts" / f"@{machine.name}" / "sshd" / machine.name
             public = server / "host_key.pub"
@@ -114,12 +112,12 @@ class ExchangeMachines:
                 machine.name,
                 address="127.0.0.1",
                 port=machine.port,
-                key=server / "client_key",
+                key=operator_key_file(self.state),
                 host_key=host_key,
                 home=str(self.state / "hosts" / machine.name),
                 dial=lambda: dial_in_namespace(f"{self.prefix}{machine.name}", "127.0.0.1", machine.port),
             )
-        key = secrets / (machine.key or "secret:ssh-operator").removeprefix("secret:")
+        key = self.state / "secrets" / (machine.key or "secret:ssh-operator").removeprefix("secret:")
         if not key.exists():
             raise Unreachable(f"{machine.name}: the private key {machine.key or 'secret:ssh-operator'} is not at {key}")
         return SshHost(
@@ -136,6 +134,11 @@ class ExchangeMachines:
         for host in self._hosts.values():
             if isinstance(host, SshHost):
                 await host.close()
+
+
+def operator_key_file(state: Path) -> Path:
+    """The private key with which machines are entered, unless they name another."""
+    return state / "secrets" / "ssh-operator"
 
 
 class Setting:
@@ -171,11 +174,22 @@ class Setting:
 
     @cached_property
     def world(self) -> World:
-        return World(self.machines, drivers(self.prefix), GROUND)
+        return World(self.machines, drivers(self.prefix), lambda machine: machine.startswith("@"))
 
     @cached_property
     def office(self) -> Office:
         return Office(self.book, self.vault, ALL_PLANES, self.world, clock, who())
+
+    def operator_key(self) -> bytes:
+        """The public half of the operator's SSH key, which is made on first use."""
+        path = operator_key_file(self.state)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = asyncssh.generate_private_key("ssh-ed25519", comment="nnix")
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(fresh.export_private_key())
+        return asyncssh.read_private_key(path).export_public_key()
 
     @cached_property
     def lock(self) -> DriveLock:

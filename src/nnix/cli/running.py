@@ -19,16 +19,18 @@ from nnix.cli.changing import carry_out
 from nnix.cli.command import DISAGREES, DONE, REFUSED, folder_argument, json_option, kind_named, pass_setting
 from nnix.cli.files import admitted
 from nnix.cli.progress import progress
-from nnix.cli.root import ALL_PLANES, GROUND, Setting
+from nnix.cli.root import ALL_PLANES, Setting
 from nnix.kernel.document import nearest
 from nnix.kernel.drive import converge, look
 from nnix.kernel.loop import Loop
 from nnix.kernel.plane import Status
 from nnix.kernel.rule import Refused
+from nnix.kernel.world import Failed, Unreachable
 from nnix.lab.sweep import sweep
 from nnix.planes.members.kinds import Member
 from nnix.planes.routing.kinds import Session
-from nnix.planes.routing.read import refused_routes, routes_of
+from nnix.planes.routing.read import refused_routes
+from nnix.planes.routing.routes import member_statuses, routes_of
 
 CONVERGED_SECONDS_MAX = 120.0
 FAR_ENDS = ("member", "session")
@@ -54,7 +56,7 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
     _needs_root("up")
     started = time.monotonic()
     try:
-        found = admitted(folder, setting.book.model().snapshot)
+        found = admitted(folder, setting.book.model().snapshot, setting)
     except Refused as refused:
         setting.office.refuse(refused, f"up {folder}")
         raise
@@ -72,7 +74,7 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
             if each.failure:
                 tables.err.print(Text(f"✗ {'/'.join(each.key)}: {each.failure}", style=tables.BAD))
         changed = sum(1 for each in outcomes if each.found)
-        waited = [] if no_wait else await _converged(setting)
+        waited = [] if no_wait or (made.plan.empty and not changed) else await _converged(setting)
         return changed, waited or await _statuses(setting)
 
     changed, statuses = setting.run(bring())
@@ -103,7 +105,12 @@ def _two_members(setting: Setting) -> str:
 async def _statuses(setting: Setting) -> list[Status]:
     snapshot = setting.book.model().snapshot
     parts = await asyncio.gather(*(plane.read(snapshot, setting.machines) for plane in ALL_PLANES if plane.read))
-    return [status for part in parts for status in part]
+    statuses = [status for part in parts for status in part]
+    try:
+        refused = await refused_routes(snapshot, setting.machines)
+    except (Unreachable, Failed):
+        refused = []  # the route server's own status says that it cannot be asked
+    return [*statuses, *member_statuses(snapshot, statuses, refused)]
 
 
 async def _converged(setting: Setting) -> list[Status]:
@@ -250,7 +257,7 @@ def down(setting: Setting, forget: bool) -> int:
                 with progress("taking down", len(keys)) as told:
                     # Members' daemons die with their namespaces; only what outlives a namespace must be asked to go.
                     outcomes = await setting.office.take_down(keys, told)
-            return [f"{'/'.join(o.key)}: {o.failure}" for o in outcomes if o.failure and o.key[1] in GROUND]
+            return [f"{'/'.join(o.key)}: {o.failure}" for o in outcomes if o.failure and o.key[0].startswith("@")]
 
         failures = setting.run(take())
         setting.office.note("down", "taken down", {})

@@ -301,13 +301,16 @@ def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         return (Step(f"stop FRR ({_asked(old)})", everybody),)
     if _asked(old) != _asked(new):
         return (Step(f"restart FRR ({_asked(new)} instead of {_asked(old)})", everybody),)
-    fewer = [line for line in taken_back(before, after) if not line.startswith(("exit", "address-family"))]
-    more = [line for line in taken_back(after, before) if not line.startswith(("exit", "address-family"))]
+    fewer, more = _leaves(tree(before)) - _leaves(tree(after)), _leaves(tree(after)) - _leaves(tree(before))
     if not fewer and not more:
         return (Step("write the configuration anew; FRR need not be told"),)
-    return (
-        Step(f"change FRR while it runs ({len(more)} lines new, {len(fewer)} taken back)", everybody - frozenset(_SESSION.findall(after))),
-    )
+    lines = f"{len(more)} line{'' if len(more) == 1 else 's'} new, {len(fewer)} taken back"
+    return (Step(f"change FRR while it runs ({lines})", everybody - frozenset(_SESSION.findall(after))),)
+
+
+def _leaves(of: Tree, path: tuple[str, ...] = ()) -> frozenset[tuple[str, ...]]:
+    """Every line of a configuration that holds no others, with its context."""
+    return frozenset().union(*(_leaves(inner, (*path, line)) if inner else {(*path, line)} for line, inner in of.items()))
 
 
 def _asked(content: bytes) -> str:

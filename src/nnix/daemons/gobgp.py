@@ -74,8 +74,8 @@ def announcements(content: bytes) -> tuple[tuple[str, ...], ...]:
 
 ASK = f"""
 rib() {{ timeout 10 gobgp --target unix:{SOCKET} global rib "$@"; }}
-readings() {{ grep -c 'Finished reading the config file' log; }}
-asked() {{ timeout 3 gobgp --target unix:{SOCKET} global >/dev/null 2>&1 && mark=$(readings; true); }}
+readings() {{ grep -cE 'Finished reading the config file|Reload the config file' log; }}
+asked() {{ [ -S {SOCKET} ] && timeout 3 gobgp --target unix:{SOCKET} global >/dev/null 2>&1 && mark=$(readings; true); }}
 """
 LOOK = f"{ASK}\nif asked; then echo \"$mark\"; else echo '{SILENT}'; fi"
 

@@ -156,4 +156,6 @@ def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         if before[each] != after[each]:
             found.append(Step(f"change neighbour {each}", frozenset(_SESSION.findall(before[each] + after[each]))))
     rests = [_NEIGHBOR.sub("", (text or b"").decode(errors="replace")).split() for text in (old, new)]
-    return tuple(found) if rests[0] == rests[1] else (*found, Step("change what all neighbours share"))
+    if rests[0] != rests[1]:
+        found.append(Step("change what all neighbours share"))
+    return tuple(found) or (Step("write the configuration anew; nothing in it matters to a neighbour"),)

@@ -28,6 +28,7 @@ CONFIG = "sshd_config"
 KEYS = "authorized_keys"
 HOST_KEY = "host_key"
 COMMS = ("sshd",)
+SESSIONS = ("sshd-session", "sshd-auth")  # since OpenSSH 9.8 (Debian 13); before, a session is an sshd as well
 PROGRAM = "/usr/sbin/sshd"  # sshd starts itself anew for each connection, and wants to know by which path
 CONFINEMENT = "/run/sshd"
 
@@ -94,6 +95,11 @@ asked() {{ mark=$(cat {KEYS} {HOST_KEY}.pub 2>/dev/null | sha256sum | cut -c1-64
 LOOK = f'{ASK}\nasked; echo "$mark"'
 
 DRIVE = f"""{ASK}
+listeners() {{ # a process that serves a session says so in its title
+  for each in $(strays sshd); do
+    case $(tr '\\0' ' ' <"/proc/$each/cmdline") in 'sshd: '*'[listener]'*) echo "$each" ;; 'sshd: '*) ;; *) echo "$each" ;; esac
+  done
+}}
 settle wanted || exit 1
 head -c "$config_bytes" wanted | settle {CONFIG} && tail -c "+$((config_bytes + 1))" wanted | settle {KEYS} && rm -f wanted || exit 1
 [ -s {HOST_KEY}.pub ] && [ -s {HOST_KEY} ] || {{ rm -f {HOST_KEY} {HOST_KEY}.pub; ssh-keygen -q -t ed25519 -N '' -C '' -f {HOST_KEY} || exit 1; }}
@@ -102,7 +108,7 @@ lend {CONFINEMENT} || exit 1
 if [ "$mode" = rewrite ] && alive sshd; then :
 else
   # The listener only: sessions that are open do not know of it.
-  if alive sshd; then reap 5 "$pid"; fi
+  reap 5 $(listeners) || exit 1
   umask 022
   start sshd {PROGRAM} -D -e -f "$PWD/{CONFIG}"
   ready_or_dead() {{ ! stands "$pid" || {{ ours "$pid" sshd && ss -Hltn "sport = :$port" | grep -q .; }}; }}
@@ -151,7 +157,7 @@ class SshdDriver:
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         if wanted is None:
-            await remove(host, self.name, name, COMMS, after=f"take_back {CONFINEMENT} {PROGRAM}")
+            await remove(host, self.name, name, (*COMMS, *SESSIONS), after=f"take_back {CONFINEMENT} {PROGRAM}")
             return
         try:
             access = Access.read(wanted)

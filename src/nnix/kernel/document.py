@@ -5,8 +5,7 @@ one: mappings, lists, scalars, comments. Anchors, tags and duplicate keys are re
 line where a reader looks. Scalars keep their text; the kind's types say what it means.
 
 Reading gathers all faults before it speaks. Places (file and line of a field) are worked out only for the faulty, so that
-thousands of sound resources load fast. Editing replaces just the characters of the one value that changes: comments,
-order and blank lines stay as the operator left them.
+thousands of sound resources load fast. Editing files in place is the business of editing.py.
 """
 
 from __future__ import annotations
@@ -14,12 +13,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, get_args
 
+import rfc8785
 import yaml
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
@@ -29,6 +32,9 @@ from nnix.kernel.rule import Place, Refusal
 _NULL = "null"
 _NESTING_MAX = 64
 _WIDTH_MAX = 130
+BYTE_ORDER_MARK = "\ufeff"
+_FAR_NUMBER = re.compile(r"[\d_]{16}|[eE]\+?\d{3}|inf|nan", re.IGNORECASE)
+"""what a number beyond JSON's looks like; texts without such words need no closer look"""
 
 
 class _Composer(CParser):
@@ -65,10 +71,17 @@ class Read:
         home = self.places.get(resource_id)
         if home is None or not field:
             return home
-        for node in _documents(self.files[home.file]):
-            if isinstance(node, yaml.MappingNode) and _line(node) == home.line:
-                return Place(home.file, _line(_nearest(node, field.split("."))))
-        return home
+        node = _by_line(self.files[home.file]).get(home.line)
+        return Place(home.file, line_of(node_near(node, field.split(".")))) if node else home
+
+
+@lru_cache(maxsize=4)
+def _by_line(text: str) -> Mapping[int, yaml.Node]:
+    """The documents of a file by their lines, parsed once for all the faults that have to be placed in it."""
+    found: dict[int, yaml.Node] = {}
+    with suppress(Unreadable):  # what could be read before it is there
+        found.update((line_of(node), node) for node in documents(text))
+    return found
 
 
 def read(files: Mapping[str, str], kinds: Mapping[str, type[Resource]]) -> Read:
@@ -78,33 +91,36 @@ def read(files: Mapping[str, str], kinds: Mapping[str, type[Resource]]) -> Read:
     refusals: list[Refusal] = []
     for file, text in sorted(files.items()):
         try:
-            for node in _documents(text):
-                found = _resource(node, file, kinds)
+            far = _FAR_NUMBER.search(text) is not None
+            for node in documents(text):
+                found = _resource(node, text.removeprefix(BYTE_ORDER_MARK), file, kinds)
+                if far and isinstance(found, Resource):
+                    found = _beyond_json(found, node, file) or found
                 if not isinstance(found, Resource):
                     refusals.extend(found)
                 elif found.id in places:
                     taken = f"is already taken at {places[found.id]}"
                     accept = "one document for each resource"
-                    refusals.append(Refusal(found.id, "name", taken, accept, "kernel.name-unique", place=Place(file, _line(node))))
+                    refusals.append(Refusal(found.id, "name", taken, accept, "kernel.name-unique", place=Place(file, line_of(node))))
                 else:
-                    resources[found.id], places[found.id] = found, Place(file, _line(node))
+                    resources[found.id], places[found.id] = found, Place(file, line_of(node))
         except Unreadable as fault:
             refusals.append(_unreadable(file, fault))
     return Read(tuple(resources.values()), places, tuple(refusals), dict(files), kinds)
 
 
-def _resource(node: yaml.Node, file: str, kinds: Mapping[str, type[Resource]]) -> Resource | list[Refusal]:
+def _resource(node: yaml.Node, text: str, file: str, kinds: Mapping[str, type[Resource]]) -> Resource | list[Refusal]:
     """What one document says, or all that is wrong with it."""
     try:
-        data = _plain(node, 0, set())
+        data = plain(node, text)
     except Unreadable as fault:
         return [_unreadable(file, fault)]
     if not isinstance(data, dict):
-        here = Place(file, _line(node))
+        here = Place(file, line_of(node))
         return [Refusal(file, "", "this document is not a mapping", "`kind: …`, `name: …`, fields", "kernel.document", place=here)]
 
     def spot(*path: str | int) -> Place:
-        return Place(file, _line(_nearest(node, path)))
+        return Place(file, line_of(node_near(node, path)))
 
     written, name = data.pop("kind", None), _short(data.get("name") or "?")
     kind = kinds.get(written) if isinstance(written, str) else None
@@ -121,11 +137,39 @@ def _resource(node: yaml.Node, file: str, kinds: Mapping[str, type[Resource]]) -
     try:
         return kind.model_validate(data)
     except ValidationError as invalid:
-        refusals = []
+        refusals: dict[tuple[str, str], Refusal] = {}
         for error in invalid.errors(include_url=False):
             path = _field_path(kind, error["loc"])
-            refusals.append(_refusal(kind, label, error, path, spot(*path)))
-        return list(dict.fromkeys(refusals))
+            fresh = _refusal(kind, label, error, path, spot(*path))
+            known = refusals.setdefault((fresh.field, fresh.rule), fresh)
+            if fresh.accept != known.accept:  # the branches of a union, each with its own complaint
+                refusals[fresh.field, fresh.rule] = replace(
+                    known, accept=f"{known.accept}; or {fresh.accept.removeprefix(_described(kind, path)).strip(' ()')}"
+                )
+        return list(refusals.values())
+
+
+def _beyond_json(resource: Resource, node: yaml.Node, file: str) -> list[Refusal]:
+    """Numbers that the ledger's JSON cannot hold: RFC 8785, 3.2.2.3 knows those of an IEEE 754 double, and integers below 2^53."""
+    refusals = []
+    for path, value in _leaves(resource.record()):
+        try:
+            rfc8785.dumps(value)
+        except rfc8785.CanonicalizationError:
+            place = Place(file, line_of(node_near(node, path)))
+            accept = "a number between -9007199254740991 and 9007199254740991"
+            refusals.append(
+                Refusal(resource.id, ".".join(map(str, path)), _short(value), accept, "kernel.field-type", "RFC 8785, 3.2.2.3", place=place)
+            )
+    return refusals
+
+
+def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    if isinstance(value, dict | list):
+        for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(inner, (*path, part))
+    else:
+        yield path, value
 
 
 def _unreadable(file: str, fault: Unreadable) -> Refusal:
@@ -135,14 +179,10 @@ def _unreadable(file: str, fault: Unreadable) -> Refusal:
 # --- YAML nodes -------------------------------------------------------------------------------------------------------
 
 
-def _documents(text: str) -> Iterator[yaml.Node]:
+def documents(text: str) -> Iterator[yaml.Node]:
     """The documents of a file. Raises Unreadable at the first that cannot be parsed; the ones before it have been yielded."""
     try:
-        text.encode("utf-8")
-        depth = _depth(text)
-        if depth > 4 * _NESTING_MAX:  # before libyaml sees it, which recurses
-            raise Unreadable(1, f"brackets are nested {depth} deep", f"at most {_NESTING_MAX} levels")
-        composer = _Composer(text)
+        composer = _Composer(text)  # its parser itself gives up at 1,000 levels, long before its composer's recursion hurts
         while composer.check_node():
             node = composer.get_node()
             if node is not None and not (isinstance(node, yaml.ScalarNode) and node.tag == _NULL and node.value == ""):
@@ -156,56 +196,48 @@ def _documents(text: str) -> Iterator[yaml.Node]:
         raise Unreadable(1, f"not YAML: {said}", "UTF-8 text without control characters") from None
 
 
-def _depth(text: str) -> int:
-    """An upper bound of how deeply flow brackets nest."""
-    if text.count("[") + text.count("{") <= _NESTING_MAX:
-        return 0
-    depth = deepest = 0
-    for character in re.findall(r"[\[\]{}]", text):
-        depth = depth + 1 if character in "[{" else max(depth - 1, 0)
-        deepest = max(deepest, depth)
-    return deepest
+def plain(node: yaml.Node, text: str, depth: int = 0) -> Any:
+    """A node as dicts, lists, str and None. Raises Unreadable for what our subset leaves out.
 
-
-def _plain(node: yaml.Node, depth: int, seen: set[int]) -> Any:
-    """A node as dicts, lists, str and None. Raises Unreadable for what our subset leaves out."""
-    if node.tag not in ("", _NULL):
-        raise Unreadable(_line(node), f"the tag {_short(node.tag)}", "values without tags")
+    A node that is anchored or tagged begins with that mark, and an alias shows the very node that it stands for.
+    """
+    if text[node.start_mark.index : node.start_mark.index + 1] in ("&", "!"):
+        mark = re.match(r"[^\s,\[\]{}]*", text[node.start_mark.index :])
+        found = f"the {'anchor' if mark and mark[0].startswith('&') else 'tag'} {_short(mark[0] if mark else '')}"
+        raise Unreadable(line_of(node), found, "the value itself, written out where it is meant, without anchors, aliases and tags")
     if isinstance(node, yaml.ScalarNode):
         return None if node.tag == _NULL else node.value
     if depth > _NESTING_MAX:
-        raise Unreadable(_line(node), f"more than {_NESTING_MAX} levels of nesting", "a flatter document")
-    if id(node) in seen:
-        raise Unreadable(_line(node), "an alias (`*name`)", "the value itself, written out")
-    seen.add(id(node))
+        raise Unreadable(line_of(node), f"more than {_NESTING_MAX} levels of nesting", "a flatter document")
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, depth + 1, seen) for item in node.value]
+        return [plain(item, text, depth + 1) for item in node.value]
     mapping: Json = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise Unreadable(_line(key), "a key that is a list or a mapping", "plain field names")
+            raise Unreadable(line_of(key), "a key that is a list or a mapping", "plain field names")
+        plain(key, text, depth)
         if key.value in mapping:
-            raise Unreadable(_line(key), f"the field {_short(key.value)} stands twice", "each field once")
-        mapping[key.value] = _plain(value, depth + 1, seen)
+            raise Unreadable(line_of(key), f"the field {_short(key.value)} stands twice", "each field once")
+        mapping[key.value] = plain(value, text, depth + 1)
     return mapping
 
 
-def _line(node: yaml.Node) -> int:
+def line_of(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _nearest(node: yaml.Node, path: Iterable[str | int]) -> yaml.Node:
+def node_near(node: yaml.Node, path: Iterable[str | int]) -> yaml.Node:
     """The node at `path`, or the deepest one on the way; for a mapping's field, its key (whose line people look for)."""
     spot = node
     for part in path:
-        inner = _child(node, part)
+        inner = child(node, part)
         if inner is None:
             break
         spot, node = inner
     return spot
 
 
-def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+def child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
     """(node to show, node to descend into) of one step."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -220,7 +252,7 @@ def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, yaml.Node] | No
 
 
 def _refusal(kind: type[Resource], label: str, error: ErrorDetails, path: list[int | str], place: Place) -> Refusal:
-    field = ".".join(map(str, path))
+    field = ".".join(map(_short, path))
     given, context = error.get("input"), error.get("ctx", {})
     found, mend = _short(given), ""
     match error["type"]:
@@ -288,8 +320,18 @@ def _described(kind: type[Record], path: list[int | str]) -> str:
     field = next((f for n, f in record.model_fields.items() if (f.alias or n) == names[-1]), None) if record else None
     if field is None:
         return "a value of the field's type"
-    example = f", like {field.examples[0]}" if field.examples else ""
-    return f"{field.description or 'a value'}{example}"
+    said = (_item_described(field.annotation) if isinstance(path[-1], int) else None) or field
+    example = f", like {said.examples[0]}" if said.examples else ""
+    return f"{said.description or field.description or 'a value'}{example}"
+
+
+def _item_described(annotation: Any) -> FieldInfo | None:
+    """What a list's type says about its items, when they have a description of their own."""
+    for each in (*getattr(annotation, "__metadata__", ()), *get_args(annotation)):
+        found = each if isinstance(each, FieldInfo) else _item_described(each) if get_args(each) else None
+        if found is not None and found.description:
+            return found
+    return None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -300,13 +342,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _short(value: object) -> str:
-    text = "nothing" if value is None else str(value)
+    text = "nothing" if value is None else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(value)[:81])
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
-_BARE = re.compile(r"[A-Za-z0-9_./:+@%][A-Za-z0-9_./:+@% ()&'-]*")
+_BARE = re.compile(r"[A-Za-z0-9_./+][A-Za-z0-9_./:+@% ()&'-]*")
 
 
 def write(resources: Iterable[Resource]) -> str:
@@ -323,7 +365,7 @@ def _lines(record: Mapping[str, Any], indent: int) -> Iterator[str]:
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
             yield f"{margin}{field}:\n"
             for item in value:
-                first, *rest = _lines(item, indent + 2)
+                first, *rest = _lines(item, indent + 2) if item else ("{}\n",)
                 yield f"{margin}  - {first.lstrip()}"
                 yield from rest
         elif isinstance(value, list) and len(margin) + len(field) + sum(len(scalar(item)) + 2 for item in value) > _WIDTH_MAX:
@@ -357,80 +399,3 @@ def scalar(value: Any) -> str:
 
 
 _WORDS = re.compile(r"\w[\w ()·-]*(?<! )")
-
-
-# --- editing in place -------------------------------------------------------------------------------------------------
-
-
-class NotFound(Exception):
-    """There is no such resource in the text that was to be edited."""
-
-
-def edited(text: str, kind: str, name: str, field: str, value: Any) -> str:
-    """`text` with one field of one resource set to `value` (None: taken out), all other characters as they were.
-
-    `field` is a path like `prefixes_max.v4`. A field that is not yet there is added at the end of its mapping. Raises NotFound.
-    """
-    for node in _documents(text):
-        if isinstance(node, yaml.MappingNode) and _says(node, "kind") == kind and _says(node, "name") == name:
-            return _edit(text, node, field.split("."), value)
-    raise NotFound(f"no {kind} named {name}")
-
-
-def without(text: str, kind: str, name: str) -> str:
-    """`text` without the document of one resource. Raises NotFound."""
-    parts = re.split(r"(?m)^(?=---(?:\s|$))", text)
-    for index, part in enumerate(parts):
-        for node in _documents(part):
-            if isinstance(node, yaml.MappingNode) and _says(node, "kind") == kind and _says(node, "name") == name:
-                rest = parts[:index] + parts[index + 1 :]
-                if index == 0 and rest:
-                    rest[0] = rest[0].removeprefix("---\n")
-                return "".join(rest)
-    raise NotFound(f"no {kind} named {name}")
-
-
-def _says(node: yaml.MappingNode, field: str) -> str | None:
-    found = _child(node, field)
-    return cast("str", found[1].value) if found and isinstance(found[1], yaml.ScalarNode) else None
-
-
-def _edit(text: str, node: yaml.MappingNode, path: list[str], value: Any) -> str:
-    found = _child(node, path[0])
-    if found and len(path) > 1 and isinstance(found[1], yaml.MappingNode):
-        return _edit(text, found[1], path[1:], value)
-    if found is None:
-        if value is None:
-            return text
-        return _added(text, node, path, value)
-    key, old = found
-    if value is None:
-        start = text.rfind("\n", 0, key.start_mark.index) + 1
-        end = text.find("\n", _end(text, old))
-        return text[:start] + text[end + 1 if end >= 0 else len(text) :]
-    return text[: old.start_mark.index] + _inline(path[1:], value) + text[_end(text, old) :]
-
-
-def _end(text: str, node: yaml.Node) -> int:
-    """Where a node's own characters end; libyaml counts the blank lines and comments behind a block as part of it."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _end(text, last[1] if isinstance(last, tuple) else last)
-    return int(node.end_mark.index)
-
-
-def _inline(rest: list[str], value: Any) -> str:
-    for part in reversed(rest):
-        value = {part: value}
-    return scalar(value)
-
-
-def _added(text: str, node: yaml.MappingNode, path: list[str], value: Any) -> str:
-    if node.flow_style:
-        at = int(node.end_mark.index) - 1
-        comma = ", " if node.value else ""
-        return f"{text[:at]}{comma}{path[0]}: {_inline(path[1:], value)}{text[at:]}"
-    first = node.value[0][0].start_mark
-    at = text.find("\n", _end(text, node.value[-1][1]))
-    head, tail = (text[: at + 1], text[at + 1 :]) if at >= 0 else (text + "\n", "")
-    return f"{head}{' ' * int(first.column)}{path[0]}: {_inline(path[1:], value)}\n{tail}"

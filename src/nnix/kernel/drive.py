@@ -37,8 +37,8 @@ class World:
 
     machines: Machines
     drivers: Mapping[str, Driver]
-    ground: frozenset[str] = frozenset()
-    """drivers whose artifacts make machines reachable at all; they are driven before all others"""
+    ground: Callable[[str], bool] = lambda machine: False
+    """which machines are the ground that others stand on: they are driven before all others, and taken away after them"""
 
     def stage(self, driver: str) -> int:
         return list(self.drivers).index(driver)
@@ -77,10 +77,10 @@ async def converge(
         if told:
             told(outcome)
 
-    ground = [each for each in wanted.values() if each.driver in world.ground]
-    rest = [each for each in wanted.values() if each.driver not in world.ground]
+    ground = [each for each in wanted.values() if world.ground(each.machine)]
+    rest = [each for each in wanted.values() if not world.ground(each.machine)]
     leaving = sorted(gone, key=lambda key: -world.stage(key[1]))
-    for key in [key for key in leaving if key[1] not in world.ground]:
+    for key in [key for key in leaving if not world.ground(key[0])]:
         tell(await _take_away(world, key))
     for artifact in sorted(ground, key=lambda each: world.stage(each.driver)):
         await _machine(world, [artifact], tell, force)
@@ -94,7 +94,7 @@ async def converge(
             await _machine(world, artifacts, tell, force)
 
     await asyncio.gather(*(one(artifacts) for artifacts in by_machine.values()))
-    for key in [key for key in leaving if key[1] in world.ground]:
+    for key in [key for key in leaving if world.ground(key[0])]:
         tell(await _take_away(world, key))
     return tuple(outcomes)
 

@@ -172,6 +172,10 @@ def kinds_referred(kind: type[Resource]) -> frozenset[type[Resource]]:
     return frozenset(found for field in kind.model_fields.values() for found in inner(field.annotation))
 
 
+AMOUNT_MAX = 10**18
+"""of any smallest unit: an exabit per second, thirty thousand years"""
+
+
 class Quantity(int):
     """A whole number of a smallest unit, written with a unit that people use. Subclasses name the units.
 
@@ -184,7 +188,7 @@ class Quantity(int):
     @classmethod
     def parse(cls, text: str | int) -> Self:
         """Read `text`. Raises ValueError, saying what would be accepted, when it is no positive amount of a known unit."""
-        match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-zµ/]*)\s*", text) if isinstance(text, str) else None
+        match = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([A-Za-zµ/]*)\s*", text) if isinstance(text, str) else None
         if match is None or match[2] not in cls.units:
             raise ValueError(f"a number with one of the units {', '.join(filter(None, cls.units))}, like {cls.example}")
         whole, _, fraction = match[1].partition(".")
@@ -192,13 +196,15 @@ class Quantity(int):
         scaled, rest = divmod(int(whole + fraction) * unit, 10 ** len(fraction))
         if rest:
             raise ValueError(f"an amount that is a whole number of {next(iter(cls.units))}, like {cls.example}")
+        if scaled > AMOUNT_MAX:
+            raise ValueError(f"at most {cls(AMOUNT_MAX)}")
         return cls(scaled)
 
     def __str__(self) -> str:
         for unit, size in sorted(self.units.items(), key=lambda item: -item[1]):
             if self >= size and int(self) * 1000 % size == 0 and unit:
-                text = f"{int(self) / size:.3f}".rstrip("0").rstrip(".")
-                return f"{text}{unit}"
+                whole, thousandths = divmod(int(self) * 1000 // size, 1000)
+                return f"{whole}.{thousandths:03}".rstrip("0").rstrip(".") + unit
         return f"{int(self)}{next(iter(self.units))}"
 
     def __repr__(self) -> str:

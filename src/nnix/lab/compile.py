@@ -11,6 +11,7 @@ entered directly, because the machine itself is reached over the SSH server that
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Iterable, Iterator
 
 from nnix.daemons import iproute
@@ -18,7 +19,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.lab import wires
-from nnix.lab.kinds import Router
+from nnix.lab.kinds import Router, Speaker
 from nnix.lab.routers import spell
 from nnix.planes.fabric import names as interfaces
 from nnix.planes.fabric.kinds import Link, Port
@@ -28,6 +29,9 @@ from nnix.planes.routing.kinds import RouteServer, Session
 GROUND = "@lab"
 ETHERNET = "eth0"
 PATCH_PANEL = "patch-panel"
+OPERATOR_KEY = "operator:ssh.pub"
+SLOW_TO_RETRY = (Speaker.OPENBGPD, Speaker.GOBGP)
+"""daemons that wait half a minute or more after a first call that nobody answered; they are started when the fabric is there"""
 QUIET = (
     "net.ipv6.conf.all.accept_dad",
     "net.ipv6.conf.default.accept_dad",
@@ -71,11 +75,11 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
     yield from _shapers(snapshot)
     for machine in snapshot.of(Machine):
         if machine.reach is Reach.SSH and machine.address is None:
-            yield Artifact(f"@{machine.name}", "sshd", machine.name, b"", frozenset({machine.id}))
+            yield from _ssh_server(machine, evidence)
     for server in snapshot.of(RouteServer):
         facts = _station(server.v4, server.v6, snapshot.at(server.lan).v4, snapshot.at(server.lan).v6)
         yield Artifact(server_machine(server), "iproute", "lan", iproute.encode(facts), frozenset({server.id}))
-    for router in snapshot.of(Router):
+    for router in sorted(snapshot.of(Router), key=lambda each: (each.daemon in SLOW_TO_RETRY, each.name)):
         session = snapshot.at(router.session)
         lan = snapshot.at(session.lan)
         about = frozenset({router.id, session.id, session.member.id})
@@ -87,6 +91,21 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
 
 def server_machine(server: RouteServer) -> str:
     return str(server.machine or server.name)
+
+
+def needed(snapshot: Snapshot) -> Iterator[str]:
+    """The operator's public key, where a machine of the lab is reached over SSH."""
+    if is_lab(snapshot) and any(each.reach is Reach.SSH and each.address is None for each in snapshot.of(Machine)):
+        yield OPERATOR_KEY
+
+
+def _ssh_server(machine: Machine, evidence: Evidence) -> Iterator[Artifact]:
+    """What a machine has before anybody drives it: a loopback interface, and an SSH server that knows the operator's key."""
+    hand, about = f"@{machine.name}", frozenset({machine.id})
+    keys = [evidence[OPERATOR_KEY].content.decode().strip()] if OPERATOR_KEY in evidence else []
+    access = {"address": "127.0.0.1", "port": machine.port, "authorized_keys": keys}
+    yield Artifact(hand, "iproute", "loopback", iproute.encode([iproute.Wire(link="lo")]), about)
+    yield Artifact(hand, "sshd", machine.name, json.dumps(access).encode(), about)
 
 
 def _wires(snapshot: Snapshot) -> Artifact:

@@ -1,8 +1,8 @@
 """The lab as a plane."""
 
 from nnix.kernel.plane import Plane
-from nnix.lab.compile import compile, derive
+from nnix.lab.compile import compile, derive, needed
 from nnix.lab.kinds import KINDS
 from nnix.lab.rules import RULES
 
-PLANE = Plane(name="lab", kinds=KINDS, rules=RULES, derive=derive, compile=compile)
+PLANE = Plane(name="lab", kinds=KINDS, rules=RULES, evidence=needed, derive=derive, compile=compile)

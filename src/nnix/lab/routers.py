@@ -98,8 +98,15 @@ def _frr(router: Router, asn: int, router_id: IPv4Address, neighbours: Sequence[
     for version in (4, 6):
         yield f" address-family ipv{version} unicast"
         yield from (f"  network {each.prefix}" for each in router.announces if each.prefix.version == version)
-        yield from (f"  neighbor {theirs} activate" for (_, _, theirs), _ in neighbours if theirs.version == version)
+        for (_, _, theirs), _ in neighbours:
+            if theirs.version == version:
+                yield f"  neighbor {theirs} activate"
+                yield f"  neighbor {theirs} route-map own out"
         yield " exit-address-family"
+    yield "exit"
+    yield "bgp as-path access-list own permit ^$"
+    yield "route-map own permit 10"  # what one route server told is not for the other
+    yield " match as-path own"
     yield "exit"
 
 
@@ -108,6 +115,24 @@ def _gobgp(router: Router, asn: int, router_id: IPv4Address, neighbours: Sequenc
     yield "[global.config]"
     yield f"  as = {asn}"
     yield f"  router-id = {json.dumps(str(router_id))}"
+    yield "[global.apply-policy.config]"
+    yield '  default-export-policy = "reject-route"'
+    yield '  export-policy-list = ["own"]'
+    for version in (4, 6):
+        yield "[[defined-sets.prefix-sets]]"
+        yield f'  prefix-set-name = "own{version}"'
+        for each in router.announces:
+            if each.prefix.version == version:
+                yield "  [[defined-sets.prefix-sets.prefix-list]]"
+                yield f"    ip-prefix = {json.dumps(str(each.prefix))}"
+    yield "[[policy-definitions]]"
+    yield '  name = "own"'
+    for version in (4, 6):
+        yield "  [[policy-definitions.statements]]"
+        yield "    [policy-definitions.statements.conditions.match-prefix-set]"
+        yield f'      prefix-set = "own{version}"'
+        yield "    [policy-definitions.statements.actions]"
+        yield '      route-disposition = "accept-route"'
     for (_, ours, theirs), remote in neighbours:
         yield "[[neighbors]]"
         yield "  [neighbors.config]"
@@ -137,7 +162,8 @@ def _openbgpd(router: Router, asn: int, router_id: IPv4Address, neighbours: Sequ
         yield f"  announce IPv{theirs.version} unicast"
         yield "}"
     yield "allow from any"
-    yield "allow to any"
+    yield "deny to any"  # what one route server told is not for the other
+    yield from (f"allow to any prefix {each.prefix}" for each in router.announces)
 
 
 _SPELLINGS: dict[Speaker, Callable[[Router, int, IPv4Address, Sequence[tuple[Neighbour, int]]], Iterator[str]]] = {

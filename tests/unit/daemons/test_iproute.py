@@ -198,7 +198,7 @@ def test_a_plan_says_what_is_done_and_whom_it_disturbs() -> None:
     """A port that moves is disturbed; when its bridge goes, everybody on it is."""
     moved = Wire(link="p-alice", mtu=1500, master="br-test", of="port/alice")
     steps = IPROUTE.steps(encode([BRIDGE, PORT]), encode([BRIDGE, moved]))
-    assert [(each.does, each.disturbs) for each in steps] == [("change wire p-alice", {"port/alice"})]
+    assert [(each.does, each.disturbs) for each in steps] == [("change wire p-alice", frozenset({"port/alice"}))]
     assert {"port/alice"} == next(
         each.disturbs for each in IPROUTE.steps(encode([BRIDGE, PORT]), None) if each.does == "remove bridge br-peering"
     )

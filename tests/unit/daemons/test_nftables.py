@@ -29,7 +29,7 @@ table bridge nnix {
 def test_a_table_falls_into_rules_and_members() -> None:
     """Braces in quotes and comments are text."""
     table = parse(TABLE)
-    assert (table.family, table.name, table.filled) == ("bridge", "nnix", {"seen"})
+    assert (table.family, table.name, table.filled) == ("bridge", "nnix", frozenset({"seen"}))
     assert table.elements["ports"] == {'"p-a"', '"p-b"'}
     assert table.elements["dropped"] == {'"p-a" counter', '"p-b" counter'}
     assert 'iifname "odd } name" drop' in table.skeleton
@@ -39,7 +39,7 @@ def test_a_table_falls_into_rules_and_members() -> None:
 @pytest.mark.parametrize("text", ["", "flush ruleset", "table bridge nnix {", TABLE + TABLE, TABLE + "flush ruleset", "table odd x { }"])
 def test_only_exactly_one_table_is_taken(text: str) -> None:
     """Anything else could reach what is not ours."""
-    with pytest.raises(ValueError, match="table|brace"):
+    with pytest.raises(ValueError, match=r"table|brace"):
         parse(text)
 
 

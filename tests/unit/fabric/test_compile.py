@@ -194,4 +194,4 @@ def test_a_number_that_another_lan_now_claims_is_not_kept() -> None:
 def test_a_switch_that_printed_nothing_about_its_filter_has_none() -> None:
     """nft prints nothing when there is no table."""
     seen = parse('[{"ifname":"lo","flags":["UP","LOWER_UP"]}]\n\n@route\n[{"dst":"10.255.0.2"}]\n\n@filter\n')
-    assert (seen.lit("lo"), seen.routes, seen.guarded, dict(seen.dropped)) == (True, {"10.255.0.2"}, frozenset(), {})
+    assert (seen.lit("lo"), seen.routes, seen.guarded, dict(seen.dropped)) == (True, frozenset({"10.255.0.2"}), frozenset(), {})

@@ -85,7 +85,7 @@ def test_titles_cannot_break_the_picture() -> None:
 def test_an_empty_exchange_has_a_picture_that_says_so() -> None:
     """And so has one with a single site."""
     assert "no sites are declared" in words(draw(Snapshot()))
-    alone: dict[str, Fields | None] = {
-        key: None for key in ("Site/nb", "Site/wz", "Link/hz-nb", "Link/nb-wz", "RouteServer/rs1", "Port/bob", "Session/bob")
-    }
+    alone: dict[str, Fields | None] = dict.fromkeys(
+        ("Site/nb", "Site/wz", "Link/hz-nb", "Link/nb-wz", "RouteServer/rs1", "Port/bob", "Session/bob")
+    )
     assert "1 sites" in words(draw(exchange(alone)))

@@ -25,7 +25,6 @@ from nnix.planes.routing.communities import (
     GRACEFUL_SHUTDOWN,
     NO_EXPORT,
     NOT,
-    ORIGIN_VALIDITY,
     PREPEND_LARGE,
     PREPEND_SHORT,
     REASON,
@@ -50,6 +49,7 @@ def spell(server: ServerPolicy) -> str:
     """The whole configuration of one route server."""
     families = _families(server)
     parts = [_head(server)]
+    parts.append("".join(f"ipv{family} table master{family} sorted;\n" for family in families))  # BIRD 3: before all other tables
     for family in families:
         parts.append(_tables(server, family))
     parts.append(_shared(server))
@@ -82,7 +82,7 @@ protocol device {{ scan time 10; }}
 
 def _tables(server: ServerPolicy, family: Family) -> str:
     v4 = family == 4
-    rows = [f"ipv{family} table master{family} sorted;"]
+    rows: list[str] = []
     tables: tuple[tuple[str, RoaTable], ...] = (
         (f"irr{family}", server.registered_v4 if v4 else server.registered_v6),
         (f"irr{family}_covering", server.registered_covering_v4 if v4 else server.registered_covering_v6),
@@ -195,9 +195,7 @@ def _checks(server: ServerPolicy, family: Family) -> str:
     lengths = policy.prefix_lengths
     shortest, longest = (lengths.v4_min, lengths.v4_max) if v4 else (lengths.v6_min, lengths.v6_max)
     sets = [("LANS", server.lans_v4 if v4 else server.lans_v6), ("BOGONS", server.bogons_v4 if v4 else server.bogons_v6)]
-    text = "".join(
-        f"define {name}{family} = [{', '.join(f'{each}+' for each in prefixes)}];\n" for name, prefixes in sets if prefixes
-    )
+    text = "".join(f"define {name}{family} = [{', '.join(f'{each}+' for each in prefixes)}];\n" for name, prefixes in sets if prefixes)
     if server.transit_free:
         text += f"define TRANSIT_FREE{family} = {_asns(server.transit_free)};\n"
     if server.never:

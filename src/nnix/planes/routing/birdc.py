@@ -94,7 +94,7 @@ def protocols(text: str) -> dict[str, Protocol]:
     return found
 
 
-_ROUTE = re.compile(r"^(\S+/\d+)?\s+\S+ \[(\S+) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*|\S+)[^\]]*\]")
+_ROUTE = re.compile(r"^(\S+/\d+)?\s+\S+ \[(\S+) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\s\]]*|[^\s\]]+)[^\]]*\]")
 _ATTRIBUTE = re.compile(r"^\s+(?:BGP\.|bgp_)([a-z_]+): ?(.*?)\s*$")
 _LARGE = re.compile(r"\((\d+), ?(\d+), ?(\d+)\)")
 

@@ -136,7 +136,7 @@ def policy(snapshot: Snapshot, evidence: Evidence) -> tuple[ServerPolicy, ...]:
     return tuple(_server(each, snapshot, grounds[each.policy]) for each in snapshot.of(RouteServer))
 
 
-def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:  # noqa: A001 (the door's name)
+def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
     """One artifact per route server: its daemon's configuration. Pure. Raises Refused as policy() does."""
     return tuple(
         Artifact(machine=each.machine, driver="bird", name=each.name, content=bird.spell(each).encode(), about=each.about)
@@ -176,7 +176,9 @@ def _in_use(snapshot: Snapshot) -> tuple[RoutingPolicy, ...]:
 
 def _asks_registries(policy: RoutingPolicy, snapshot: Snapshot) -> bool:
     return any(
-        (each.irr or policy.irr) is not Irr.OFF for server in snapshot.where(RouteServer, policy=policy.name) for each in clients(server, snapshot)
+        (each.irr or policy.irr) is not Irr.OFF
+        for server in snapshot.where(RouteServer, policy=policy.name)
+        for each in clients(server, snapshot)
     )
 
 
@@ -243,9 +245,7 @@ def _server(server: RouteServer, snapshot: Snapshot, grounds: _Grounds) -> Serve
     )
     # Whose VRPs may cover a blackholed host route: those of origins that a client speaks for. Where the registries are not asked, that is anybody.
     speaking = (
-        None
-        if any(each.origins is None for each in served)
-        else frozenset(origin for each in served for origin in each.origins or ())
+        None if any(each.origins is None for each in served) else frozenset(origin for each in served for origin in each.origins or ())
     )
     vrps = grounds.vrps
     lab = exchange.lab

@@ -162,7 +162,9 @@ def _rpsl(key: str, text: str) -> Source:
                 continue
             maintainers = frozenset(word.upper() for word in _words(values.get("mnt-by", [])))
             memberships += [
-                Membership(number, word.upper(), registry, maintainers) for word in _words(values.get("member-of", [])) if _SET.fullmatch(word)
+                Membership(number, word.upper(), registry, maintainers)
+                for word in _words(values.get("member-of", []))
+                if _SET.fullmatch(word)
             ]
     return Source(sets, {origin: tuple(each) for origin, each in routes.items()}, tuple(memberships), {}, tuple(findings))
 
@@ -341,4 +343,3 @@ def _together(_keys: tuple[tuple[str, str], ...], sources: _Sources) -> Registri
 def registries(items: Sequence[tuple[str, Item]]) -> Registries:
     """The sources of one policy, by (key, item). Kept by digest: the same bytes are read once."""
     return _together(tuple((key, item.digest) for key, item in items), _Sources(tuple(read(key, item) for key, item in items)))
-

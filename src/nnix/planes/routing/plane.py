@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnix.kernel.plane import Plane
 from nnix.planes.routing.allocate import allocate
-from nnix.planes.routing.compile import compile, evidence  # noqa: A004 (the door's name)
+from nnix.planes.routing.compile import compile, evidence
 from nnix.planes.routing.kinds import KINDS
 from nnix.planes.routing.read import read
 from nnix.planes.routing.rules import RULES

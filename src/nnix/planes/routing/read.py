@@ -68,9 +68,16 @@ async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
 async def refused_routes(
     snapshot: Snapshot, machines: Machines, server: str | None = None, member: str | None = None
 ) -> list[RefusedRoute]:
-    """Every refused route, of one server or member where these are named (resource names); sorted. Raises Unreachable for a route server that cannot be asked."""
+    """Every refused route, of one server or member where these are named (resource names); sorted.
+
+    Route servers that cannot be asked are passed over, as their statuses say so; Unreachable is raised when that leaves none.
+    """
     asked = [each for each in snapshot.of(RouteServer) if server is None or each.name == server]
-    found = await asyncio.gather(*(_refused(each, snapshot, machines) for each in asked))
+    answers = await asyncio.gather(*(_refused(each, snapshot, machines) for each in asked), return_exceptions=True)
+    found = [answer for answer in answers if not isinstance(answer, BaseException)]
+    for answer in answers:
+        if isinstance(answer, BaseException) and (not found or not isinstance(answer, Unreachable)):
+            raise answer
     return sorted(
         (route for routes in found for route in routes if member is None or route.member == member),
         key=lambda route: (route.server, route.session, ":" in route.prefix, route.prefix),
@@ -190,7 +197,11 @@ def _server(server: RouteServer, snapshot: Snapshot, answer: _Answer) -> Status:
         "routes": sum(each.imported for each in answer.protocols.values()),
         "filtered": sum(each.filtered for each in answer.protocols.values()),
     }
-    trouble = [f"{what}: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}" for what, names in (("lacks", missing), ("has beyond the model", surplus)) if names]
+    trouble = [
+        f"{what}: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}"
+        for what, names in (("lacks", missing), ("has beyond the model", surplus))
+        if names
+    ]
     return Status(server.id, "differs" if trouble else "running", "; ".join(trouble), good=not trouble, facts=facts)
 
 
@@ -231,9 +242,7 @@ async def _refused(server: RouteServer, snapshot: Snapshot, machines: Machines) 
         if (each.protocol, each.prefix) not in back_in_order:
             session = known[each.protocol][0]
             reason, words, next_hop = reason_of_complaint(each.words)
-            found.append(
-                RefusedRoute(server.name, str(session.member), session.name, each.prefix, "", next_hop, reason, words, each.time)
-            )
+            found.append(RefusedRoute(server.name, str(session.member), session.name, each.prefix, "", next_hop, reason, words, each.time))
     return found
 
 

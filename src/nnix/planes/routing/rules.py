@@ -161,7 +161,9 @@ def route_server_on_peering_lan(server: RouteServer, snapshot: Snapshot) -> Iter
 def roles_fit(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
     """Roles at the two ends must fit, or the OPEN is answered with Role Mismatch; a route server is the rs of them."""
     if session.route_servers and session.our_role is not Role.RS:
-        yield Broken("our_role", session.our_role, "rs, since a route server is at our end", "for bilateral peering set route_servers: false")
+        yield Broken(
+            "our_role", session.our_role, "rs, since a route server is at our end", "for bilateral peering set route_servers: false"
+        )
     elif (session.our_role, session.their_role) not in ROLE_PAIRS:
         fits = next(theirs for ours, theirs in sorted(ROLE_PAIRS) if ours is session.our_role)
         yield Broken("their_role", session.their_role, f"{fits}, since we are {session.our_role}")
@@ -175,7 +177,12 @@ def two_route_servers(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
         sites = {each.site for each in servers}
         if len(sites) < 2:
             found = f"{len(servers)} at {len(sites)} site{'' if len(sites) == 1 else 's'}"
-            yield Broken("", f"route servers: {found}", "at least two route servers at different sites", "or set route_servers: false on its sessions")
+            yield Broken(
+                "",
+                f"route servers: {found}",
+                "at least two route servers at different sites",
+                "or set route_servers: false on its sessions",
+            )
 
 
 @rule("routing.families-served", source="RFC 7948, 4.2")
@@ -249,14 +256,18 @@ def _has_clients(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Session]
 def irr_has_sources(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
     """Who checks against registries names some: without sources nothing would be accepted but, where only origins are asked, a member's own ASN."""
     if not policy.irr_sources and any((each.irr or policy.irr) is Irr.STRICT for each in _has_clients(policy, snapshot)):
-        yield Broken("irr_sources", "none", "at least one RPSL or bgpq4 file, since route objects are asked for", "or set irr: off, in the open")
+        yield Broken(
+            "irr_sources", "none", "at least one RPSL or bgpq4 file, since route objects are asked for", "or set irr: off, in the open"
+        )
 
 
 @rule("routing.rpki-has-sources", source="RFC 7454, 6.1.4")
 def rpki_has_sources(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
     """Who rejects RPKI-invalid routes names where the VRPs come from: without any, no route would ever be found invalid."""
     if policy.rpki is not Rpki.OFF and not policy.rpki_sources and any(True for _ in _has_clients(policy, snapshot)):
-        yield Broken("rpki_sources", "none", "at least one VRP file, since invalid routes shall be rejected", "or set rpki: off, in the open")
+        yield Broken(
+            "rpki_sources", "none", "at least one VRP file, since invalid routes shall be rejected", "or set rpki: off, in the open"
+        )
 
 
 _AS_SET = re.compile(r"(?:[A-Z][A-Z0-9-]*::)?(?:AS[1-9][0-9]*|(?:AS[1-9][0-9]*:)*AS-[A-Z0-9_-]+(?::(?:AS-[A-Z0-9_-]+|AS[1-9][0-9]*))*)")

@@ -1,0 +1,79 @@
+"""Routes that a route server has taken, and what became of each member: the good half of what `read` tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnix.kernel.plane import Machines, Status
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Unreachable
+from nnix.planes.members.kinds import Member
+from nnix.planes.routing import birdc
+from nnix.planes.routing.kinds import RouteServer, Session
+from nnix.planes.routing.naming import sessions_by_protocol
+from nnix.planes.routing.read import RefusedRoute
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRoute:
+    """A route that passed a route server's import. `as_path` as the daemon prints it; `since` is the route server's local time."""
+
+    server: str
+    member: str
+    session: str
+    prefix: str
+    as_path: str
+    next_hop: str
+    since: str
+
+    def record(self) -> dict[str, Any]:
+        """For programs (`--json`)."""
+        return asdict(self)
+
+
+async def routes_of(snapshot: Snapshot, machines: Machines, server: str | None = None, member: str | None = None) -> list[AcceptedRoute]:
+    """Every accepted route, of one server or member where these are named; sorted. Raises Unreachable for a server that cannot be asked."""
+    asked = [each for each in snapshot.of(RouteServer) if server is None or each.name == server]
+    found = await asyncio.gather(*(_accepted(each, snapshot, machines) for each in asked))
+    return sorted(
+        (route for routes in found for route in routes if member is None or route.member == member),
+        key=lambda route: (route.server, route.session, ":" in route.prefix, route.prefix),
+    )
+
+
+async def _accepted(server: RouteServer, snapshot: Snapshot, machines: Machines) -> list[AcceptedRoute]:
+    host = machines.host(str(server.machine or server.name))
+    control = f"{host.home}/bird/{server.name}/bird.ctl"
+    asking = "".join(f"show route all table master{family}\n" for family in (4, 6)) + "quit\n"
+    result = await host.run(["birdc", "-r", "-s", control], stdin=asking.encode())
+    if result.status != 0:
+        raise Unreachable(f"{server.id}: {(result.err or result.out).strip()}")
+    known = sessions_by_protocol(snapshot.where(Session, lan=server.lan))
+    return [
+        AcceptedRoute(server.name, str(known[e.protocol][0].member), known[e.protocol][0].name, e.prefix, e.path, e.next_hop, e.since)
+        for e in birdc.routes(result.out)
+        if e.protocol in known
+    ]
+
+
+def member_statuses(snapshot: Snapshot, statuses: Iterable[Status], refused: Iterable[RefusedRoute]) -> Iterator[Status]:
+    """What became of each member: of its sessions, and of the routes that it announced. Pure."""
+    by_session = {each.resource: each for each in statuses if each.resource.startswith("session/")}
+    why: dict[str, Counter[str]] = {}
+    for name, reason, _ in {(route.member, route.reason, route.prefix) for route in refused}:
+        why.setdefault(name, Counter())[reason] += 1
+    for member in snapshot.of(Member):
+        mine = [by_session[each.id] for each in snapshot.where(Session, member=member.name) if each.id in by_session]
+        said = [f"{each.resource.partition('/')[2]} {each.reason}" for each in mine if not each.good]
+        if member.name in why:
+            reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(why[member.name].items()))
+            said.append(f"routes refused: {reasons}")
+        bad = [each for each in mine if not each.good]
+        state = "absent" if not mine else "down" if len(bad) == len(mine) else "partial" if bad else "up"
+        if state == "up" and all(each.state == "off" for each in mine):
+            state = "off"
+        yield Status(member.id, state, "; ".join(said), good=not bad)

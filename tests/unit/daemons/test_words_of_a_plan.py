@@ -1,0 +1,247 @@
+"""What drivers know without a machine: what a change means, how findings are worded, what a content must look like."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnix.daemons import bird, frr, gobgp, openbgpd
+from nnix.daemons.process import Seen, difference
+from nnix.daemons.sshd import SSHD, Access
+from nnix.kernel.world import Driver, Step
+
+BIRD_CONF = """
+define OUR_AS = 64500;
+filter from_one { if bgp_path.len > 9 then { reject "brace } in words"; } accept; } # brace { in a comment
+function f(int x) { return x; }
+template bgp member { local 10.0.0.1 as OUR_AS; hold time 90; }
+protocol bgp one from member {
+  # session: session/one
+  neighbor 10.0.0.2 as 64501;
+  description "one { two";
+  ipv4 { import filter from_one; export where f(1) = 1; import limit 10 action restart; };
+}
+protocol bgp two from member {
+  # session: session/two
+  neighbor 10.0.0.3 as 64502;
+  ipv4 { import none; export none; };
+}
+protocol device {}
+"""
+
+
+def bird_steps(old: str, new: str, was: str = BIRD_CONF) -> list[tuple[str, set[str]]]:
+    assert old in was
+    return [(step.does, set(step.disturbs)) for step in bird.steps(was.encode(), was.replace(old, new, 1).encode())]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("import filter from_one", "import filter { if f(2) = 2 then { accept; } reject; }"),
+        ("export where f(1) = 1", "export none"),
+        ("import limit 10 action restart", "import limit 20 action block"),
+        ('description "one { two"', 'description "another; one"'),
+        ("neighbor 10.0.0.2", "/* a } comment */ neighbor 10.0.0.2"),
+    ],
+)
+def test_bird_changes_policy_without_interrupting(old: str, new: str) -> None:
+    """Filters, limits and descriptions change in a running channel."""
+    assert bird_steps(old, new) == [("change session one", set())]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("as 64501", "as 64511"),
+        ("import filter from_one", "import keep filtered; import filter from_one"),
+        ("export where", "import table; export where"),
+        ("ipv4 { import filter", "ipv6 { import none; export none; }; ipv4 { import filter"),
+        ("from member", "from other"),
+    ],
+)
+def test_bird_names_whom_a_lasting_change_interrupts(old: str, new: str) -> None:
+    """And only that one."""
+    assert bird_steps(old, new) == [("change session one", {"session/one"})]
+
+
+def test_bird_counts_a_template_as_a_change_of_all_that_follow_it() -> None:
+    """Their own blocks did not change by a letter."""
+    assert bird_steps("hold time 90", "hold time 30") == [("change template member", {"session/one", "session/two"})]
+
+
+def test_bird_says_what_comes_and_goes() -> None:
+    """Sessions, filters, functions, what stands between them; starting and stopping."""
+    start = BIRD_CONF.index("protocol bgp two")
+    end = BIRD_CONF.index("protocol device")
+    assert bird_steps(BIRD_CONF[start:end], "") == [("remove session two", {"session/two"})]
+    assert bird_steps("protocol device {}", "protocol device {}\nprotocol bgp three { }") == [("add session three", set())]
+    assert bird_steps("> 9", "> 8") == [("change filter from_one", set())]
+    assert bird_steps("return x", "return 2") == [("change function f", set())]
+    assert bird_steps("64500", "64499") == [("change what all sessions share", set())]
+    assert [step.does for step in bird.steps(None, BIRD_CONF.encode())] == ["start BIRD with 2 sessions"]
+    assert bird.steps(BIRD_CONF.encode(), None) == (Step("stop BIRD with 2 sessions", frozenset({"session/one", "session/two"})),)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.text(alphabet='protcl bgfi{}"#;/*\nxa', max_size=200), st.text(alphabet='protcl bgfi{}"#;/*\nxa', max_size=200))
+def test_no_text_makes_a_plan_fail(old: str, new: str) -> None:
+    """A plan is shown before anything is checked, so drivers must bear with any bytes."""
+    drivers: tuple[Driver, ...] = (bird.BIRD, frr.FRR, gobgp.GOBGP, openbgpd.OPENBGPD, SSHD)
+    for driver in drivers:
+        steps = driver.steps(old.encode(), new.encode())
+        assert bool(steps) == (old != new)
+        assert driver.steps(None, new.encode())
+        assert driver.steps(old.encode(), None)
+
+
+@pytest.mark.parametrize(("version", "missing"), [("2.0.12", {"aspa", "rtr-v2", "tcp-ao", "bmp"}), ("2.17.6", {"bmp"}), ("3.1.8", set())])
+def test_bird_lacks_what_its_version_lacks(version: str, missing: set[str]) -> None:
+    """Each with a reason that names the version it came with."""
+    lacking = bird.lacks(version)
+    assert missing == lacking.keys() & {"aspa", "rtr-v2", "tcp-ao", "bmp"}
+    assert all("need" in reason for reason in lacking.values())
+
+
+def test_bird_knows_a_reading_again_when_the_clock_was_set() -> None:
+    """Both instants move alike, to a millisecond; another reading moves one of them."""
+    kept = "2026-11-24 21:00:00.100|2026-11-24 21:05:00.200"
+    assert bird.same_reading("2026-11-24 21:10:07.001|2026-11-24 21:15:07.102", kept)
+    assert not bird.same_reading("2026-11-24 21:00:00.100|2026-11-24 21:05:00.210", kept)
+    assert not bird.same_reading("no answer", kept)
+    assert bird.same_reading("", "")
+
+
+FRR_CONF = """! daemons: zebra bgpd
+interface lo
+ ip address 10.0.0.1/32
+exit
+router bgp 64500
+ no bgp ebgp-requires-policy
+ neighbor 10.0.0.2 remote-as 64501
+ neighbor 10.0.0.2 description two
+ address-family ipv4 unicast
+  network 10.0.0.0/24
+  neighbor 10.0.0.2 soft-reconfiguration inbound
+ exit-address-family
+exit
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        (" ip address 10.0.0.1/32\n", "", ["interface lo", "no ip address 10.0.0.1/32", "exit"]),
+        ("interface lo\n ip address 10.0.0.1/32\nexit\n", "", ["interface lo", "no ip address 10.0.0.1/32", "exit"]),
+        (" no bgp ebgp-requires-policy\n", "", ["router bgp 64500", "bgp ebgp-requires-policy", "exit"]),
+        (
+            "  network 10.0.0.0/24\n",
+            "",
+            ["router bgp 64500", "address-family ipv4 unicast", "no network 10.0.0.0/24", "exit-address-family", "exit"],
+        ),
+        ("10.0.0.2", "10.0.0.3", ["router bgp 64500", "no neighbor 10.0.0.2 remote-as 64501", "exit"]),
+        ("64500", "64499", ["no router bgp 64500"]),
+        ("! daemons", "!\n! daemons", []),
+    ],
+)
+def test_frr_takes_lines_back_in_their_context(old: str, new: str, lines: list[str]) -> None:
+    """What a neighbour or a block takes along is not taken back twice; interfaces and address families cannot go as a whole."""
+    assert frr.taken_back(FRR_CONF, FRR_CONF.replace(old, new)) == lines
+    assert frr.taken_back(FRR_CONF, FRR_CONF) == []
+
+
+def test_frr_says_when_it_restarts_and_whom_that_disturbs() -> None:
+    """Another set of daemons is another FRR."""
+    old = FRR_CONF + "! session: session/one\n"
+    assert frr.steps(old.encode(), old.replace("zebra bgpd", "zebra bgpd bfdd").encode()) == (
+        Step("restart FRR (zebra, bgpd, bfdd instead of zebra, bgpd)", frozenset({"session/one"})),
+    )
+    (step,) = frr.steps(old.encode(), old.replace("description two", "description three").encode())
+    assert (step.does, step.disturbs) == ("change FRR while it runs (1 line new, 1 taken back)", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"), [("! daemons: bgpd zebra ospfd", ("zebra", "bgpd", "ospfd")), ("! daemons: bgpd", ("zebra", "bgpd"))]
+)
+def test_frr_starts_zebra_first(line: str, asked: tuple[str, ...]) -> None:
+    """Wherever it stands, and also when it was forgotten: the others need it."""
+    assert frr.daemons(f"{line}\nrouter bgp 1\n".encode()) == asked
+
+
+def test_gobgp_reads_announcements_of_both_families() -> None:
+    """The words are those of `gobgp global rib add`."""
+    assert gobgp.announcements(b"#! announce 192.0.2.0/24 community 1:2\n# a comment\n#! announce 2001:db8::/32\n") == (
+        ("-a", "ipv4", "192.0.2.0/24", "community", "1:2"),
+        ("-a", "ipv6", "2001:db8::/32"),
+    )
+
+
+def test_gobgp_reloads_for_neighbours_and_restarts_for_the_rest() -> None:
+    """As far as SIGHUP goes."""
+    old = b"[global.config]\nas = 1\n[[neighbors]]\n[neighbors.config]\npeer-as = 2\n"
+    assert not gobgp.restarts(old, old.replace(b"peer-as = 2", b"peer-as = 3"))
+    assert gobgp.restarts(old, old.replace(b"\nas = 1", b"\nas = 9"))
+
+
+def test_openbgpd_gets_a_control_socket_where_none_is_named() -> None:
+    """At the end, so that line numbers of complaints stay the author's."""
+    assert openbgpd.whole(b"AS 1\n") == b'AS 1\nsocket "bgpd.sock"\n'
+    named = b'AS 1\nsocket "@HOME@/other.sock"\n'
+    assert openbgpd.whole(named) == named
+
+
+def test_openbgpd_names_the_neighbour_that_changes() -> None:
+    """Others, and what they share, are told apart."""
+    one, two = "neighbor 10.0.0.2 {\n  # session: session/one\n  remote-as 1\n}\n", "neighbor 10.0.0.3 {\n  remote-as 2\n}\n"
+    old = f"AS 1\n{one}{two}".encode()
+    assert openbgpd.steps(old, old.replace(b"as 1\n", b"as 9\n")) == (Step("change neighbour 10.0.0.2", frozenset({"session/one"})),)
+    assert openbgpd.steps(old, old.replace(two.encode(), b"")) == (Step("remove neighbour 10.0.0.3"),)
+    assert openbgpd.steps(old, old.replace(b"AS 1", b"AS 2")) == (Step("change what all neighbours share"),)
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDpcqmgVEJzhm1xBptEJ7OSJ+VF1BVFpKYe2X+sWkVY somebody"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"address": "10.0.0.1"}, "address, port and authorized_keys"),
+        ({"address": "ten", "port": 22, "authorized_keys": [KEY]}, "address: 'ten' is no IP address"),
+        ({"address": "10.0.0.1", "port": True, "authorized_keys": [KEY]}, "port: True is no number"),
+        ({"address": "10.0.0.1", "port": 22, "authorized_keys": []}, "at least one"),
+        ({"address": "10.0.0.1", "port": 22, "authorized_keys": [f"{KEY}\n{KEY}"]}, "a list of public keys"),
+        ({"address": "10.0.0.1", "port": 22, "authorized_keys": [f'command="x" {KEY}']}, "a list of public keys"),
+    ],
+)
+def test_sshd_refuses_an_access_that_is_not_plain(fields: dict[str, object], words: str) -> None:
+    """A field that is wrong is named with what would be accepted; no key line carries options, nor a second key."""
+    with pytest.raises(ValueError, match=words):
+        Access.read(json.dumps(fields).encode())
+
+
+AGREEING = Seen("d1", ("7", "8"), "d1", ("7", "8"), "mark", "mark")
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (AGREEING, ""),
+        (Seen("-", ("-", "-")), "not there"),
+        (Seen("d1", ("7", "-"), "d1", ("7", "8")), "b not running"),
+        (Seen("d1", ("-", "-"), "d1", ("7", "8")), "a and b not running"),
+        (Seen("-", ("7", "8"), "d1", ("7", "8")), "its configuration file is gone"),
+        (Seen("dx", ("7", "8"), "d1", ("7", "8")), "its configuration file was edited"),
+        (Seen("d0", ("7", "8"), "d0", ("7", "8")), "runs an older configuration"),
+        (Seen("dx", ("7", "8"), "d0", ("7", "8")), "its configuration file is not the one wanted"),
+        (Seen("d1", ("7", "8"), "d0", ("7", "8")), "has not taken its configuration"),
+        (Seen("d1", ("7", "9"), "d1", ("7", "8"), "mark", "mark"), "was restarted by somebody else"),
+        (Seen("d1", ("7", "8"), "d1", ("7", "8"), "mark", "no answer"), "runs, but does not answer"),
+        (Seen("d1", ("7", "8"), "d1", ("7", "8"), "mark", "other"), "was changed by somebody else while it ran"),
+    ],
+)
+def test_every_way_to_differ_has_its_words(seen: Seen, words: str) -> None:
+    """The loop records them; an operator can tell a crash from a hand edit from an unfinished change."""
+    assert difference(seen, "d1", ("a", "b")) == words

@@ -1,0 +1,286 @@
+"""What the compiler decides, in values and in BIRD's words."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from nnix.kernel.evidence import Evidence
+from nnix.kernel.rule import Refused
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.members.kinds import Member
+from nnix.planes.routing.communities import REASON
+from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy, compile, evidence, findings, policy  # noqa: A004
+from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
+from nnix.planes.routing.naming import protocol_name, sessions_by_protocol
+from tests.unit.routing.exchange import RPSL, exchange, member
+from tests.unit.routing.exchange import evidence as given
+
+
+def server(snapshot: Snapshot, grounds: Evidence | None = None) -> ServerPolicy:
+    return policy(snapshot, grounds or given())[0]
+
+
+def client(snapshot: Snapshot, session: str, grounds: Evidence | None = None) -> ClientPolicy:
+    return next(each for each in server(snapshot, grounds).clients if each.session == session)
+
+
+def text(snapshot: Snapshot, grounds: Evidence | None = None, name: str = "rs1") -> str:
+    return next(each.content.decode() for each in compile(snapshot, grounds or given()) if each.name == name)
+
+
+def blocks(config: str) -> dict[str, str]:
+    """session → its part of the configuration."""
+    parts = re.split(r"\n# session/", config)
+    return {part.split(",")[0]: part for part in parts[1:]}
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    """Compiling is pure."""
+    assert list(compile(exchange(), given())) == list(compile(exchange(), given()))
+
+
+def test_there_is_one_artifact_per_route_server_and_it_names_what_it_is_made_of() -> None:
+    """about: server, policy, exchange, LANs, and each client's session, member and port."""
+    artifacts = list(compile(exchange(), given()))
+
+    assert [each.key for each in artifacts] == [("rs1", "bird", "rs1"), ("rs2", "bird", "rs2")]
+    assert {"route-server/rs1", "routing-policy/safe", "exchange/x", "lan/lan", "session/m1-s", "member/m1", "port/m1-p"} <= artifacts[
+        0
+    ].about
+    assert "route-server/rs2" not in artifacts[0].about
+
+
+def test_a_client_more_leaves_the_text_of_the_others_alone() -> None:
+    """Soft reconfiguration rests on this: nobody else's block changes by a byte, nor do the shared functions."""
+    before, after = text(exchange()), text(exchange(*member(4, {"as_sets": ["AS-ONE"]})))
+
+    assert blocks(after).keys() - blocks(before).keys() == {"m4-s"}
+    assert {name: blocks(after)[name] for name in blocks(before)} == blocks(before)
+    assert after.split("\n# session/")[0] == before.split("\n# session/")[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_client"), [("production", True), ("drained", True), ("reserved", False), ("quarantine", False), ("suspended", False)]
+)
+def test_only_ports_in_service_make_clients(state: str, is_client: bool) -> None:
+    """A drained port's sessions stay configured, since the fabric culls them."""
+    snapshot = exchange(*member(1, port={"state": state}))
+
+    assert ("m1-s" in {each.session for each in server(snapshot).clients}) is is_client
+
+
+def test_a_session_for_bilateral_peering_is_no_client() -> None:
+    """route_servers: false keeps a session off the route servers, but its address is a next hop of its member there."""
+    twin = Session.model_validate(
+        {
+            "name": "m1-t",
+            "member": "m1",
+            "lan": "lan",
+            "port": "m1-p",
+            "v4": "10.9.0.99",
+            "macs": ["02:00:00:00:00:01"],
+            "route_servers": False,
+        }
+    )
+    snapshot = exchange(twin)
+
+    assert [each.session for each in server(snapshot).clients] == ["m1-s", "m2-s", "m3-s"]
+    assert [str(each) for each in client(snapshot, "m1-s").next_hops_v4] == ["10.9.0.11", "10.9.0.99"]
+
+
+def test_origins_are_the_members_as_sets_and_always_its_own_asn() -> None:
+    """An as-set that nobody knows leaves a member with its own ASN, and is told."""
+    assert client(exchange(), "m1-s").origins == (1001, 2001, 2002)
+    assert client(exchange(), "m2-s").origins == (1002,)
+    assert client(exchange(), "m3-s").origins == (1003,)
+    assert "session/m3-s: as-set AS-NOWHERE is in none of the sources" in findings(exchange(), given())
+
+
+def test_a_sessions_own_as_sets_take_the_place_of_the_members() -> None:
+    """And an empty list says: nothing but itself."""
+    assert client(exchange(*member(1, {"as_sets": ["AS-ONE"]}, as_sets=["AS-INNER"])), "m1-s").origins == (1001, 2002)
+    assert client(exchange(*member(1, {"as_sets": ["AS-ONE"]}, as_sets=[])), "m1-s").origins == (1001,)
+
+
+def test_route_objects_are_held_against_prefix_and_origin_together() -> None:
+    """They are ROAs that allow their own length only; those of origins that no client speaks for are left out."""
+    grounds = given(RPSL + "\nroute: 23.0.0.0/24\norigin: AS77\nsource: T\n")
+
+    assert [tuple(each) for each in server(exchange(), grounds).registered_v4.roas] == [("20.0.0.0/24", 24, 1001)]
+    more = server(exchange(policy={"irr_more_specifics": True, "prefix_lengths": {"v4_max": 26}}), grounds)
+    assert [tuple(each) for each in more.registered_v4.roas] == [("20.0.0.0/24", 26, 1001)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "policy_fields", "limit"),
+    [
+        (None, {}, 1010),
+        (100, {}, 120),
+        (5, {}, 16),
+        (5, {"blackhole": False}, 6),
+        (5, {"blackhole": False, "prefixes_max_margin_percent": 0}, 5),
+        (None, {"blackhole": False, "prefixes_max": {"v4": 7}}, 7),
+    ],
+)
+def test_limits_are_what_is_stated_with_a_margin_and_room_for_blackholes(
+    stated: int | None, policy_fields: dict[str, object], limit: int
+) -> None:
+    """Stated 5, 10 % margin: 6, and 10 blackholes beside them."""
+    prefixes_max = {"v4": stated} if stated else {}
+
+    assert client(exchange(*member(1, {"prefixes_max": prefixes_max}), policy=policy_fields), "m1-s").routes_max_v4 == limit
+
+
+def test_a_members_asn_is_never_one_of_those_that_shun_route_servers() -> None:
+    """AS1002 is here, so what lists say about it does not hold here; others stay on the list."""
+    assert server(exchange(policy={"never_via_route_servers": [680, 1002]})).never == (680,)
+
+
+def test_documentation_numbers_are_bogons_outside_of_laboratories_only() -> None:
+    """A lab is made of them; private space and private ASNs are bogons there as well."""
+    real, lab = server(exchange()), server(exchange(lab=True))
+
+    assert {"198.51.100.0/24", "10.0.0.0/8"} <= {str(each) for each in real.bogons_v4}
+    assert "198.51.100.0/24" not in {str(each) for each in lab.bogons_v4}
+    assert "10.0.0.0/8" in {str(each) for each in lab.bogons_v4}
+    assert (64496, 64511) in real.bogon_asns
+    assert (64496, 64511) not in lab.bogon_asns
+    assert (64512, 65534) in lab.bogon_asns
+
+
+def test_the_operators_own_bogons_hold_even_in_a_laboratory() -> None:
+    """What the policy lists is refused, whatever the built-in list says."""
+    assert "198.51.100.0/24" in {str(each) for each in server(exchange(lab=True, policy={"bogons": ["198.51.100.0/24"]})).bogons_v4}
+
+
+@pytest.mark.parametrize(
+    ("items", "field", "words"),
+    [
+        ({"file:i.rpsl": b""}, "rpki_sources", "v.json is not to be had"),
+        ({"file:v.json": b'{"roas":[{"asn":1,"prefix":"20.0.0.0/24","maxLength":24}]}'}, "irr_sources", "i.rpsl is not to be had"),
+        ({"file:i.rpsl": b"", "file:v.json": b"{"}, "rpki_sources", "no JSON"),
+        ({"file:i.rpsl": b"", "file:v.json": b'{"roas":[]}'}, "rpki_sources", "holds no VRP"),
+        ({"file:i.rpsl": b"", "file:v.json": b"[1]"}, "rpki_sources", "holds no VRP"),
+        ({"file:i.rpsl": b"", "file:v.json": b"7"}, "rpki_sources", "no VRP list"),
+    ],
+)
+def test_evidence_that_is_missing_or_worthless_stops_the_change(items: dict[str, bytes], field: str, words: str) -> None:
+    """Fail closed: neither is everything let in, nor everybody thrown out; what runs stays."""
+    with pytest.raises(Refused) as caught:
+        list(compile(exchange(), Evidence(items)))
+
+    (refusal,) = caught.value.refusals
+    assert (refusal.resource, refusal.field, refusal.rule) == ("routing-policy/safe", field, "routing.evidence-is-there")
+    assert words in refusal.found
+
+
+def test_only_evidence_that_is_used_is_asked_for() -> None:
+    """A policy that checks nothing needs nothing, and one that no route server follows needs nothing either."""
+    assert set(evidence(exchange())) == {"file:i.rpsl", "file:v.json"}
+    assert set(evidence(exchange(policy={"irr": "off", "rpki": "off"}))) == set()
+    idle = RoutingPolicy.model_validate({"name": "idle", "irr_sources": ["other.rpsl"]})
+    assert set(evidence(exchange(idle))) == {"file:i.rpsl", "file:v.json"}
+    assert set(evidence(exchange(*member(1, irr="strict"), policy={"irr": "off", "rpki": "off"}))) == {"file:i.rpsl"}
+
+
+def test_the_order_of_tests_names_every_reason_once() -> None:
+    """What the policy promises is what the reasons' table holds."""
+    assert sorted(ORDER) == sorted(REASON)
+
+
+def test_protocols_are_named_after_sessions_and_lead_back() -> None:
+    """The longest names of all are cut, and still lead back."""
+    long = f"a{'-b' * 30}"
+    sessions = [
+        Session.model_validate({"name": name, "member": "m", "lan": "l", "port": "p", "v4": "10.9.0.5", "v6": "2406:5340::5"})
+        for name in ("alibaba-hz-1", long, long[:-1] + "c")
+    ]
+    back = sessions_by_protocol(sessions)
+
+    assert protocol_name("alibaba-hz-1", 4) == "c_alibaba_hz_1_v4"
+    assert len(back) == 6
+    assert all(len(name) <= 63 for name in back)
+    assert {(each.name, family) for each, family in back.values()} == {(each.name, family) for each in sessions for family in (4, 6)}
+
+
+POLICIES: tuple[dict[str, object], ...] = (
+    {},
+    {"irr": "off", "rpki": "off", "blackhole": False, "graceful_shutdown": False, "roles": False},
+    {"irr": "origin", "irr_more_specifics": True},
+    {"blackhole_v4": "10.9.0.66", "blackhole_v6": "2406:5340::66", "transit_free": [174], "never_via_route_servers": [680]},
+    {"prefix_lengths": {"v4_min": 1, "v4_max": 32, "v6_min": 1, "v6_max": 128}},
+    {"limit_action": "shutdown"},
+    {"limit_action": "block"},
+    {"limit_action": "warn", "limit_restart_seconds": 1},
+)
+
+
+@pytest.mark.skipif(shutil.which("bird") is None, reason="bird is not installed")
+@pytest.mark.parametrize("fields", POLICIES, ids=str)
+def test_bird_accepts_every_policy(fields: dict[str, object], tmp_path: Path) -> None:
+    """The daemon's own parser on what is spelled, for each way to set a policy."""
+    twin = member(4, {"asn": 65550}, v6=None, role_strict=True, passive=False)
+    (tmp_path / "bird.conf").write_text(text(exchange(*twin, policy=fields, lab=True)).replace("@HOME@", str(tmp_path)))
+
+    done = subprocess.run(["bird", "-p", "-c", tmp_path / "bird.conf"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("bird") is None, reason="bird is not installed")
+def test_bird_accepts_what_bgpq4_told(tmp_path: Path) -> None:
+    """Prefixes without an origin become a client's own prefix set, host routes inside of it for blackholes."""
+    grounds = Evidence(
+        {
+            **{key: item.content for key, item in given().items()},
+            "file:q.json": b'{"AS-Q": [{"prefix": "24.0.0.0\\/16", "exact": false, "greater-equal": 20, "less-equal": 24}, {"prefix": "2a02::\\/32", "exact": true}]}',
+        }
+    )
+    snapshot = exchange(*member(1, {"as_sets": ["AS-Q"]}), policy={"irr_sources": ["i.rpsl", "q.json"]})
+    config = text(snapshot, grounds)
+    (tmp_path / "bird.conf").write_text(config)
+
+    assert "define P4_m1_s = [24.0.0.0/16{20,24},24.0.0.0/16{25,32}];" in config
+    assert "define P6_m1_s = [2a02::/32,2a02::/32{49,128}];" in config
+    assert subprocess.run(["bird", "-p", "-c", tmp_path / "bird.conf"], check=False).returncode == 0
+
+
+def test_a_route_server_without_ipv4_speaks_ipv6_only() -> None:
+    """No table, template or protocol of a family that it has no address in."""
+    lone = RouteServer.model_validate(
+        {"name": "rs1", "site": "east", "lan": "lan", "policy": "safe", "v6": "2406:5340::1", "router_id": "10.9.0.1"}
+    )
+    config = text(exchange(lone))
+
+    assert "c_m1_s_v6" in config
+    assert "_v4" not in config
+    assert "ipv4" not in config
+
+
+def test_a_thousand_clients_are_compiled_in_a_second() -> None:
+    """Two route servers, registries and VRPs read before; CPU time, so that a busy machine does not matter."""
+    snapshot = exchange(
+        *(
+            each
+            for number in range(4, 1004)
+            for each in member(
+                number,
+                v4=f"10.9.{number // 200}.{number % 200 + 10}",
+                v6=f"2406:5340::{number:x}",
+                macs=[f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"],
+            )
+        )
+    )
+    assert len(snapshot.of(Member)) == 1003
+    list(compile(exchange(), given()))
+    start = time.process_time()
+    artifacts = list(compile(snapshot, given()))
+
+    assert time.process_time() - start < 1.0
+    assert artifacts[0].content.count(b"protocol bgp ") == 2 * 1003

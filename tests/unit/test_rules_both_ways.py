@@ -1,0 +1,170 @@
+"""Each rule of routing and of the lab: a lab that is right breaks none, and one small change breaks that one rule and no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from nnix.cli.reference import all_rules
+from nnix.cli.root import KINDS
+from nnix.kernel.resource import Json
+from nnix.kernel.rule import judge
+from nnix.kernel.snapshot import Snapshot
+from nnix.lab.rules import RULES as LAB
+from nnix.planes.routing.rules import RULES as ROUTING
+
+Changes = dict[str, Json | None]
+
+
+def _member(asn: int, **more: object) -> Json:
+    return {"title": {"en": "M"}, "asn": asn, "class": "isp", **more}
+
+
+def _session(member: str, number: int, **more: object) -> Json:
+    common = {"member": member, "lan": "peering", "port": member, "v4": f"192.0.2.{number}", "v6": f"2001:db8:1::{number}"}
+    return {**common, "macs": [f"02:00:5e:10:00:0{number}"], **more}
+
+
+def _server(site: str, number: int) -> Json:
+    return {
+        "site": site,
+        "lan": "peering",
+        "policy": "open",
+        "v4": f"192.0.2.25{number}",
+        "v6": f"2001:db8:1::25{number}",
+        "mac": f"02:00:5e:10:00:f{number}",
+    }
+
+
+RIGHT: dict[str, Json] = {
+    "Exchange/lab": {"title": {"en": "Lab"}, "asn": 139136, "country": "CN", "lab": True},
+    "Site/hz": {"title": {"en": "Hangzhou"}, "role": "hub", "level": "city", "city": "Hangzhou", "country": "CN"},
+    "Site/nb": {"title": {"en": "Ningbo"}, "role": "node", "level": "city", "city": "Ningbo", "country": "CN"},
+    "Link/hz-nb": {"a": "hz", "b": "nb", "capacity": "100G", "latency": "1ms"},
+    "Lan/peering": {"title": {"en": "Peering"}, "v4": "192.0.2.0/24", "v6": "2001:db8:1::/64", "vni": 4000},
+    "Lan/test": {"title": {"en": "Test"}, "purpose": "quarantine", "v4": "198.51.100.0/24", "vni": 4001},
+    "RoutingPolicy/open": {"irr_sources": ["irr.rpsl"], "rpki_sources": ["vrps.json"], "blackhole_v4": "192.0.2.66"},
+    "RouteServer/rs1": _server("hz", 1),
+    "RouteServer/rs2": _server("nb", 2),
+    "Member/alice": _member(64500, as_sets=["RIPE::AS-ALICE"]),
+    "Member/bob": _member(64501),
+    "Port/alice": {"member": "alice", "site": "hz", "speed": "100G"},
+    "Port/bob": {"member": "bob", "site": "nb", "speed": "10G"},
+    "Session/alice": _session("alice", 1, as_sets=["AS64500:AS-CUSTOMERS", "AS64500"]),
+    "Session/bob": _session("bob", 2),
+    "Router/alice-router": {"session": "alice", "announces": [{"prefix": "198.18.1.0/24", "path": [64510]}]},
+    "Router/bob-router": {"session": "bob", "daemon": "frr", "announces": [{"prefix": "198.18.2.0/24"}]},
+}  # fmt: skip
+
+BILATERAL: Changes = {"Session/alice": {"route_servers": False}, "Session/bob": {"route_servers": False}}
+
+# rule → what is changed, and which (resource, field) are named
+BROKEN: dict[str, tuple[Changes, set[tuple[str, str]]]] = {
+    "routing.session-address-in-lan": ({"Session/bob": {"v4": "198.51.100.7"}}, {("session/bob", "v4")}),
+    "routing.route-server-address-in-lan": ({"RouteServer/rs2": {"v6": "2001:db8:2::2"}}, {("route-server/rs2", "v6")}),
+    "routing.session-address-once": ({"Session/bob": {"v6": "2001:db8:1::1"}}, {("session/alice", "v6"), ("session/bob", "v6")}),
+    "routing.route-server-address-once": (
+        {"RouteServer/rs2": {"v6": "2001:db8:1::251"}},
+        {("route-server/rs1", "v6"), ("route-server/rs2", "v6")},
+    ),
+    "routing.session-mac-once": ({"Session/bob": {"macs": ["02:00:5e:10:00:01"]}}, {("session/alice", "macs"), ("session/bob", "macs")}),
+    "routing.route-server-mac-once": (
+        {"RouteServer/rs2": {"mac": "02:00:5e:10:00:f1"}},
+        {("route-server/rs1", "mac"), ("route-server/rs2", "mac")},
+    ),
+    "routing.session-has-mac": ({"Session/bob": {"macs": []}}, {("session/bob", "macs")}),
+    "routing.session-has-address": ({"Session/bob": {"v4": None, "v6": None}}, {("session/bob", "v4")}),
+    "routing.session-port-is-the-members": (
+        {"Port/other": {"member": "alice", "site": "nb", "speed": "10G"}, "Session/bob": {"port": "other"}},
+        {("session/bob", "port")},
+    ),
+    "routing.session-on-peering-lan": (
+        {"Session/bob": {"lan": "test", "v4": "198.51.100.2", "v6": None, "route_servers": False}},
+        {("session/bob", "lan")},
+    ),
+    "routing.route-server-on-peering-lan": (
+        {"RouteServer/rs3": {"site": "hz", "lan": "test", "policy": "open", "v4": "198.51.100.3", "mac": "02:00:5e:10:00:f3"}},
+        {("route-server/rs3", "lan")},
+    ),
+    "routing.roles-fit": ({"Session/bob": {"their_role": "peer"}}, {("session/bob", "their_role")}),
+    "routing.two-route-servers": ({"RouteServer/rs2": {"site": "hz"}}, {("lan/peering", "")}),
+    "routing.families-served": ({"RouteServer/rs2": {"v6": None}}, {("route-server/rs2", "v6")}),
+    "routing.router-id-once": ({"RouteServer/rs2": {"router_id": "192.0.2.251"}}, {("route-server/rs1", "v4"), ("route-server/rs2", "router_id")}),
+    "routing.route-server-asn": ({"RouteServer/rs2": {"asn": 64500}}, {("route-server/rs2", "asn")}),
+    "routing.blackhole-next-hop-in-lan": ({"RoutingPolicy/open": {"blackhole_v4": "192.0.2.1"}}, {("routing-policy/open", "blackhole_v4")}),
+    "routing.prefix-lengths-in-order": (
+        {"RoutingPolicy/open": {"prefix_lengths": {"v4_min": 25}}},
+        {("routing-policy/open", "prefix_lengths.v4_min")},
+    ),
+    "routing.irr-has-sources": ({"RoutingPolicy/open": {"irr_sources": []}}, {("routing-policy/open", "irr_sources")}),
+    "routing.rpki-has-sources": ({"RoutingPolicy/open": {"rpki_sources": []}}, {("routing-policy/open", "rpki_sources")}),
+    "routing.member-as-sets-well-formed": ({"Member/bob": {"as_sets": ["AS-BOB", "ASBOB"]}}, {("member/bob", "as_sets.1")}),
+    "routing.session-as-sets-well-formed": ({"Session/bob": {"as_sets": ["AS-"]}}, {("session/bob", "as_sets.0")}),
+    "lab.declared": ({"Exchange/lab": {"lab": False}}, {("router/alice-router", "session"), ("router/bob-router", "session")}),
+    "lab.one-router-per-port": ({"Router/second": {"session": "bob"}}, {("router/second", "session")}),
+    "lab.machine-names": ({"Router/rs1": {"session": "bob"}, "Router/bob-router": None}, {("router/rs1", "name")}),
+    "lab.only-bird-misbehaves": ({"Router/alice-router": {"daemon": "gobgp"}}, {("router/alice-router", "daemon")}),
+}  # fmt: skip
+
+ACCEPTED: dict[str, Changes] = {
+    "as it is": {},
+    "an address in both halves of a /31": {
+        **BILATERAL,
+        "Lan/two": {"title": {"en": "Two"}, "v4": "203.0.113.0/31"},
+        "Session/alice": {"lan": "two", "v4": "203.0.113.0", "v6": None, "route_servers": False},
+        "Session/bob": {"lan": "two", "v4": "203.0.113.1", "v6": None, "route_servers": False},
+    },
+    "one address on two LANs": {
+        "Lan/other": {"title": {"en": "Other"}, "v4": "192.0.2.0/24"},
+        "Port/bob-2": {"member": "bob", "site": "nb", "speed": "10G"},
+        "Session/bob-2": _session("bob", 2, lan="other", port="bob-2", v6=None, route_servers=False),
+    },
+    "one router with two sessions behind one port": {"Session/bob-2": _session("bob", 2, v4="192.0.2.77", v6=None)},
+    "one session of one family": {"Session/bob": {"v4": None}},
+    "no route server where nobody wants one": {**BILATERAL, "RouteServer/rs1": None, "RouteServer/rs2": None, "RoutingPolicy/open": {"blackhole_v4": None}},
+    "a customer of a member, bilaterally": {**BILATERAL, "Session/bob": {"route_servers": False, "our_role": "provider", "their_role": "customer"}},
+    "a BGP identifier of its own": {"RouteServer/rs2": {"router_id": "192.0.2.1"}},
+    "an ASN of its own": {"RouteServer/rs2": {"asn": 139137}},
+    "a next hop for blackholes that nobody has": {"RoutingPolicy/open": {"blackhole_v4": "192.0.2.99", "blackhole_v6": "2001:db8:1::99"}},
+    "one length of prefix": {"RoutingPolicy/open": {"prefix_lengths": {"v4_min": 24, "v4_max": 24}}},
+    "no registries, in the open": {"RoutingPolicy/open": {"irr_sources": [], "irr": "off"}},
+    "no validation, in the open": {"RoutingPolicy/open": {"rpki_sources": [], "rpki": "off"}},
+    "a real exchange without routers": {"Router/alice-router": None, "Router/bob-router": None},
+    "a router that only BIRD can be": {"Router/alice-router": {"announces": [{"prefix": "198.18.1.0/24", "otc": 64511}]}},
+}  # fmt: skip
+
+
+def lab(changes: Changes) -> Snapshot:
+    """RIGHT with fields changed, resources added, and those whose change is None left out."""
+    wish = {key: dict(fields) for key, fields in RIGHT.items()}
+    for key, fields in changes.items():
+        if fields is None:
+            del wish[key]
+        else:
+            wish[key] = {**wish.get(key, {}), **fields}
+    parted = [(*key.partition("/")[::2], fields) for key, fields in wish.items()]
+    return Snapshot(KINDS[kind].model_validate({"name": name, **fields}) for kind, name, fields in parted)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_rule_is_broken_by_its_own_case_alone(name: str) -> None:
+    """The refusal names the rule, the resource and the field, and says what would be accepted."""
+    changes, named = BROKEN[name]
+    refusals = judge(lab(changes), (*ROUTING, *LAB))
+    assert {(each.rule, each.resource, each.field) for each in refusals} == {(name, *where) for where in named}
+    assert all(each.accept and each.source and each.found for each in refusals)
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_unusual_but_right_is_admitted(name: str) -> None:
+    """Neither routing nor the lab objects."""
+    assert [str(each) for each in judge(lab(ACCEPTED[name]), (*ROUTING, *LAB))] == []
+
+
+def test_every_rule_of_both_has_a_case() -> None:
+    """None is untested."""
+    assert set(BROKEN) == {rule.name for rule in (*ROUTING, *LAB)}
+
+
+def test_the_lab_that_is_right_breaks_no_rule_of_any_plane() -> None:
+    """So that each case shows what it claims: the change alone is what is wrong."""
+    assert [str(each) for each in judge(lab({}), all_rules())] == []
