@@ -419,7 +419,9 @@ class Lab:
             ours, theirs = (session.v4, server.v4) if family == 4 else (session.v6, server.v6)
             deadline = time.monotonic() + DEADLINE_SECONDS
             while True:  # a route server that pauses after an error hangs up at once; a router tries again
-                assert time.monotonic() < deadline, f"{key} does not come up again: {self.birdc('show', 'protocols', 'all', f'c_{member}_1_v{family}')}"
+                assert time.monotonic() < deadline, (
+                    f"{key} does not come up again: {self.birdc('show', 'protocols', 'all', f'c_{member}_1_v{family}')}"
+                )
                 known = self.speakers[key] = Speaker(self.members, asn, str(ours), str(theirs), role)
                 until(known.decided, f"{key} does not come up")
                 if known.up.is_set() or known.notification not in (None, (6, 5)):

@@ -114,15 +114,20 @@ def resource_named(snapshot: Snapshot, text: str) -> Resource:
     return found
 
 
-def run() -> None:
-    """Run the command line and exit with its status."""
+def whole_cli() -> click.Group:
+    """The root with every command at its place. They are imported here, since each of them imports the root."""
     from nnix.cli import changing, history, reference, running
 
     for module in (reference, changing, running, history):
         for command in module.COMMANDS:
             cli.add_command(command)
+    return cli
+
+
+def run() -> None:
+    """Run the command line and exit with its status."""
     try:
-        status = cli.main(standalone_mode=False)
+        status = whole_cli().main(standalone_mode=False)
     except click.exceptions.Abort:
         tables.err.print("stopped")
         status = REFUSED

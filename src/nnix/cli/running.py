@@ -27,6 +27,7 @@ from nnix.kernel.plane import Status
 from nnix.kernel.rule import Refused
 from nnix.kernel.world import Failed, Unreachable
 from nnix.lab.sweep import sweep
+from nnix.planes.fabric.nftables import REASONS
 from nnix.planes.members.kinds import Member
 from nnix.planes.routing.kinds import Session
 from nnix.planes.routing.read import refused_routes
@@ -110,7 +111,7 @@ async def _statuses(setting: Setting) -> list[Status]:
         refused = await refused_routes(snapshot, setting.machines)
     except (Unreachable, Failed):
         refused = []  # the route server's own status says that it cannot be asked
-    return [*statuses, *member_statuses(snapshot, statuses, refused)]
+    return [*statuses, *member_statuses(snapshot, statuses, refused, REASONS)]
 
 
 async def _converged(setting: Setting) -> list[Status]:

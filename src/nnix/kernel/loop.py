@@ -21,6 +21,7 @@ from pathlib import Path
 from nnix.kernel.apply import Office
 from nnix.kernel.change import Key, Model
 from nnix.kernel.drive import Outcome, converge, look
+from nnix.kernel.ledger import Unavailable
 from nnix.kernel.world import Artifact
 
 BACKOFF_SECONDS_MAX = 60.0
@@ -78,12 +79,16 @@ class Loop:
     report: Callable[[str], None]
     every_seconds: float = 1.5
     _patience: dict[Key, _Patience] = field(default_factory=dict)
+    _settling: _Patience = field(default_factory=_Patience)
     _compiled: tuple[int, dict[Key, Artifact]] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the world until `stop` is set."""
         while not stop.is_set():
-            await self.sweep()
+            try:
+                await self.sweep()
+            except (TimeoutError, Unavailable) as error:  # somebody drives for long, or the database restarts: no reason to give up
+                self.report(f"could not look: {error}")
             try:
                 await asyncio.wait_for(stop.wait(), self.every_seconds)
             except TimeoutError:
@@ -96,20 +101,22 @@ class Loop:
         wanted = self._wanted(model)
         different = await look(self.office.world, wanted.values())
         due = {key for key in different if self._patience.get(key, _Patience()).until <= now}
-        if not due and model.settled:
+        settling = not model.settled and self._settling.until <= now
+        if not due and not settling:
             self._publish(model, different)
             return ()
         async with self.lock.held():
             if self.office.book.model().seq != model.seq:
                 return ()  # a change came first; it has driven the world itself
-            if not model.settled:
+            if settling:
                 outcomes = await self.office.settle()
+                self._settling.failed(now)  # no matter when it came out well: then there is nothing more to settle
             else:
                 outcomes = await converge(self.office.world, {key: wanted[key] for key in wanted if key in due})
         # What a change left unfinished is not drift, and a difference that was gone when we came to mend it was none.
         mended = [each for each in outcomes if each.found or each.failure]
         for each in mended:
-            self._tell(each, now, drift=model.settled)
+            self._tell(each, now, drift=not settling)
         self._publish(model, {each.key: each.failure for each in mended if each.failure})
         return tuple(mended)
 
@@ -117,6 +124,7 @@ class Loop:
         if self._compiled is None or self._compiled[0] != model.seq:
             self._compiled = model.seq, self.office.wanted(model)
             self._patience.clear()
+            self._settling = _Patience()
         return self._compiled[1]
 
     def _tell(self, outcome: Outcome, now: float, *, drift: bool) -> None:

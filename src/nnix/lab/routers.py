@@ -54,7 +54,7 @@ def _bird(router: Router, asn: int, router_id: IPv4Address, neighbours: Sequence
         yield f"protocol bgp {name} {{"
         yield f"  local {ours} as {asn}; neighbor {theirs} as {remote};"
         yield "  connect retry time 5; connect delay time 1; error wait time 3, 30;"
-        yield f"  ipv{version} {{ import all; export filter announce_v{version}; next hop self; }};"
+        yield f"  ipv{version} {{ import all; export filter announce_v{version}; }};"
         yield "}"
 
 

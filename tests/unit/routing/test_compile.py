@@ -15,7 +15,7 @@ from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.members.kinds import Member
 from nnix.planes.routing.communities import REASON
-from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy, compile, evidence, findings, policy  # noqa: A004
+from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy, compile, evidence, findings, policy
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.naming import protocol_name, sessions_by_protocol
 from tests.unit.routing.exchange import RPSL, exchange, member
@@ -37,7 +37,7 @@ def text(snapshot: Snapshot, grounds: Evidence | None = None, name: str = "rs1")
 def blocks(config: str) -> dict[str, str]:
     """session → its part of the configuration."""
     parts = re.split(r"\n# session/", config)
-    return {part.split(",")[0]: part for part in parts[1:]}
+    return {part.split(",")[0]: part.strip() for part in parts[1:]}
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:

@@ -160,6 +160,8 @@ def test_what_bgpq4_prints_is_a_source() -> None:
 
     assert source.sets["", "AS-Q"].asns == (112,)
     assert source.prefixes == {"AS-Q": ("192.31.196.0/24",)}
+    cone = irr.Registries([source]).cone(7, ["APNIC::AS-Q"])
+    assert (cone.origins, cone.prefixes, cone.findings) == (frozenset({7, 112}), ("192.31.196.0/24",), ())
     assert len(source.findings) == 3
     assert "with -l" in source.findings[2]
 

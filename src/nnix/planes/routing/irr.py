@@ -252,7 +252,8 @@ class Registries:
                     prefix
                     for name in (*as_sets, f"AS{own}")
                     for source in self._sources
-                    for prefix in source.prefixes.get(name.upper(), ())
+                    for spelled in dict.fromkeys((name.upper(), name.upper().rpartition("::")[2]))
+                    for prefix in source.prefixes.get(spelled, ())
                 )
             ),
             tuple(finding for part in parts for finding in part.findings),
@@ -282,7 +283,9 @@ class Registries:
             for each in candidates:
                 if each.registry == wanted:
                     return each
-        return None if registry or not candidates else candidates[0]
+        if registry:  # bgpq4 was asked for a registry when it was run, and does not say which
+            return next((each for each in candidates if not each.registry), None)
+        return candidates[0] if candidates else None
 
     def _unfolded(self, name: str) -> Cone:
         found = self._cones.get(name)

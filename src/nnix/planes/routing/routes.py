@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,17 +60,26 @@ async def _accepted(server: RouteServer, snapshot: Snapshot, machines: Machines)
     ]
 
 
-def member_statuses(snapshot: Snapshot, statuses: Iterable[Status], refused: Iterable[RefusedRoute]) -> Iterator[Status]:
-    """What became of each member: of its sessions, and of the routes that it announced. Pure."""
-    by_session = {each.resource: each for each in statuses if each.resource.startswith("session/")}
-    why: dict[str, Counter[str]] = {}
+def member_statuses(
+    snapshot: Snapshot, statuses: Iterable[Status], refused: Iterable[RefusedRoute], drop_words: Mapping[str, str]
+) -> Iterator[Status]:
+    """What became of each member: of its sessions, and of the routes that it announced. `drop_words` say why ports drop frames. Pure."""
+    by_id = {each.resource: each for each in statuses}
+    refusals: dict[str, Counter[str]] = {}
     for name, reason, _ in {(route.member, route.reason, route.prefix) for route in refused}:
-        why.setdefault(name, Counter())[reason] += 1
+        refusals.setdefault(name, Counter())[reason] += 1
     for member in snapshot.of(Member):
-        mine = [by_session[each.id] for each in snapshot.where(Session, member=member.name) if each.id in by_session]
-        said = [f"{each.resource.partition('/')[2]} {each.reason}" for each in mine if not each.good]
-        if member.name in why:
-            reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(why[member.name].items()))
+        sessions = [each for each in snapshot.where(Session, member=member.name) if each.id in by_id]
+        mine = [by_id[each.id] for each in sessions]
+        said = []
+        for session, became in zip(sessions, mine, strict=True):
+            if not became.good:
+                port = by_id.get(session.port.id)
+                dropped = (port.facts or {}).get("dropped", {}) if port else {}
+                blocked = "".join(f"; its port dropped {frames} frames: {drop_words.get(why, why)}" for why, frames in dropped.items())
+                said.append(f"{session.name} {became.reason}{blocked}")
+        if member.name in refusals:
+            reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(refusals[member.name].items()))
             said.append(f"routes refused: {reasons}")
         bad = [each for each in mine if not each.good]
         state = "absent" if not mine else "down" if len(bad) == len(mine) else "partial" if bad else "up"

@@ -1,0 +1,249 @@
+"""examples/zhejiang, as a newcomer runs it: up, seen, broken, mended, changed, undone, down. One running lab serves all tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).parents[2]
+BACK_SECONDS_MAX = 5.0
+HOSTILE_DOWN = {"mac-swapper", "prefix-flood"}
+"""hostile members whose sessions the exchange does not keep up; all others are up, and their bad routes refused"""
+
+
+class Nnix:
+    """The command, with a state folder and a copy of the example of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state, self.example = folder / "state", folder / "zhejiang"
+        shutil.copytree(ROOT / "examples/zhejiang", self.example)
+        self.environment = {**os.environ, "NNIX_STATE": str(self.state)}
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        done = self.raw(*words)
+        assert done.returncode == status, f"nnix {' '.join(words)}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+    def raw(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self._argv(*words), env=self.environment, capture_output=True, text=True, timeout=280, check=False)
+
+    def json(self, *words: str, status: int = 0) -> Any:
+        return json.loads(self(*words, "--json", status=status))
+
+    def started(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(self._argv(*words), env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def _argv(self, *words: str) -> list[str]:
+        return [sys.executable, "/tmp/stub.py", "nnix", *words]
+
+    def home(self, machine: str) -> Path:
+        return self.state / "hosts" / machine
+
+    def inside(self, machine: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        (namespace,) = Path("/run/netns").glob(f"nnix????-{machine}")
+        return subprocess.run(["nsenter", f"--net={namespace}", *argv], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def nnix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nnix]:
+    command = Nnix(tmp_path_factory.mktemp("zhejiang"))
+    try:
+        command("up", str(command.example))
+        yield command
+    finally:
+        command.raw("down")
+
+
+def until(holds: Callable[[], bool], seconds: float, what: str) -> float:
+    """Poll until it holds; how long it took. Fails after `seconds`."""
+    started = time.monotonic()
+    while not holds():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def test_all_good_members_are_up_and_the_hostile_ones_stopped_with_the_reason(nnix: Nnix) -> None:
+    """Fifty members of all classes on four makes of daemon; only two hostile ones are down, each with why."""
+    members = {each["name"]: each for each in nnix.json("status", "member")}
+    assert {name for name, each in members.items() if not each["good"]} == HOSTILE_DOWN
+    assert "MAC address is not registered" in members["mac-swapper"]["reason"]
+    assert "max-prefix limit" in members["prefix-flood"]["reason"]
+    assert len(members) >= 40
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        ("bogon-caster", "bogon"),
+        ("bogon-caster", "default_route"),
+        ("hijacker", "irrdb_origin_as_filtered"),
+        ("hijacker", "irrdb_prefix_filtered"),
+        ("leaky-transit", "transit_free_asn"),
+        ("leaky-transit", "never_via_route_server"),
+        ("leaky-transit", "otc_leak"),
+        ("next-hop-faker", "next_hop_not_peer_ip"),
+        ("prefix-slicer", "prefix_len_too_long"),
+        ("prefix-slicer", "as_path_too_long"),
+        ("ghost-net", "irrdb_prefix_filtered"),
+        ("stale-roa", "rpki_invalid"),
+        ("private-path", "bogon_asn"),
+    ],
+)
+def test_hostile_routes_are_refused_for_their_reason_and_stay_visible(nnix: Nnix, member: str, reason: str) -> None:
+    """Every refused route carries its reason at the route server."""
+    assert reason in {route["reason"] for route in nnix.json("routes", "--refused", "--member", member)}
+
+
+def test_no_good_member_has_a_route_refused(nnix: Nnix) -> None:
+    """What is registered passes; documentation ASNs 65540 to 65549 are the hostile ones."""
+    hostile = {each["name"] for each in nnix.json("get", "member") if 65540 <= each["asn"] <= 65549}
+    assert {route["member"] for route in nnix.json("routes", "--refused")} <= hostile
+
+
+def test_routes_reach_members_of_every_make(nnix: Nnix) -> None:
+    """Routes of one member arrive at another one's BIRD, over both route servers."""
+    control = nnix.home("alibaba-1") / "bird/router/bird.ctl"
+    shown = nnix.inside("alibaba-1", "birdc", "-r", "-s", str(control), "show", "route", "count").stdout
+    numbers = [int(n) for n in re.findall(r"(\d+) of \1 routes", shown)] or [int(n) for n in re.findall(r"(\d+) of \d+ routes", shown)]
+    assert sum(numbers) > 100, shown
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [("alibaba", "cernet"), ("chinanet", "unicom"), ("netease", "silk-road-video"), ("cstnet", "moon-bay")]
+)
+def test_pings_cross_the_fabric(nnix: Nnix, a: str, b: str) -> None:
+    """From member to member, IPv4 and IPv6, over the switches of their sites."""
+    known = {each["name"] for each in nnix.json("get", "member")}
+    if not {a, b} <= known:
+        pytest.skip(f"the example has no {a} or no {b}")
+    done = nnix.raw("ping", a, b)
+    if "no LAN in common" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stdout
+
+
+def test_up_again_changes_nothing_and_is_quick(nnix: Nnix) -> None:
+    """The second time says that nothing had to be changed, within 30 seconds."""
+    started = time.monotonic()
+    assert "Nothing had to be changed" in nnix("up", str(nnix.example))
+    assert time.monotonic() - started < 30
+
+
+def test_part_of_it_is_applied_over_ssh(nnix: Nnix) -> None:
+    """Singapore's switch is reached through a real OpenSSH server in its namespace."""
+    assert nnix.inside("singapore", "ss", "-Hltn", "sport", "=", ":22").stdout.strip()
+    assert (nnix.home("singapore") / "iproute/fabric/applied").exists()
+
+
+@pytest.mark.parametrize("harm", ["kill bird", "kill zebra", "edit bird.conf", "delete a bridge", "delete the filters"])
+def test_drift_is_put_right_within_seconds_and_recorded(nnix: Nnix, harm: str) -> None:
+    """`nnix run` finds what was broken by hand, mends it, and writes down what it found."""
+    before = len(nnix.json("log", "--what", "drift", "-n", "1000"))
+    server = nnix.home("rs1") / "bird/rs1"
+    wanted = (server / "bird.conf").read_bytes()
+    pid_file = nnix.home("hangzhou") / "frr/underlay/zebra.pid"
+    killed = int((server / "bird.pid").read_text()), int(pid_file.read_text())
+
+    def alive(file: Path, not_pid: int) -> bool:
+        return file.exists() and (pid := file.read_text().strip()).isdigit() and int(pid) != not_pid and Path(f"/proc/{pid}").exists()
+
+    harms: dict[str, tuple[Callable[[], object], Callable[[], bool]]] = {
+        "kill bird": (lambda: os.kill(killed[0], signal.SIGKILL), lambda: alive(server / "bird.pid", killed[0])),
+        "kill zebra": (lambda: os.kill(killed[1], signal.SIGKILL), lambda: alive(pid_file, killed[1])),
+        "edit bird.conf": (
+            lambda: (server / "bird.conf").write_text("# mine now\n"),
+            lambda: (server / "bird.conf").read_bytes() == wanted,
+        ),
+        "delete a bridge": (
+            lambda: nnix.inside("ningbo", "ip", "link", "del", "br-peering-1"),
+            lambda: nnix.inside("ningbo", "ip", "link", "show", "br-peering-1").returncode == 0,
+        ),
+        "delete the filters": (
+            lambda: nnix.inside("jinhua", "nft", "delete", "table", "bridge", "nnix"),
+            lambda: nnix.inside("jinhua", "nft", "list", "table", "bridge", "nnix").returncode == 0,
+        ),
+    }
+    harm_it, mended = harms[harm]
+    keeper = nnix.started("run")
+    try:
+        until((nnix.state / "loop.json").exists, 20, "the loop has looked once")
+        harm_it()
+        took = until(mended, BACK_SECONDS_MAX, harm)
+        print(f"{harm}: back in {took:.1f} s")
+        until(lambda: len(nnix.json("log", "--what", "drift", "-n", "1000")) > before, 10, "drift is recorded")
+    finally:
+        keeper.send_signal(signal.SIGTERM)
+        keeper.communicate(timeout=30)
+
+
+def sessions_since(nnix: Nnix) -> dict[str, str]:
+    """Since when each BGP protocol of rs2 is up."""
+    control = nnix.home("rs2") / "bird/rs2/bird.ctl"
+    shown = nnix.inside("rs2", "birdc", "-r", "-s", str(control), "show", "protocols").stdout
+    return {line.split()[0]: line.split()[5] for line in shown.splitlines() if "Established" in line}
+
+
+def test_a_change_of_one_member_resets_no_other_session_and_can_be_undone(nnix: Nnix) -> None:
+    """One member's limit changes: soft reconfiguration; every other session keeps its uptime. Then it is taken back."""
+    member = nnix.json("get", "member")[0]["name"]
+    before = sessions_since(nnix)
+    assert len(before) > 50
+    nnix("set", str(nnix.example), f"member/{member}", "prefixes_max.v4=77")
+    change = nnix.json("apply", str(nnix.example), "--yes")
+    assert change["verified"]
+    assert sessions_since(nnix) == before
+    assert nnix.json("undo", str(change["change"]), "--yes")["verified"]
+    assert sessions_since(nnix) == before
+
+
+def test_a_drained_port_loses_bgp_but_not_pings(nnix: Nnix) -> None:
+    """BCP 214: sessions go down by filter while pings pass."""
+    sessions = {each["name"]: each["state"] for each in nnix.json("status", "session")}
+    assert sessions["solar-valley"] == "drained"
+    assert all(each["passes"] for each in nnix.json("ping", "solar-valley", "alibaba"))
+
+
+def test_a_port_in_quarantine_reaches_nobody(nnix: Nnix) -> None:
+    """It stands on its own LAN until it has shown its manners."""
+    assert not any(each["passes"] for each in nnix.json("ping", "umbrella-works", "alibaba", status=1))
+
+
+def test_the_ledger_is_true(nnix: Nnix) -> None:
+    """After all of this."""
+    assert nnix.json("verify") == {"ok": True, "faults": []}
+
+
+def test_down_leaves_nothing_behind(nnix: Nnix) -> None:
+    """No namespace, no process, no bridge, no filter, no file outside the state folder. The last test of this module."""
+    nnix("down")
+    assert not list(Path("/run/netns").glob("nnix????-*")) or not _ours(nnix)
+    assert not [pid for pid in Path("/proc").iterdir() if pid.name.isdigit() and str(nnix.state) in _command(pid)]
+    assert not (nnix.state / "hosts").exists()
+
+
+def _ours(nnix: Nnix) -> list[str]:
+    from nnix.cli.root import Setting
+
+    prefix = Setting(nnix.state, None).prefix
+    return [path.name for path in Path("/run/netns").glob(f"{prefix}*")]
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
