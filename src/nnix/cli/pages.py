@@ -185,8 +185,17 @@ def _type(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
             return f"{field['minimum']} – {field['maximum']}" if "minimum" in field else "number"
         case "boolean":
             return "`true` or `false`"
-    words = {"ipv4": "IPv4 address", "ipv6": "IPv6 address", "ipv4network": "IPv4 prefix", "ipv6network": "IPv6 prefix", "ipvanyaddress": "IP address"}
-    return words.get(field.get("format", ""), "quantity" if "units" in field or "bit/s" in field.get("pattern", "") or "us|ms" in field.get("pattern", "") else "text")
+    words = {
+        "ipv4": "IPv4 address",
+        "ipv6": "IPv6 address",
+        "ipv4network": "IPv4 prefix",
+        "ipv6network": "IPv6 prefix",
+        "ipvanyaddress": "IP address",
+    }
+    return words.get(
+        field.get("format", ""),
+        "quantity" if "units" in field or "bit/s" in field.get("pattern", "") or "us|ms" in field.get("pattern", "") else "text",
+    )
 
 
 # --- rules

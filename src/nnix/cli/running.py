@@ -33,7 +33,9 @@ from nnix.planes.routing.kinds import Session
 from nnix.planes.routing.read import refused_routes
 from nnix.planes.routing.routes import member_statuses, routes_of
 
-CONVERGED_SECONDS_MAX = 120.0
+CONVERGED_SECONDS_MAX = 150.0
+QUIET_SECONDS = 8.0
+RETRY_SECONDS = 70.0
 FAR_ENDS = ("member", "session")
 """kinds whose state depends on what a member does with his own router: told, but no disagreement of ours"""
 
@@ -115,7 +117,8 @@ async def _statuses(setting: Setting) -> list[Status]:
 
 
 async def _converged(setting: Setting) -> list[Status]:
-    """Wait until sessions stop changing: all up, or the same ones down for ten seconds."""
+    """Wait until sessions stop changing: all up, or the same ones down for a while. It is a short while when the reason is known
+    (a limit, a filter), and as long as the slowest daemon's second try takes when the member merely has not called yet."""
     deadline = time.monotonic() + CONVERGED_SECONDS_MAX
     last: frozenset[str] = frozenset()
     quiet_since = time.monotonic()
@@ -127,8 +130,10 @@ async def _converged(setting: Setting) -> list[Status]:
             if down != last:
                 last, quiet_since = down, time.monotonic()
             spinner.update(f"waiting for BGP sessions: {len(sessions) - len(down)} of {len(sessions)} as they should be")
+            members = [each for each in statuses if each.resource.startswith("member/") and not each.good]
+            known = all("limit reached" in each.reason or "its port dropped" in each.reason for each in members)
             now = time.monotonic()
-            if not down or now > deadline or now - quiet_since > 10:
+            if not down or now > deadline or now - quiet_since > (QUIET_SECONDS if known else RETRY_SECONDS):
                 return statuses
             await asyncio.sleep(0.5)
 

@@ -28,6 +28,7 @@ from nnix.planes.routing.kinds import RouteServer, Session
 
 GROUND = "@lab"
 ETHERNET = "eth0"
+UPLINK = "uplink"
 PATCH_PANEL = "patch-panel"
 OPERATOR_KEY = "operator:ssh.pub"
 SLOW_TO_RETRY = (Speaker.OPENBGPD, Speaker.GOBGP)
@@ -73,6 +74,7 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
         return
     yield _wires(snapshot)
     yield from _shapers(snapshot)
+    yield from _member_switches(snapshot)
     for machine in snapshot.of(Machine):
         if machine.reach is Reach.SSH and machine.address is None:
             yield from _ssh_server(machine, evidence)
@@ -124,16 +126,20 @@ def _wires(snapshot: Snapshot) -> Artifact:
                 wires.End(switch, interfaces.route_server_interface(server)), wires.End(server_machine(server), ETHERNET, server.mac)
             )
         )
-    for router in snapshot.of(Router):
-        session = snapshot.at(router.session)
-        port = snapshot.at(session.port)
-        machines.add(router.name)
-        mac = router.mac or (session.macs[0] if session.macs else None)
+    plugged = _behind(snapshot)
+    for port, routers in plugged.items():
         switch = interfaces.switch_machine(snapshot, snapshot.at(port.site))
-        cables.append(wires.Cable(wires.End(switch, interfaces.port_interface(port)), wires.End(router.name, ETHERNET, mac)))
-    plugged = {snapshot.at(router.session).port for router in snapshot.of(Router)}
+        far = [wires.End(router.name, ETHERNET, _mac(router, snapshot)) for router in routers]
+        machines.update(router.name for router in routers)
+        near = wires.End(switch, interfaces.port_interface(port))
+        if len(far) > 1:  # several routers behind one port: the member has a switch of his own
+            hub = member_switch(port)
+            machines.add(hub)
+            cables += [wires.Cable(wires.End(hub, f"r{index}"), end) for index, end in enumerate(far)]
+            far = [wires.End(hub, UPLINK)]
+        cables.append(wires.Cable(near, far[0]))
     for port in snapshot.of(Port):
-        if port.name not in plugged:  # nobody's cable yet: it ends at the patch panel
+        if port not in plugged:  # nobody's cable yet: it ends at the patch panel
             machines.add(PATCH_PANEL)
             switch, interface = interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port)
             cables.append(
@@ -141,6 +147,33 @@ def _wires(snapshot: Snapshot) -> Artifact:
             )
     about = frozenset(each.id for kind in (Site, Link, Port, RouteServer, Router) for each in snapshot.of(kind))
     return Artifact(GROUND, "wires", "cables", wires.encode(machines, cables), about)
+
+
+def _behind(snapshot: Snapshot) -> dict[Port, list[Router]]:
+    """port → the routers whose sessions are behind it."""
+    behind: dict[Port, list[Router]] = {}
+    for router in snapshot.of(Router):
+        behind.setdefault(snapshot.at(snapshot.at(router.session).port), []).append(router)
+    return behind
+
+
+def _mac(router: Router, snapshot: Snapshot) -> str | None:
+    registered = snapshot.at(router.session).macs
+    return router.mac or (registered[0] if registered else None)
+
+
+def member_switch(port: Port) -> str:
+    """The machine that a member's own switch is, where several routers are behind one port."""
+    return f"at-{port.name}"
+
+
+def _member_switches(snapshot: Snapshot) -> Iterator[Artifact]:
+    for port, routers in _behind(snapshot).items():
+        if len(routers) > 1:
+            names = [UPLINK, *(f"r{index}" for index in range(len(routers)))]
+            facts: list[iproute.Fact] = [iproute.Bridge(link="br0")]
+            facts += [iproute.Wire(link=name, master="br0", learning=True, flood=True) for name in names]
+            yield Artifact(member_switch(port), "iproute", "switch", iproute.encode(facts), frozenset({port.id}))
 
 
 def _shapers(snapshot: Snapshot) -> Iterator[Artifact]:

@@ -20,17 +20,6 @@ def declared(router: Router, snapshot: Snapshot) -> Iterator[Broken]:
         yield Broken("session", router.session, "no Router at a real exchange", "delete the Router, or set `lab: true` at the Exchange")
 
 
-@rule("lab.one-router-per-port", source=LAB)
-def one_per_port(router: Router, snapshot: Snapshot) -> Iterator[Broken]:
-    """A port of the lab has one cable, so one router stands behind it."""
-    port = snapshot.at(router.session).port
-    others = [each.name for each in snapshot.of(Router) if each.name < router.name and snapshot.at(each.session).port == port]
-    if others:
-        yield Broken(
-            "session", router.session, f"a session on another port than that of router {others[0]}", "give the session a port of its own"
-        )
-
-
 @rule("lab.machine-names", source=LAB)
 def machine_names(router: Router, snapshot: Snapshot) -> Iterator[Broken]:
     """A router is a machine of its own name, which no site and no route server may have."""
@@ -45,4 +34,4 @@ def only_bird_misbehaves(router: Router, snapshot: Snapshot) -> Iterator[Broken]
         yield Broken("daemon", router.daemon.value, "bird, for announcements with path, communities, next_hop or otc")
 
 
-RULES = (declared, one_per_port, machine_names, only_bird_misbehaves)
+RULES = (declared, machine_names, only_bird_misbehaves)
