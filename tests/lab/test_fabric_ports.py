@@ -373,6 +373,18 @@ def ra(token: bytes, chain: tuple[int, bytes] | None = None, to: str = ALL_NODES
     return v6(A, to, A6, target, 58, icmp6(A6, target, 134, body), 255, chain)
 
 
+def arp_of(token: bytes, *, operation: int = 1, hardware: int = 1, protocol: int = 0x0800, lengths: tuple[int, int] = (6, 4)) -> bytes:
+    """A request in order but for its head."""
+    head = struct.pack("!HHBBH", hardware, protocol, *lengths, operation)
+    return frame(
+        A, BROADCAST, 0x0806, head + octets(A) + ip_address("192.0.2.1").packed + bytes(6) + ip_address("192.0.2.2").packed + token
+    )
+
+
+def tcp(source_port: int, port: int, token: bytes) -> bytes:
+    return struct.pack("!HHIIHHHH", source_port, port, 1, 1, 5 << 12 | 0x10, 1000, 0, 0) + token
+
+
 HOP_BY_HOP = (0, bytes([58, 0, 1, 4, 0, 0, 0, 0]))
 DESTINATION = (60, bytes([58, 0, 1, 4, 0, 0, 0, 0]))
 FIRST_FRAGMENT = (44, bytes([58, 0, 0, 1, 0, 0, 0, 7]))
@@ -443,6 +455,25 @@ ATTACKS: dict[str, Callable[[bytes], bytes]] = {
     "ICMP redirect": lambda t: v4(A, B, "192.0.2.1", "192.0.2.2", 1, b"\x05\x01\0\0" + bytes(4) + t),
     "source address of another member": lambda t: v4(A, B, "192.0.2.4", "192.0.2.2", 6, bytes(20) + t),
     "IPv6 source address of another member": lambda t: v6(A, B, "2001:db8:1::4", "2001:db8:1::2", 17, udp(9, 9, t), 64),
+    "transit from an unregistered MAC": lambda t: v4("02:00:5e:10:00:99", B, "203.0.113.9", "198.51.100.9", 17, udp(9, 9, t)),
+    "own address from another member's MAC": lambda t: v4(D, B, "192.0.2.1", "192.0.2.2", 17, udp(9, 9, t)),
+    "reverse ARP": lambda t: arp_of(t, operation=3),
+    "ARP of another hardware type": lambda t: arp_of(t, hardware=6),
+    "ARP of another protocol": lambda t: arp_of(t, protocol=0x0801),
+    "ARP with lengths that lie": lambda t: arp_of(t, lengths=(8, 16)),
+    "NA to one member in a first fragment without its head": lambda t: v6(
+        A, D, A6, "2001:db8:1::4", 58, t, 255, (44, bytes([60, 0, 0, 1, 0, 0, 0, 7, 58, 0, 1, 4, 0, 0, 0, 0]))
+    ),
+    "NA to one member in a later fragment": lambda t: nd(
+        136, "2001:db8:1::1", "2001:db8:1::4", "2001:db8:1::1", t, to=D, chain=LATER_FRAGMENT
+    ),
+    "packet from a foreign link-local address": lambda t: v6(A, B, str(link_local(D)), str(link_local(B)), 17, udp(9, 9, t), 64),
+    "NS from an address outside of the LAN": lambda t: nd(
+        135, "2001:db8:99::1", "ff02::1:ff00:2", "2001:db8:1::2", t, to="33:33:ff:00:00:02"
+    ),
+    "IPv6 multicast data in unicast frame": lambda t: v6(A, B, "2001:db8:1::1", "ff0e::101", 17, udp(9, 9, t), 64),
+    "OSPFv3 to one member": lambda t: v6(A, B, A6, str(link_local(B)), 89, t, 1),
+    "DHCPv6 to one member": lambda t: v6(A, B, A6, str(link_local(B)), 17, udp(547, 546, t), 64),
     "unknown unicast": lambda t: v4(A, "02:00:5e:10:00:77", "192.0.2.1", "192.0.2.77", 17, udp(9, 9, t)),
 }
 
@@ -545,6 +576,26 @@ def test_a_drained_port_loses_bgp_and_keeps_pinging(fabric: Fabric) -> None:
     assert not fabric.connects("bob", "2001:db8:1::1", 179)
     assert fabric.connects("alice", "192.0.2.2", 22)
     assert fabric.connects("dave", "192.0.2.2", 179)
+
+
+BGP: dict[str, Callable[[bytes], bytes]] = {
+    "IPv4, to the server": lambda t: v4(A, B, "192.0.2.1", "192.0.2.2", 6, tcp(50000, 179, t), 255),
+    "IPv4, from the server": lambda t: v4(A, B, "192.0.2.1", "192.0.2.2", 6, tcp(179, 50000, t), 255),
+    "IPv6, to the server": lambda t: v6(A, B, "2001:db8:1::1", "2001:db8:1::2", 6, tcp(50000, 179, t), 255),
+    "IPv6, from the server": lambda t: v6(A, B, "2001:db8:1::1", "2001:db8:1::2", 6, tcp(179, 50000, t), 255),
+    "link-local, to the server": lambda t: v6(A, B, A6, str(link_local(B)), 6, tcp(50000, 179, t), 255),
+    "link-local, from the server": lambda t: v6(A, B, A6, str(link_local(B)), 6, tcp(179, 50000, t), 255),
+}
+
+
+@pytest.mark.parametrize("drained", ["alice", "bob"])
+def test_bgp_of_a_drained_port_is_culled_whichever_end_is_drained(fabric: Fabric, drained: str) -> None:
+    """Segments of a session that stands are dropped too, so that both ends' hold timers run out; BGP in transit passes (RFC 8327, 3.2)."""
+    fabric.move(exchange())
+    assert {name for name, make in BGP.items() if fabric.arrives("alice", make, ("bob",))} == set(BGP)
+    fabric.move(exchange({drained: "drained"}))
+    assert {name for name, make in BGP.items() if fabric.arrives("alice", make, ("bob",))} == set()
+    assert fabric.arrives("alice", lambda t: v4(A, B, "203.0.113.9", "198.51.100.9", 6, tcp(50000, 179, t)), ("bob",))
 
 
 def test_a_port_in_quarantine_reaches_nobody(fabric: Fabric) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -69,20 +70,17 @@ def _command(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _help(text: str) -> Iterator[str]:
-    """click's help as Markdown: paragraphs, and what stands behind \\b as it is."""
-    paragraphs = "\n".join(line.rstrip() for line in text.replace("\f", "").splitlines()).strip().split("\n\n")
-    for number, paragraph in enumerate(paragraphs):
+    """click's help as Markdown: paragraphs, and behind \\b the examples, set apart."""
+    for number, paragraph in enumerate(inspect.cleandoc(text).split("\n\n")):
         if number:
             yield ""
-        lines = paragraph.splitlines()
-        if lines[0] != "\b":
-            yield from lines
+        first, *lines = paragraph.splitlines()
+        if first.strip() != "\b":
+            yield from (first, *lines)
             continue
-        said = [line for line in lines[1:] if not line.startswith("  ")]
-        shown = [f"    {line[2:]}" for line in lines[1:] if line.startswith("  ")]
-        yield from said
-        if shown:
-            yield from ("", *shown) if said else shown
+        said = [line.strip() for line in lines if not line.startswith("  ")]
+        shown = [f"    {line.strip()}" for line in lines if line.startswith("  ")]
+        yield from (*said, *([""] if said and shown else []), *shown)
 
 
 def _options(command: click.Command) -> Iterator[str]:
@@ -175,7 +173,7 @@ def _type(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
         return f"name of a [{field['x-ref']}](#{field['x-ref'].lower()})"
     match field.get("type"):
         case "array":
-            return f"list of {_type(field['items'], defs)}"
+            return f"list of {_type(field['items'], defs)}".replace("list of name of a", "names of")
         case "object":
             return "fields"
         case ["integer", "string"] | "integer":

@@ -23,7 +23,8 @@ from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Rule
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.map import draw
-from nnix.planes.members.ixf import read_ixf, write_ixf
+from nnix.planes.members.ixf_read import read_ixf
+from nnix.planes.members.ixf_write import write_ixf
 from nnix.planes.members.peeringdb import read_peeringdb
 
 KERNEL_RULES = (

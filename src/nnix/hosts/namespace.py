@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from nnix.hosts import SEARCH_PATH, STATUS_NOT_FOUND, STATUS_TIME_UP, below_home, checked_argv
-from nnix.kernel.world import Failed, Result, Unreachable
+from nnix.kernel.world import Absent, Failed, Result, Unreachable
 
 NAMESPACES = Path("/run/netns")  # where ip-netns(8) keeps them
 
@@ -107,7 +107,7 @@ class NamespaceHost:
             # A namespace is a mount of its own; a plain file there is what a reboot or a half-done removal left over.
             mounted = (NAMESPACES / self._namespace).stat().st_dev != NAMESPACES.stat().st_dev
         except OSError as error:
-            raise Unreachable(f"{self._name}: no namespace {self._namespace} on this machine ({error.strerror})") from None
+            raise Absent(f"{self._name}: no namespace {self._namespace} on this machine ({error.strerror})") from None
         if not mounted:
             raise Unreachable(f"{self._name}: {NAMESPACES / self._namespace} is a left-over file, no namespace")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from nnix.kernel.change import Key
 from nnix.kernel.plane import Machines
-from nnix.kernel.world import Artifact, Driver, Failed, Host, Unreachable
+from nnix.kernel.world import Absent, Artifact, Driver, Failed, Host, Unreachable
 
 AT_ONCE = 8
 
@@ -133,6 +133,8 @@ async def _take_away(world: World, key: Key) -> Outcome:
     machine, driver, name = key
     try:
         await world.drivers[driver].drive(world.machines.host(machine), name, None)
+    except Absent:
+        return Outcome(key)
     except (Unreachable, Failed) as error:
         return Outcome(key, "is no longer wanted", str(error))
     return Outcome(key, "is no longer wanted")

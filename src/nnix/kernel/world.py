@@ -29,6 +29,10 @@ class Unreachable(Exception):
     """A host could not be used at all: no route, no login, no such namespace. The message says which and why."""
 
 
+class Absent(Unreachable):
+    """The machine does not exist any more, so nothing of ours can be on it."""
+
+
 class Failed(Exception):
     """A host was reached and something on it did not work. The message carries the daemon's own words."""
 

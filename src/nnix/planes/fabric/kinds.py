@@ -49,6 +49,7 @@ class Lan(Resource):
     )
     mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that members may send")
     ixf_id: int | None = Field(default=None, ge=0, description="id of this VLAN in the IX-F export")
+    assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
 class PortState(StrEnum):
@@ -81,6 +82,7 @@ class Port(Resource):
         description="interface of the site's switch; unset: named by nnix",
         examples=["et48"],
     )
+    assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
 KINDS: tuple[type[Resource], ...] = (Link, Lan, Port)

@@ -25,11 +25,11 @@ from pydantic import ValidationError
 
 from nnix.kernel.resource import BitRate, Json, Resource
 from nnix.planes.fabric.kinds import Lan, Link, Port
-from nnix.planes.members.kinds import Exchange, Level, Member, MemberClass, Site, SiteRole
+from nnix.planes.members.kinds import WEBSITE_PATTERN, Exchange, Level, Member, MemberClass, Site, SiteRole
 from nnix.planes.members.lans import Ground, Standing, free_hosts, grounds
 from nnix.planes.members.numbers import UNKNOWN_COUNTRY
 from nnix.planes.members.rules import FULL_TABLE
-from nnix.planes.members.sheet import Address, Connection, Log, Participant, Place, Presence, Sheet, Vlan
+from nnix.planes.members.sheet import Address, Connection, Log, Participant, Place, Presence, Sheet, Vlan, shown
 from nnix.planes.routing.kinds import Irr, RouteServer, RoutingPolicy, Rpki, Session
 
 SPEED_ASSUMED = "10G"
@@ -142,7 +142,7 @@ class _Exchange:
             "asn": self.asn,
             "country": country,
             "city": self.sheet.city,
-            "website": self.sheet.website,
+            "website": _website(self.sheet.website, "ixp_list", self.log),
             "peeringdb_ix": self.sheet.peeringdb_ix,
             "ixf_id": self.sheet.ixf_id,
             "lab": True,
@@ -308,10 +308,17 @@ class _Exchange:
         ports: list[Resource] = []
         sessions: list[tuple[str, tuple[Presence, ...], Json]] = []
         for number, connection in enumerate(ordinary, start=1):
-            port = f"{name}-{number}"
-            ports += self.port(name, port, connection)
+            base = f"{name}-{number}"
+            ports += self.port(name, base, connection)
             taken = Names()
+            port_of: dict[int, str] = {}
             for lan, presences in self.pairs(connection):
+                if lan not in port_of:  # a port is untagged, so each further VLAN gets a port of its own
+                    port_of[lan] = base if not port_of else f"{base}-{self.lan_names[lan]}"
+                    if port_of[lan] != base:
+                        self.log.repaired(connection.where, "a second VLAN on one connection", f"a port of its own, {port_of[lan]}")
+                        ports += self.port(name, port_of[lan], replace(connection, speed_mbit=None))
+                port = port_of[lan]
                 macs = [mac for mac in presences[0].macs if self.claims(lan, mac, port, presences[0].where)]
                 fields: Json = {"name": taken.give(port), "member": name, "lan": self.lan_names[lan], "port": port, "macs": macs}
                 fields |= {f"v{each.address.version}": each.address for each in presences}
@@ -333,7 +340,7 @@ class _Exchange:
                 "title": {"en": participant.title or f"AS{participant.asn}"},
                 "asn": participant.asn,
                 "class": participant.member_class or MemberClass.ISP,
-                "website": participant.website,
+                "website": _website(participant.website, participant.where, self.log),
                 "joined": participant.joined,
                 "ixf_type": participant.ixf_type,
             }
@@ -399,6 +406,13 @@ def _own_statement(participant: Participant, sessions: Iterable[tuple[str, tuple
             return own
     own["prefixes_max"] = _stated({f"v{version}": limit for version, limit in common.items()})
     return own
+
+
+def _website(text: str | None, where: str, log: Log) -> str | None:
+    if text is None or re.match(WEBSITE_PATTERN, text):
+        return text
+    log.left_out(where, f"{shown(text)} is no address of a web page", "the web page")
+    return None
 
 
 def _alike(a: Presence, b: Presence) -> bool:

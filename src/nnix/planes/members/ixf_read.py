@@ -309,7 +309,8 @@ class _Reader:
                 speed = each.number("if_speed", 1, SPEED_MBIT_MAX)
                 if speed is not None:
                     speeds.append(speed)
-        first, *others = places or {None: node.where}
+        keys: list[str | None] = list(places) or [None]
+        first, *others = keys
         for other in others:
             self.log.left_out(places[str(other)], f"a second place of one connection: {other}", "the place; a port stands at one")
         return first, sum(speeds) or None

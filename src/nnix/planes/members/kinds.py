@@ -19,6 +19,7 @@ AsSet = Annotated[
         examples=["APNIC::AS-ALIBABA"],
     ),
 ]
+WEBSITE_PATTERN = r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[!-;=?-~]*)?$"
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["CN"])]
 
 
@@ -73,7 +74,7 @@ class Exchange(Resource):
     asn: Asn = Field(description="ASN of the exchange; its route servers speak as this AS")
     country: Country = Field(description="under whose law the exchange operates")
     city: str | None = Field(default=None, description="where its hub is", examples=["Hangzhou"])
-    website: str | None = Field(default=None, description="public web page", examples=["https://www.nnix.cn"])
+    website: str | None = Field(default=None, pattern=WEBSITE_PATTERN, description="public web page", examples=["https://www.nnix.cn"])
     peeringdb_ix: int | None = Field(default=None, ge=1, description="id of the exchange in PeeringDB", examples=[3654])
     ixf_id: int | None = Field(default=None, ge=1, description="id of the exchange in the IXP database (IX-F)")
     lab: bool = Field(
@@ -102,6 +103,7 @@ class Site(Resource):
         default=None, description="address of the site's tunnel end in the underlay; allocated when unset", examples=["10.255.0.1"]
     )
     peeringdb_fac: int | None = Field(default=None, ge=1, description="id of the facility in PeeringDB")
+    assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
 class Carrier(Resource):
@@ -141,7 +143,7 @@ class Member(Resource):
     as_sets: tuple[AsSet, ...] = Field(default=(), description="what it announces, in the IRR; unset: its own ASN alone")
     prefixes_max: PrefixLimit = Field(default=PrefixLimit(), description="how many prefixes it announces at most")
     contact: Contact = Field(default=Contact(), description="who answers for it, by reference")
-    website: str | None = Field(default=None, description="public web page")
+    website: str | None = Field(default=None, pattern=WEBSITE_PATTERN, description="public web page")
     joined: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="day of joining", examples=["2021-11-06"])
     ixf_type: str | None = Field(
         default=None, description="member_type in the IX-F export it was imported from, kept for a faithful return"

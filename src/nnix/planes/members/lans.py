@@ -134,7 +134,7 @@ def _infer(lans: list[Ground], index: int, strays: Sequence[Standing], placed: d
     found: dict[int, list[tuple[Network, Sequence[Address]]]] = {4: [], 6: []}
     taken = [prefix for each in lans for prefix in (each.v4, each.v6) if prefix is not None]
     for version in (4, 6):
-        addresses = sorted(each.address for each in strays if each.address.version == version)  # type: ignore[type-var]
+        addresses = sorted(each.address for each in strays if each.address.version == version)
         for group in _clusters(addresses, version):
             for network, members in _fit(group, version, taken):
                 if network is None:

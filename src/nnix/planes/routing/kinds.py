@@ -88,6 +88,7 @@ class RouteServer(Resource):
     router_id: IPv4Address | None = Field(default=None, description="BGP identifier; unset: its IPv4 address")
     daemon: str = Field(default="bird", pattern=r"^bird$", description="which daemon it is: bird")
     machine: Ref[Machine] | None = Field(default=None, description="where it runs; unset: a machine of its own name")
+    assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
 class PrefixLengths(Record):
