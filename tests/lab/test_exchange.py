@@ -47,7 +47,7 @@ class Nnix:
         return subprocess.Popen(self._argv(*words), env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def _argv(self, *words: str) -> list[str]:
-        return [sys.executable, "/tmp/stub.py", "nnix", *words]
+        return [sys.executable, "-c", "from nnix.cli import main; main()", *words]
 
     def home(self, machine: str) -> Path:
         return self.state / "hosts" / machine
