@@ -24,8 +24,9 @@ def progress(verb: str, total: int, *, quiet: bool = False) -> Iterator[Told]:
         def line(outcome: Outcome) -> None:
             nonlocal count
             count += 1
-            if count == total or count % max(total // 5, 1) == 0:
-                err.print(f"{verb}: {count} of {total} ({time.monotonic() - started:.1f} s)")
+            elapsed = time.monotonic() - started
+            if elapsed > 1 and (count == total or count % max(total // 5, 1) == 0):  # what is quick needs no progress
+                err.print(f"{verb}: {count} of {total} ({elapsed:.1f} s)")
 
         yield line
         return

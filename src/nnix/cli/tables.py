@@ -53,7 +53,7 @@ def refusals(found: Sequence[Refusal]) -> None:
         head, *rest = str(each).splitlines()
         err.print(Text("✗ ", style=BAD) + Text(head, style="bold"))
         for line in rest:
-            err.print(Text(f"  {line}"))
+            err.print(Text(line))
     err.print(Text(f"{len(found)} refusal{'s' if len(found) != 1 else ''}; nothing was changed", style=BAD))
 
 

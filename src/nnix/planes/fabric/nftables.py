@@ -8,7 +8,8 @@ is what an exchange is for: unicast between members' routers.
 Neighbour discovery is believed only with hop limit 255 (RFC 4861, 7.1), which no router lets through. So a packet with 255
 and an extension header in front, where a filter could be deceived (RFC 7113, RFC 6980), is dropped whatever it is.
 
-`arp saddr ether` and `arp saddr ip` match Ethernet and IPv4 only: nft itself tests the types and lengths that the offsets rest on.
+The head of ARP is tested field by field, because within a concatenation nft takes sender and address at fixed offsets whatever the
+head says.
 
 Everything that depends on members is a member of a set, so that the rules stay the same when a member comes: one lookup
 whether there are ten ports or a thousand. Each reason has a chain of its own that counts, in all and by port.
@@ -58,6 +59,10 @@ RULES = """\
 		iifname @storm goto drop_storm
 	}
 	chain from_arp {
+		arp htype != 1 goto drop_arp
+		arp ptype != ip goto drop_arp
+		arp hlen != 6 goto drop_arp
+		arp plen != 4 goto drop_arp
 		arp operation != { 1, 2 } goto drop_arp
 		iifname . arp saddr ether . arp saddr ip @arp4 accept
 		arp operation 1 arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @arp4 accept
