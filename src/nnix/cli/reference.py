@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from pydantic.json_schema import models_json_schema
@@ -19,7 +19,7 @@ from nnix.cli.files import admitted
 from nnix.cli.root import ALL_PLANES, KINDS, Setting, clock
 from nnix.kernel.change import Model
 from nnix.kernel.document import nearest, write
-from nnix.kernel.resource import Resource
+from nnix.kernel.resource import NAME_PATTERN, Resource
 from nnix.kernel.rule import Rule
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.map import draw
@@ -74,7 +74,7 @@ def schema_of(kinds: Sequence[type[Resource]]) -> dict[str, Any]:
         shape["properties"] = {"kind": {"const": kind.kind(), "description": shape.get("description", "")}, **properties}
         shape["required"] = ["kind", *shape.get("required", [])]
         choices.append(shape)
-    return {
+    whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nnix resources",
         "type": "object",
@@ -82,6 +82,19 @@ def schema_of(kinds: Sequence[type[Resource]]) -> dict[str, Any]:
         **({"oneOf": choices} if len(choices) > 1 else choices[0]),
         "$defs": {name: shape for name, shape in defs.items() if name not in {kind.__name__ for kind in kinds}},
     }
+    return cast("dict[str, Any]", _as_editors_read(whole))
+
+
+def _as_editors_read(schema: Any) -> Any:
+    """Editors take a bare `2024` for a number; where any text may stand, or a name, that is as good as `"2024"` to us."""
+    if isinstance(schema, list):
+        return [_as_editors_read(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    relaxed = {key: _as_editors_read(each) for key, each in schema.items()}
+    if schema.get("type") == "string" and "enum" not in schema and "format" not in schema and schema.get("pattern") in (None, NAME_PATTERN):
+        relaxed["type"] = ["string", "number"]
+    return relaxed
 
 
 @click.command()

@@ -157,11 +157,15 @@ class Shaper(Fact):
 
 
 class Sysctl(Fact):
-    """A kernel setting, spelt as sysctl(8) does: an interface name that has dots has slashes here."""
+    """A kernel setting, spelt as sysctl(8) does: an interface name that has dots has slashes here.
+
+    optional: where the kernel has no such setting (a module is not loaded), there is nothing to set.
+    """
 
     noun: ClassVar[str] = "setting"
     sysctl: Annotated[str, StringConstraints(pattern=r"^[a-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_/-]+)+$")]
     value: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ._-]{1,200}$")]
+    optional: bool = False
 
     @property
     def key(self) -> Key:
@@ -362,6 +366,8 @@ def missing(fact: Fact, seen: Seen) -> str:
             )
         case Sysctl():
             value = seen.settings.get(fact.sysctl)
+            if value is None and fact.optional:
+                return ""
             return (
                 ""
                 if value is not None and value.split() == fact.value.split()

@@ -17,6 +17,10 @@ from nnix.planes.fabric.policy import Attachment, LanEnd, Switch
 SETTINGS = {"net.ipv4.ip_forward": "1", "net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.default.rp_filter": "0"}
 
 
+# Where br_netfilter is loaded, members' packets would be put through the switch's own iptables, reassembled and tracked.
+BRIDGED_SETTINGS = tuple(f"net.bridge.bridge-nf-call-{tables}" for tables in ("iptables", "ip6tables", "arptables"))
+
+
 def spell(switch: Switch) -> bytes:
     """The artifact for the driver iproute."""
     return encode(_facts(switch))
@@ -24,6 +28,7 @@ def spell(switch: Switch) -> bytes:
 
 def _facts(switch: Switch) -> Iterator[Fact]:
     yield from (Sysctl(sysctl=name, value=value) for name, value in SETTINGS.items())
+    yield from (Sysctl(sysctl=name, value="0", optional=True) for name in BRIDGED_SETTINGS)
     yield Wire(link=LOOPBACK)
     yield from (Addr(addr=IPv4Interface(switch.vtep), dev=dev) for dev in (LOOPBACK, *(each.interface for each in switch.links)))
     yield from (Wire(link=each.interface, mtu=each.mtu, of=each.of) for each in switch.links)

@@ -14,6 +14,9 @@ head says.
 Everything that depends on members is a member of a set, so that the rules stay the same when a member comes: one lookup
 whether there are ten ports or a thousand. Each reason has a chain of its own that counts, in all and by port.
 
+Hooks stand before priority 0: where the module br_netfilter is loaded, it takes IP packets there for a walk through iptables
+and puts them back behind everything else of that priority, so that a chain at 0 would see nothing of them.
+
 A route server's port is held to the same. What comes out of a tunnel was tested where it went in.
 """
 
@@ -102,11 +105,11 @@ RULES = """\
 		iifname @ports jump port
 	}
 	chain between {
-		type filter hook forward priority 0; policy accept;
+		type filter hook forward priority -200; policy accept;
 		oifname @drained jump cull
 	}
 	chain output {
-		type filter hook output priority 0; policy accept;
+		type filter hook output priority -200; policy accept;
 		oifname @ports counter drop
 		oifname @tunnels counter drop
 	}
