@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from nnix.cli.root import Setting
+
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
@@ -53,8 +55,8 @@ class Nnix:
         return self.state / "hosts" / machine
 
     def inside(self, machine: str, *argv: str) -> subprocess.CompletedProcess[str]:
-        (namespace,) = Path("/run/netns").glob(f"nnix????-{machine}")
-        return subprocess.run(["nsenter", f"--net={namespace}", *argv], capture_output=True, text=True, timeout=60, check=False)
+        namespace = f"{Setting(self.state, None).prefix}{machine}"
+        return subprocess.run(["ip", "netns", "exec", namespace, *argv], capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -230,16 +232,9 @@ def test_the_ledger_is_true(nnix: Nnix) -> None:
 def test_down_leaves_nothing_behind(nnix: Nnix) -> None:
     """No namespace, no process, no bridge, no filter, no file outside the state folder. The last test of this module."""
     nnix("down")
-    assert not list(Path("/run/netns").glob("nnix????-*")) or not _ours(nnix)
+    assert not list(Path("/run/netns").glob(f"{Setting(nnix.state, None).prefix}*"))
     assert not [pid for pid in Path("/proc").iterdir() if pid.name.isdigit() and str(nnix.state) in _command(pid)]
     assert not (nnix.state / "hosts").exists()
-
-
-def _ours(nnix: Nnix) -> list[str]:
-    from nnix.cli.root import Setting
-
-    prefix = Setting(nnix.state, None).prefix
-    return [path.name for path in Path("/run/netns").glob(f"{prefix}*")]
 
 
 def _command(process: Path) -> str:

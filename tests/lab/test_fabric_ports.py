@@ -460,7 +460,8 @@ ATTACKS: dict[str, Callable[[bytes], bytes]] = {
     "reverse ARP": lambda t: arp_of(t, operation=3),
     "ARP of another hardware type": lambda t: arp_of(t, hardware=6),
     "ARP of another protocol": lambda t: arp_of(t, protocol=0x0801),
-    "ARP with lengths that lie": lambda t: arp_of(t, lengths=(8, 16)),
+    "ARP with a hardware length that lies": lambda t: arp_of(t, lengths=(8, 4)),
+    "ARP with a protocol length that lies": lambda t: arp_of(t, lengths=(6, 16)),
     "NA to one member in a first fragment without its head": lambda t: v6(
         A, D, A6, "2001:db8:1::4", 58, t, 255, (44, bytes([60, 0, 0, 1, 0, 0, 0, 7, 58, 0, 1, 4, 0, 0, 0, 0]))
     ),

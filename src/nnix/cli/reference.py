@@ -194,7 +194,10 @@ def _around(setting: Setting, what: str) -> dict[str, Any]:
 @pass_setting
 def map_command(setting: Setting, folder: Path | None, output: Path | None) -> int:
     """Draw the exchange as a picture (SVG): of DIR, or of the model."""
-    picture = draw(admitted(folder, Snapshot()).snapshot if folder else setting.book.model().snapshot)
+    snapshot = admitted(folder, Snapshot()).snapshot if folder else setting.book.model().snapshot if setting.begun else Snapshot()
+    if not len(snapshot):
+        raise LookupError("there is no exchange to draw; name a folder")
+    picture = draw(snapshot)
     if output:
         output.write_text(picture)
         tables.out.print(f"✓ {output}", markup=False)
@@ -289,7 +292,7 @@ def export_group() -> None:
 @pass_setting
 def export_ixf(setting: Setting, folder: Path | None, version: Any, output: Path | None) -> int:
     """The member export of DIR, or of the model."""
-    snapshot = admitted(folder, Snapshot()).snapshot if folder else setting.book.model().snapshot
+    snapshot = admitted(folder, Snapshot()).snapshot if folder else setting.book.model().snapshot if setting.begun else Snapshot()
     if not len(snapshot):
         raise LookupError("there is no exchange to export; name a folder")
     text = json.dumps(write_ixf(snapshot, version, clock()), ensure_ascii=False, indent=1) + "\n"

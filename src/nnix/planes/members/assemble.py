@@ -27,7 +27,7 @@ from nnix.kernel.resource import BitRate, Json, Resource
 from nnix.planes.fabric.kinds import Lan, Link, Port
 from nnix.planes.members.kinds import WEBSITE_PATTERN, Exchange, Level, Member, MemberClass, Site, SiteRole
 from nnix.planes.members.lans import Ground, Standing, free_hosts, grounds
-from nnix.planes.members.numbers import UNKNOWN_COUNTRY
+from nnix.planes.members.numbers import DOCUMENTATION, UNKNOWN_COUNTRY, set_aside
 from nnix.planes.members.rules import FULL_TABLE
 from nnix.planes.members.sheet import Address, Connection, Log, Participant, Place, Presence, Sheet, Vlan, shown
 from nnix.planes.routing.kinds import Irr, RouteServer, RoutingPolicy, Rpki, Session
@@ -120,7 +120,9 @@ class _Exchange:
 
     def exchange_asn(self, participants: Sequence[Participant], servers: Sequence[tuple[int, _Server]]) -> int:
         if self.sheet.asn is not None:
-            return self.sheet.asn
+            if _names_a_network(self.sheet.asn):
+                return self.sheet.asn
+            self.log.left_out("ixp_list", f"AS{self.sheet.asn} is no number that an exchange could have", "the AS of the exchange")
         if servers:
             return Counter(server.asn for _, server in servers).most_common(1)[0][0]
         members = {each.asn for each in participants}
@@ -143,8 +145,8 @@ class _Exchange:
             "country": country,
             "city": self.sheet.city,
             "website": _website(self.sheet.website, "ixp_list", self.log),
-            "peeringdb_ix": self.sheet.peeringdb_ix,
-            "ixf_id": self.sheet.ixf_id,
+            "peeringdb_ix": _identity(self.sheet.peeringdb_ix),
+            "ixf_id": _identity(self.sheet.ixf_id),
             "lab": True,
         }
         return Exchange.model_validate(_stated(fields))
@@ -212,14 +214,17 @@ class _Exchange:
             self.lan_names.append(name)
             fields = {"v4": ground.v4, "v6": ground.v6, "mtu": vlan.mtu, "ixf_id": vlan.ixf_id}
             yield from self.made(
-                Lan, vlan.where, _stated({"name": name, "title": {"en": title}, **fields, **_assumed(Lan, ground.inferred)})
+                Lan,
+                vlan.where,
+                _stated({"name": name, "title": {"en": title}, **fields, **_assumed(Lan, ground.inferred and not ground.declared)}),
             )
 
     # --- route servers
 
     def policy(self) -> Resource:
         self.log.repaired("", "no registry files or ROAs come with a member list", "routes are held against neither: irr off, rpki off")
-        fields = {"name": POLICY, "irr": Irr.OFF, "rpki": Rpki.OFF, "never_via_route_servers": self.sheet.never_via_route_servers}
+        never = tuple(asn for asn in self.sheet.never_via_route_servers if _names_a_network(asn))
+        fields = {"name": POLICY, "irr": Irr.OFF, "rpki": Rpki.OFF, "never_via_route_servers": never}
         return RoutingPolicy.model_validate(fields)
 
     def servers(self, participants: Sequence[Participant]) -> tuple[tuple[int, _Server], ...]:
@@ -406,6 +411,16 @@ def _own_statement(participant: Participant, sessions: Iterable[tuple[str, tuple
             return own
     own["prefixes_max"] = _stated({f"v{version}": limit for version, limit in common.items()})
     return own
+
+
+def _names_a_network(asn: int) -> bool:
+    """Whether admission would take `asn` in a laboratory: a number of 32 bits, neither private nor reserved."""
+    aside = set_aside(asn)
+    return 0 < asn < 2**32 and (aside is None or aside.purpose == DOCUMENTATION)
+
+
+def _identity(number: int | None) -> int | None:
+    return number if number is not None and number >= 1 else None
 
 
 def _website(text: str | None, where: str, log: Log) -> str | None:

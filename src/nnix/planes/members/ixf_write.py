@@ -1,257 +1,185 @@
-"""Writing IX-F member exports, versions 0.7 and 1.0 (Euro-IX JSON schemas).
+"""The IX-F member export: who is at the exchange, for everybody to read (Euro-IX JSON schemas 0.7 and 1.0).
 
-An export says what is declared and nothing more: no contact addresses, no values that nobody stated. Members stand in the
-order of their AS numbers; the exchange's own route servers stand among them, as type `ixp`, the way other exchanges list
-theirs, unless the exchange's number is one for documentation: that names no network, so there is nobody to publish.
-
-The schema wants an `ixf_id` even of an exchange that the IXP database does not know: 0 says so.
-
-Two Sessions behind one port on one LAN, one with an IPv4 address and one with an IPv6 address, are one entry again;
-LANs with one `ixf_id` are one VLAN again (see `assemble` and `lans`).
+Only declared facts go out. What an import had to assume is left out, as are contacts; an id that the schema demands and
+the exchange does not have is 0. Members are sorted by ASN, everything else by name, so that two exports of one exchange
+differ by their time stamp alone.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from nnix.kernel.resource import Json, Resource
-from nnix.kernel.rule import Refusal, Refused
+from nnix.kernel.resource import Json
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Lan, LanPurpose, Port, PortState
-from nnix.planes.members.assemble import slug
-from nnix.planes.members.kinds import Exchange, Member, MemberClass, PrefixLimit, Site
-from nnix.planes.members.numbers import DOCUMENTATION, UNKNOWN_COUNTRY, set_aside
+from nnix.planes.members.kinds import Exchange, Member, MemberClass, Site
+from nnix.planes.members.numbers import UNKNOWN_COUNTRY
 from nnix.planes.routing.kinds import RouteServer, Session
 
 Version = Literal["0.7", "1.0"]
-IXF_ID_UNKNOWN = 0
 
-STATE_WORDS: dict[PortState, str] = {
-    PortState.PRODUCTION: "active",
+STATES = {
     PortState.RESERVED: "inactive",
     PortState.QUARANTINE: "quarantine",
+    PortState.PRODUCTION: "active",
     PortState.DRAINED: "drained",
     PortState.SUSPENDED: "suspended",
 }
-TYPES = ("peering", "ixp", "other")
-OLDER_TYPES = {"routeserver": "ixp", "probono": "other"}
+TYPES = {MemberClass.IXP: "ixp", MemberClass.ROUTE_SERVER: "other"}
+"""member_type of a member that was not imported with one; every other class is `peering`"""
+IXP = 1
 
 
 def write_ixf(snapshot: Snapshot, version: Version, at: datetime) -> Json:
-    """The member export of the exchange in `snapshot`, as JSON-ready data; `at` becomes its timestamp.
+    """The export of the exchange in `snapshot`, made at `at` (aware). Valid against the schema of `version`. Raises LookupError without an Exchange."""
+    if not snapshot.of(Exchange):
+        raise LookupError("there is no Exchange to export")
+    exchange = snapshot.of(Exchange)[0]
+    sites = {site.name: index for index, site in enumerate((s for s in snapshot.of(Site) if not s.assumed), start=1)}
+    lans = [lan for lan in snapshot.of(Lan) if lan.purpose is LanPurpose.PEERING]
+    numbers = dict(_vlan_numbers(lans))
+    writer = _Writer(snapshot, version, sites, numbers)
+    return {
+        "version": version,
+        "timestamp": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "ixp_list": [writer.exchange(exchange, lans)],
+        "member_list": [*writer.members(), *writer.route_servers(exchange)],
+    }
 
-    Raises Refused when the snapshot has no Exchange, ValueError when `at` has no time zone.
-    """
-    if at.tzinfo is None:
-        raise ValueError("a moment with its time zone")
-    exchanges = snapshot.of(Exchange)
-    if not exchanges:
-        raise Refused([Refusal("exchange", "", "there is no Exchange", "exactly one Exchange", "ixf.exchange", "Euro-IX JSON schemas")])
-    return _Export(snapshot, version, exchanges[0]).document(at)
+
+def schema(version: str) -> Json:
+    """The published JSON schema (draft 4) of an export's version."""
+    text = files("nnix.planes.members").joinpath(f"schemas/ixp-member-list-{version}.schema.json").read_text()
+    found: Json = json.loads(text)
+    return found
 
 
-class _Export:
-    def __init__(self, snapshot: Snapshot, version: Version, exchange: Exchange) -> None:
-        self.snapshot = snapshot
-        self.version = version
-        self.exchange = exchange
-        self.ixp_id = exchange.ixf_id or exchange.peeringdb_ix or 1
-        self.switches = {site.name: number for number, site in enumerate(filter(_stated, snapshot.of(Site)), start=1)}
-        self.lans = {lan.name: lan for lan in snapshot.of(Lan) if lan.purpose is LanPurpose.PEERING}
-        self.vlan_ids = _vlan_ids(tuple(self.lans.values()))
+def _vlan_numbers(lans: Iterable[Lan]) -> Iterator[tuple[str, int]]:
+    """Each LAN's id: its own where it has one that no other has, else the lowest that is free."""
+    taken: set[int] = {lan.ixf_id for lan in lans if lan.ixf_id is not None}
+    given: set[int] = set()
+    for lan in lans:
+        number = lan.ixf_id if lan.ixf_id is not None and lan.ixf_id not in given else next(n for n in range(1, 2**31) if n not in taken)
+        taken.add(number)
+        given.add(number)
+        yield lan.name, number
 
-    def document(self, at: datetime) -> Json:
-        return {
-            "version": self.version,
-            "timestamp": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "ixp_list": [self.ixp()],
-            "member_list": self.members(),
-        }
 
-    # --- the exchange
+class _Writer:
+    """What all parts of one export share: the ids of places and VLANs, and which version it is."""
 
-    def ixp(self) -> Json:
-        exchange = self.exchange
-        title = exchange.title.en
-        return _known(
+    def __init__(self, snapshot: Snapshot, version: Version, sites: dict[str, int], vlans: dict[str, int]) -> None:
+        self.snapshot, self.version, self.site_ids, self.vlan_ids = snapshot, version, sites, vlans
+
+    def exchange(self, exchange: Exchange, lans: Iterable[Lan]) -> Json:
+        return _said(
             {
-                "shortname": title if slug(title, "") == exchange.name else exchange.name,
-                "name": title,
-                "country": exchange.country if exchange.country != UNKNOWN_COUNTRY else None,
-                "url": _url(exchange.website),
-                "ixp_id": self.ixp_id,
-                "ixf_id": exchange.ixf_id or IXF_ID_UNKNOWN,
+                "ixp_id": IXP,
+                "ixf_id": exchange.ixf_id or 0,
+                "shortname": exchange.name,
+                "name": exchange.title.en,
+                "country": None if exchange.country == UNKNOWN_COUNTRY else exchange.country,
+                "url": exchange.website,
                 "peeringdb_id": exchange.peeringdb_ix,
-                "vlan": list(self.vlans()),
-                "switch": list(self.sites()),
+                "vlan": [self.vlan(lan) for lan in lans],
+                "switch": [self.switch(site) for site in self.snapshot.of(Site) if not site.assumed],
             }
         )
 
-    def vlans(self) -> Iterator[Json]:
-        groups: dict[int, list[Lan]] = {}
-        for name, number in self.vlan_ids.items():
-            groups.setdefault(number, []).append(self.lans[name])
-        for number, lans in sorted(groups.items()):
-            entry: Json = {"id": number, "name": lans[0].title.en}
-            for family in ("v4", "v6"):
-                prefix = next((prefix for lan in lans if _stated(lan) and (prefix := getattr(lan, family)) is not None), None)
-                if prefix is not None:
-                    entry[f"ip{family}"] = {"prefix": str(prefix.network_address), "mask_length": prefix.prefixlen}
-            yield entry
+    def vlan(self, lan: Lan) -> Json:
+        fields: Json = {"id": self.vlan_ids[lan.name], "name": lan.title.en}
+        for family, prefix in (("ipv4", lan.v4), ("ipv6", lan.v6)):
+            if prefix is not None and not lan.assumed:
+                fields[family] = {"prefix": str(prefix.network_address), "mask_length": prefix.prefixlen}
+        return fields
 
-    def sites(self) -> Iterator[Json]:
-        for name, number in self.switches.items():
-            site = self.snapshot.get(Site, name)
-            if site is not None:
-                city = site.city if site.city != "unknown" else None
-                country = site.country if site.country != UNKNOWN_COUNTRY else None
-                yield _known(
-                    {
-                        "id": number,
-                        "name": name,
-                        "colo": site.title.en,
-                        "city": city,
-                        "country": country,
-                        "pdb_facility_id": site.peeringdb_fac,
-                    }
-                )
-
-    # --- members
-
-    def members(self) -> list[Json]:
-        entries = [(member.asn, self.member(member)) for member in self.snapshot.of(Member)]
-        entries += self.own_members()
-        return [entry for _, entry in sorted(entries, key=lambda each: each[0])]
-
-    def member(self, member: Member) -> Json:
-        title = member.title.en
-        ports = sorted(self.snapshot.where(Port, member=member.name), key=lambda port: _natural(port.name))
-        return _known(
+    def switch(self, site: Site) -> Json:
+        return _said(
             {
-                "asnum": member.asn,
-                "member_type": _type(member),
-                "name": title if title != f"AS{member.asn}" else None,
-                "url": _url(member.website),
-                "member_since": f"{member.joined}T00:00:00Z" if member.joined else None,
-                "connection_list": [self.connection(port, member) for port in ports],
+                "id": self.site_ids[site.name],
+                "name": site.name,
+                "colo": site.title.en,
+                "city": None if site.city == "unknown" else site.city,
+                "country": None if site.country == UNKNOWN_COUNTRY else site.country,
+                "pdb_facility_id": site.peeringdb_fac,
             }
         )
 
-    def connection(self, port: Port, member: Member) -> Json:
-        interface: Json = {}
-        if port.site in self.switches:
-            interface["switch_id"] = self.switches[port.site]
-        if _stated(port) and port.speed >= 10**6:
-            interface["if_speed"] = int(port.speed) // 10**6
-        sessions = sorted(self.snapshot.where(Session, port=port.name), key=lambda session: _natural(session.name))
-        return {
-            "ixp_id": self.ixp_id,
-            "state": STATE_WORDS[port.state],
-            "if_list": [interface] if interface else [],
-            "vlan_list": list(self.entries([each for each in sessions if each.lan in self.vlan_ids], member)),
-        }
+    def members(self) -> Iterator[Json]:
+        for member in sorted(self.snapshot.of(Member), key=lambda each: (each.asn, each.name)):
+            yield _said(
+                {
+                    "asnum": member.asn,
+                    "member_type": _member_type(member),
+                    "name": member.title.en,
+                    "url": member.website,
+                    "member_since": f"{member.joined}T00:00:00Z" if member.joined else None,
+                    "connection_list": [self.connection(port) for port in self.snapshot.where(Port, member=member.name)],
+                }
+            )
 
-    def entries(self, sessions: Sequence[Session], member: Member) -> Iterator[Json]:
-        """One entry per session; one with IPv4 alone takes in the next with IPv6 alone on the same VLAN."""
-        rest = list(sessions)
-        while rest:
-            session = rest.pop(0)
-            number = self.vlan_ids[session.lan]
-            entry: Json = {"vlan_id": number, **self.sides(session, member)}
-            missing = {"ipv4", "ipv6"} - entry.keys()
-            if len(missing) == 1:
-                other = next(
-                    (each for each in rest if self.vlan_ids[each.lan] == number and self.sides(each, member).keys() == missing), None
-                )
-                if other is not None:
-                    rest.remove(other)
-                    entry |= self.sides(other, member)
-            if missing != {"ipv4", "ipv6"}:
-                yield entry
+    def connection(self, port: Port) -> Json:
+        interface = _said({"switch_id": self.site_ids.get(port.site), "if_speed": None if port.assumed else int(port.speed) // 10**6})
+        return _said(
+            {
+                "ixp_id": IXP,
+                "state": STATES[port.state],
+                "if_list": [interface] if interface else [],
+                "vlan_list": [each for s in self.snapshot.where(Session, port=port.name) if (each := self.vlan_entry(s))],
+            }
+        )
 
-    def sides(self, session: Session, member: Member) -> Json:
-        as_sets = session.as_sets if session.as_sets is not None else member.as_sets
-        limits: PrefixLimit = session.prefixes_max if session.prefixes_max is not None else member.prefixes_max
-        made: Json = {}
-        for family in ("v4", "v6"):
-            address = getattr(session, family)
+    def vlan_entry(self, session: Session) -> Json | None:
+        if session.lan not in self.vlan_ids:
+            return None
+        member = self.snapshot.at(session.member)
+        entry: Json = {"vlan_id": self.vlan_ids[session.lan]}
+        as_sets = member.as_sets if session.as_sets is None else session.as_sets
+        limits = session.prefixes_max or member.prefixes_max
+        for family, address, limit in (("ipv4", session.v4, limits.v4), ("ipv6", session.v6, limits.v6)):
             if address is not None:
-                made[f"ip{family}"] = _known(
+                entry[family] = _said(
                     {
                         "address": str(address),
                         "as_macro": " ".join(as_sets) or None,
-                        "max_prefix": getattr(limits, family),
                         "routeserver": session.route_servers,
+                        "max_prefix": limit,
                         "mac_addresses": list(session.macs) or None,
                     }
                 )
-        return made
+        return entry
 
-    # --- the exchange's own
-
-    def own_members(self) -> Iterator[tuple[int, Json]]:
+    def route_servers(self, exchange: Exchange) -> Iterator[Json]:
+        """Route servers are entries of the exchange's own AS, as IXP Manager and the schema's authors write them."""
         by_asn: dict[int, list[RouteServer]] = {}
-        for each in self.snapshot.of(RouteServer):
-            if _stated(each) and each.lan in self.vlan_ids and (each.v4 is not None or each.v6 is not None):
-                by_asn.setdefault(each.asn or self.exchange.asn, []).append(each)
-        for asn, servers in by_asn.items():
-            aside = set_aside(asn)
-            if aside is None or aside.purpose != DOCUMENTATION:
-                name, connections = self.exchange.title.en, [self.server(each) for each in servers]
-                yield asn, {"asnum": asn, "member_type": "ixp", "name": name, "connection_list": connections}
-
-    def server(self, server: RouteServer) -> Json:
-        service: Json = {"service_type": ["ixrouteserver"]}
-        if self.version == "1.0":
-            service = {"services": [{"type": "ixrouteserver", "daemon": server.daemon}]}
-        entry: Json = {"vlan_id": self.vlan_ids[server.lan]}
-        for family in ("v4", "v6"):
-            address = getattr(server, family)
-            if address is not None:
-                macs = [server.mac] if server.mac else None
-                entry[f"ip{family}"] = _known({"address": str(address), "routeserver": False, "mac_addresses": macs, **service})
-        interfaces = [{"switch_id": self.switches[server.site]}] if server.site in self.switches else []
-        return {"ixp_id": self.ixp_id, "state": "active", "if_list": interfaces, "vlan_list": [entry]}
+        for server in self.snapshot.of(RouteServer):
+            if not server.assumed and server.lan in self.vlan_ids:
+                by_asn.setdefault(server.asn or exchange.asn, []).append(server)
+        for asn, servers in sorted(by_asn.items()):
+            connections = []
+            for server in servers:
+                entry: Json = {"vlan_id": self.vlan_ids[server.lan]}
+                for family, address in (("ipv4", server.v4), ("ipv6", server.v6)):
+                    if address is not None:
+                        service: Json = {"service_type": ["ixrouteserver"]}
+                        if self.version == "1.0":
+                            service = {"services": [{"type": "ixrouteserver", "daemon": server.daemon}]}
+                        entry[family] = {"address": str(address), "routeserver": False, **service}
+                place = self.site_ids.get(server.site)
+                interfaces: list[Any] = [] if place is None else [{"switch_id": place}]
+                connections.append({"ixp_id": IXP, "state": "active", "if_list": interfaces, "vlan_list": [entry]})
+            yield {"asnum": asn, "member_type": "other", "name": f"{exchange.title.en} route servers", "connection_list": connections}
 
 
-def _vlan_ids(lans: Sequence[Lan]) -> dict[str, int]:
-    """LAN → number in the export: its `ixf_id`, or the lowest that none has."""
-    used = {lan.ixf_id for lan in lans if lan.ixf_id is not None}
-    free = (number for number in range(1, len(lans) + len(used) + 1) if number not in used)
-    return {lan.name: lan.ixf_id if lan.ixf_id is not None else next(free) for lan in lans}
+def _member_type(member: Member) -> str:
+    if member.ixf_type in ("peering", "ixp", "other"):
+        return member.ixf_type
+    return TYPES.get(member.member_class, "peering")
 
 
-def _type(member: Member) -> str:
-    if member.ixf_type is not None:
-        kept = OLDER_TYPES.get(member.ixf_type, member.ixf_type)
-        return kept if kept in TYPES else "other"
-    return "ixp" if member.member_class in (MemberClass.IXP, MemberClass.ROUTE_SERVER) else "peering"
-
-
-def _stated(resource: Resource) -> bool:
-    """Whether somebody said so; an import marks what it had to assume, in kinds that have a field for it."""
-    return not getattr(resource, "assumed", False)
-
-
-def _known(fields: dict[str, Any]) -> Json:
+def _said(fields: Json) -> Json:
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Sorts as1-2 before as1-10."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))
-
-
-def _url(text: str | None) -> str | None:
-    """An absolute web address; None for what the schema would not accept as a URI (RFC 3986)."""
-    if text is None or not re.fullmatch(r"[!#-;=?-Z_a-z~\[\]]+", text):
-        return None
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return None
-    return text if parts.scheme in ("http", "https") and parts.hostname else None

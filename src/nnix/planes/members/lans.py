@@ -32,6 +32,11 @@ class Ground:
     v6: IPv6Network | None = None
     inferred: bool = False
 
+    @property
+    def declared(self) -> bool:
+        """Whether the list says one of its prefixes at least."""
+        return any(own is not None and own == said for own, said in ((self.v4, self.vlan.v4), (self.v6, self.vlan.v6)))
+
     def prefix(self, version: int) -> Network | None:
         return self.v4 if version == 4 else self.v6
 
@@ -133,12 +138,13 @@ def _infer(lans: list[Ground], index: int, strays: Sequence[Standing], placed: d
     where = {each.address: each.where for each in strays}
     found: dict[int, list[tuple[Network, Sequence[Address]]]] = {4: [], 6: []}
     taken = [prefix for each in lans for prefix in (each.v4, each.v6) if prefix is not None]
+    homeless: list[Address] = []
     for version in (4, 6):
         addresses = sorted(each.address for each in strays if each.address.version == version)
         for group in _clusters(addresses, version):
             for network, members in _fit(group, version, taken):
                 if network is None:
-                    log.left_out(where[members[0]], f"no prefix covers {members[0]} without touching another LAN's", "the address")
+                    homeless.append(members[0])
                 else:
                     taken.append(network)
                     found[version].append((network, members))
@@ -160,6 +166,17 @@ def _infer(lans: list[Ground], index: int, strays: Sequence[Standing], placed: d
             log.repaired(
                 vlan.where, f"{name} has {problem}", f"taken to be {network}, the smallest prefix around its {len(members)} addresses"
             )
+
+    # Two VLANs whose addresses interleave cannot both have a prefix; the later one's addresses are where the earlier one's are.
+    for address in homeless:
+        home = _inside(lans, address)
+        prefix = None if home is None else lans[home].prefix(address.version)
+        if home is None or not is_host(address, prefix):
+            log.left_out(where[address], f"no prefix covers {address} without touching another LAN's", "the address")
+        else:
+            placed[address] = home
+            title = lans[home].vlan.title or lans[home].vlan.ixf_id
+            log.repaired(where[address], f"{address} lies among the addresses of another VLAN, {prefix}", f"taken to be on VLAN {title}")
 
 
 def _target(lans: Sequence[Ground], index: int, targets: Sequence[int], network: Network) -> int | None:
