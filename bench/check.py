@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from exchange import exchange, written
 
+from exchange import exchange, written
 from nnix.cli.files import read_folder, yaml_files
 from nnix.cli.root import ALL_PLANES
 from nnix.kernel.change import admit
@@ -42,11 +42,7 @@ def judged(found: Read) -> Snapshot:
 
 
 def peer(folder: Path) -> list[Any]:
-    return [
-        document
-        for path in yaml_files(folder)
-        for document in yaml.load_all(path.read_bytes(), Loader=yaml.CSafeLoader)  # noqa: S506
-    ]
+    return [document for path in yaml_files(folder) for document in yaml.load_all(path.read_bytes(), Loader=yaml.CSafeLoader)]
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

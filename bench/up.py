@@ -25,10 +25,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from nnix.cli.files import read_folder
 from nnix.cli.root import ALL_PLANES
@@ -148,7 +149,7 @@ def standing(prefix: str) -> dict[str, int]:
     return count
 
 
-def _asked(argv: Sequence[str]) -> list[dict[str, object]]:
+def _asked(argv: Sequence[str]) -> list[dict[str, Any]]:
     out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     return [row for row in json.loads(out or "[]") if row]
 
@@ -157,25 +158,33 @@ def _cpu_seconds() -> float:
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 
 
-def rounds_of(number: int, artifacts: Mapping[Key, Artifact]) -> Iterator[tuple[tuple[float, float], tuple[float, float], int, dict[str, int]]]:
-    """(wall, CPU) of ours and of the peer, the number of commands, and what stood in the end."""
-    for _ in range(number):
-        with tempfile.TemporaryDirectory(prefix="nnix-bench-") as name:
-            try:
-                begun, cpu = time.perf_counter(), _cpu_seconds()
-                said = ours(artifacts, Path(name))
-                mine = time.perf_counter() - begun, _cpu_seconds() - cpu
-                seen = standing(OURS)
-                clean(OURS)
-                begun, cpu = time.perf_counter(), _cpu_seconds()
-                peer(said)
-                theirs = time.perf_counter() - begun, _cpu_seconds() - cpu
-                if standing(PEER) != seen:
-                    raise SystemExit(f"the two sides did not build the same: nothing was measured\n{seen}\n{standing(PEER)}")
-            finally:
-                clean(OURS)
-                clean(PEER)
-        yield mine, theirs, sum(len(each.commands) for each in said.values()), seen
+class Round(NamedTuple):
+    """Seconds on the clock and CPU seconds, ours and the peer's."""
+
+    walls: tuple[float, float]
+    cpus: tuple[float, float]
+
+
+def one_round(artifacts: Mapping[Key, Artifact]) -> tuple[Round, int, dict[str, int]]:
+    """Both sides once; with the number of commands, and what stood in the end."""
+    with tempfile.TemporaryDirectory(prefix="nnix-bench-") as name:
+        try:
+            marks = [(time.perf_counter(), _cpu_seconds())]
+            said = ours(artifacts, Path(name))
+            marks.append((time.perf_counter(), _cpu_seconds()))
+            seen = standing(OURS)
+            clean(OURS)
+            marks.append((time.perf_counter(), _cpu_seconds()))
+            peer(said)
+            marks.append((time.perf_counter(), _cpu_seconds()))
+            if standing(PEER) != seen:
+                raise SystemExit(f"the two sides did not build the same: nothing was measured\n{seen}\n{standing(PEER)}")
+        finally:
+            clean(OURS)
+            clean(PEER)
+    (wall_0, cpu_0), (wall_1, cpu_1), (wall_2, cpu_2), (wall_3, cpu_3) = marks
+    spent = Round((wall_1 - wall_0, wall_3 - wall_2), (cpu_1 - cpu_0, cpu_3 - cpu_2))
+    return spent, sum(len(each.commands) for each in said.values()), seen
 
 
 def clean(prefix: str) -> None:
@@ -191,18 +200,18 @@ def main() -> int:
         raise SystemExit("namespaces are made here: run it as root")
     number = 3 if "--quick" in sys.argv[1:] else 9
     print(f"{CLAIM}\n{number} interleaved rounds, medians\n")
-    found = list(rounds_of(number, topology()))
-    _, _, commands, seen = found[0]
+    artifacts = topology()
+    found = []
+    for _ in range(number):
+        spent, commands, seen = one_round(artifacts)
+        found.append(spent)
     print(f"{commands} commands; {', '.join(f'{count} {what}' for what, count in seen.items())}\n")
     print(f"{'':>22} {'seconds':>8} {'least':>7} {'most':>7} {'CPU s':>7}")
-    for label, side in (("nnix, batches", 0), ("one process a command", 1)):
-        times = [row[side] for row in found]
-        walls = [wall for wall, _ in times]
-        print(
-            f"{label:>22} {statistics.median(walls):>8.2f} {min(walls):>7.2f} {max(walls):>7.2f} {statistics.median(cpu for _, cpu in times):>7.2f}"
-        )
-    mine, theirs = (statistics.median(row[side][0] for row in found) for side in (0, 1))
-    ratio = statistics.median(row[1][0] / row[0][0] for row in found)
+    for side, label in enumerate(("nnix, batches", "one process a command")):
+        walls, cpus = [each.walls[side] for each in found], [each.cpus[side] for each in found]
+        print(f"{label:>22} {statistics.median(walls):>8.2f} {min(walls):>7.2f} {max(walls):>7.2f} {statistics.median(cpus):>7.2f}")
+    mine, theirs = (statistics.median(each.walls[side] for each in found) for side in (0, 1))
+    ratio = statistics.median(each.walls[1] / each.walls[0] for each in found)
     holds = ratio > 1
     print()
     print(json.dumps({"claim": CLAIM, "ours": round(mine, 2), "peer": round(theirs, 2), "ratio": round(ratio, 2), "holds": holds}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,6 @@ def run() -> None:
         tables.err.print(f"nnix: {error}", markup=False)
         status = REFUSED
     except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain once more when it flushes
         status = DONE
     sys.exit(status if isinstance(status, int) else DONE)

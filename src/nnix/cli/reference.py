@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import sys
@@ -242,7 +241,7 @@ def _imported(found: Any, output: Path, as_json: bool) -> int:
 
 
 def _fetched(source: str) -> bytes:
-    """A file's or a URL's bytes; gzip is opened."""
+    """A file's or a URL's bytes."""
     if re.match(r"https?://", source):
         from urllib.error import URLError
         from urllib.request import urlopen
@@ -257,7 +256,7 @@ def _fetched(source: str) -> bytes:
             content = Path(source).read_bytes()
         except OSError as error:
             raise LookupError(f"{source}: {error.strerror}") from None
-    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    return content
 
 
 @import_group.command("ixf")

@@ -16,8 +16,16 @@ from nnix.kernel.change import Draft, Edit
 from nnix.kernel.document import scalar
 from nnix.kernel.rule import Refusal
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, stderr=True, soft_wrap=True)
+
+class _Paper(Console):
+    """rich's console, which leaves it to the command's root what a reader who has seen enough means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+out = _Paper(highlight=False, soft_wrap=True)
+err = _Paper(highlight=False, stderr=True, soft_wrap=True)
 
 # Signs carry the meaning; colour (from a palette that colour-blind people can tell apart: blue and orange) only repeats it.
 GOOD, BAD, QUIET = "blue", "dark_orange3", "dim"
@@ -36,7 +44,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
     # A table that goes into a file or a pipe is not folded at 80 columns.
-    Console(highlight=False, width=None if out.is_terminal else 240).print(shown)
+    _Paper(highlight=False, width=None if out.is_terminal else 240).print(shown)
 
 
 def _cell(value: Any) -> str:

@@ -33,8 +33,7 @@ _NULL = "null"
 _NESTING_MAX = 64
 _WIDTH_MAX = 130
 BYTE_ORDER_MARK = "\ufeff"
-_FAR_NUMBER = re.compile(r"[\d_]{16}|[eE]\+?\d{3}|inf|nan", re.IGNORECASE)
-"""what a number beyond JSON's looks like; texts without such words need no closer look"""
+_FAR_NUMBERS = (re.compile(r"e\+?\d{3}"), re.compile(r"[\d_]{16}"))  # one after the other: together they take three times as long
 
 
 class _Composer(CParser):
@@ -91,7 +90,7 @@ def read(files: Mapping[str, str], kinds: Mapping[str, type[Resource]]) -> Read:
     refusals: list[Refusal] = []
     for file, text in sorted(files.items()):
         try:
-            far = _FAR_NUMBER.search(text) is not None
+            far = _may_be_far(text.lower())
             for node in documents(text):
                 found = _resource(node, text.removeprefix(BYTE_ORDER_MARK), file, kinds)
                 if far and isinstance(found, Resource):
@@ -147,6 +146,11 @@ def _resource(node: yaml.Node, text: str, file: str, kinds: Mapping[str, type[Re
                     known, accept=f"{known.accept}; or {fresh.accept.removeprefix(_described(kind, path)).strip(' ()')}"
                 )
         return list(refusals.values())
+
+
+def _may_be_far(text: str) -> bool:
+    """Whether something in lower-case `text` looks like a number beyond JSON's; texts without such words need no closer look."""
+    return "inf" in text or "nan" in text or any(each.search(text) for each in _FAR_NUMBERS)
 
 
 def _beyond_json(resource: Resource, node: yaml.Node, file: str) -> list[Refusal]:

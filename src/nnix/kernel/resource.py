@@ -84,7 +84,7 @@ class Resource(Record):
 
     def changed(self, **fields: Any) -> Self:
         """A copy with `fields` replaced, validated like any other input."""
-        return type(self).model_validate({**{k: getattr(self, k) for k in self.model_fields_set}, **fields})
+        return type(self).model_validate({**{k: getattr(self, k) for k in self.model_fields_set}, **fields}, by_name=True)
 
 
 @cache

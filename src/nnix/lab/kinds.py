@@ -16,7 +16,7 @@ from nnix.planes.routing.kinds import Prefix, Session
 Community = Annotated[
     str,
     Field(
-        pattern=r"^(\d+:\d+(:\d+)?|(rt|ro):\d+:\d+|blackhole|no-export|no-advertise|graceful-shutdown)$",
+        pattern=r"^([0-9]+:[0-9]+(:[0-9]+)?|(rt|ro):[0-9]+:[0-9]+|blackhole|no-export|no-advertise|graceful-shutdown)$",
         description="standard a:b (RFC 1997), large a:b:c (RFC 8092), extended rt:a:b, or a well-known name",
         examples=["139136:0:64500"],
     ),

@@ -13,7 +13,7 @@ from nnix.planes.routing.kinds import RouteServer
 LAB = "docs/lab.md"
 
 
-@rule("lab.declared", source=LAB)
+@rule("lab.declared", source=LAB, whole=True)
 def declared(router: Router, snapshot: Snapshot) -> Iterator[Broken]:
     """Members' routers are run only where the exchange declares itself a lab."""
     if not any(each.lab for each in snapshot.of(Exchange)):

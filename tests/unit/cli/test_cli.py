@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -445,3 +447,14 @@ def test_help_teaches_with_examples_and_names_every_command(nnix: Nnix) -> None:
     ):
         assert re.search(rf"(?m)^  {name} +\S", said.out), name
     assert "nnix plan examples/zhejiang" in said.out
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
+    """`nnix plan … | head -1`: no traceback, exit status 0."""
+    command = f"{sys.executable} -c 'from nnix.cli import main; main()' plan {ZHEJIANG} --offline; echo $? >&2"
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "NNIX_STATE": str(tmp_path / "state")}
+    done = subprocess.run(["sh", "-c", command], check=False, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, timeout=60)
+    os.close(writer)
+    assert done.stderr == "0\n"

@@ -250,3 +250,11 @@ def test_a_refused_machine_says_why(library: Library) -> None:
 def test_admission_without_anything_is_an_empty_exchange() -> None:
     """The kernel itself demands nothing."""
     assert len(admit((TOY,), (), Snapshot())) == 0
+
+
+def test_a_changed_copy_keeps_fields_that_files_spell_otherwise() -> None:
+    """`class` in files is `member_class` in code; a changed copy minds neither."""
+    from nnix.planes.members.kinds import Member
+
+    member = Member.model_validate({"name": "m", "title": {"en": "M"}, "asn": 4134, "class": "carrier"})
+    assert member.changed(asn=4809).member_class == "carrier"

@@ -115,7 +115,7 @@ class _Writer:
                 {
                     "asnum": member.asn,
                     "member_type": _member_type(member),
-                    "name": member.title.en,
+                    "name": None if member.title.en == f"AS{member.asn}" else member.title.en,
                     "url": member.website,
                     "member_since": f"{member.joined}T00:00:00Z" if member.joined else None,
                     "connection_list": [self.connection(port) for port in self.snapshot.where(Port, member=member.name)],

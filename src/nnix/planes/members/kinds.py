@@ -144,7 +144,7 @@ class Member(Resource):
     prefixes_max: PrefixLimit = Field(default=PrefixLimit(), description="how many prefixes it announces at most")
     contact: Contact = Field(default=Contact(), description="who answers for it, by reference")
     website: str | None = Field(default=None, pattern=WEBSITE_PATTERN, description="public web page")
-    joined: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="day of joining", examples=["2021-11-06"])
+    joined: str | None = Field(default=None, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="day of joining", examples=["2021-11-06"])
     ixf_type: str | None = Field(
         default=None, description="member_type in the IX-F export it was imported from, kept for a faithful return"
     )

@@ -45,21 +45,21 @@ def exchange_once(exchange: Exchange, snapshot: Snapshot) -> Iterator[Broken]:
         yield Broken("name", exchange.name, f"one Exchange, and {first.name} is there already", f"delete one of {first.id}, {exchange.id}")
 
 
-@rule("members.exchange-of-sites", source=MODEL)
+@rule("members.exchange-of-sites", source=MODEL, whole=True)
 def exchange_of_sites(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
     """Where there are sites, there is an Exchange that they belong to."""
     if not snapshot.of(Exchange) and site is snapshot.of(Site)[0]:
         yield Broken("", "there is no Exchange", "exactly one Exchange", "declare the exchange: kind Exchange, with its ASN and country")
 
 
-@rule("members.exchange-of-members", source=MODEL)
+@rule("members.exchange-of-members", source=MODEL, whole=True)
 def exchange_of_members(member: Member, snapshot: Snapshot) -> Iterator[Broken]:
     """Where there are members, there is an Exchange that they have joined."""
     if not snapshot.of(Exchange) and not snapshot.of(Site) and member is snapshot.of(Member)[0]:
         yield Broken("", "there is no Exchange", "exactly one Exchange", "declare the exchange: kind Exchange, with its ASN and country")
 
 
-@rule("members.hub-exists", source=ONE_TWO_X)
+@rule("members.hub-exists", source=ONE_TWO_X, whole=True)
 def hub_exists(exchange: Exchange, snapshot: Snapshot) -> Iterator[Broken]:
     """An exchange with sites has a hub, the 1 of 1+2+X."""
     if snapshot.of(Site) and not snapshot.where(Site, role=SiteRole.HUB):
@@ -79,7 +79,7 @@ def hub_once(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
         yield Broken("role", site.role, f"one hub, and {hubs[0].name} is it already", "set role: backbone or role: node")
 
 
-@rule("members.backbone-two", source=ONE_TWO_X)
+@rule("members.backbone-two", source=ONE_TWO_X, whole=True)
 def backbone_two(exchange: Exchange, snapshot: Snapshot) -> Iterator[Broken]:
     """An exchange has two backbone connect points, or none."""
     found = snapshot.where(Site, role=SiteRole.BACKBONE)
@@ -158,7 +158,7 @@ def asn_public(member: Member, snapshot: Snapshot) -> Iterator[Broken]:
     yield from _public(member.asn, "asn")
 
 
-@rule("members.asn-documentation", source="RFC 5398")
+@rule("members.asn-documentation", source="RFC 5398", whole=True)
 def asn_documentation(member: Member, snapshot: Snapshot) -> Iterator[Broken]:
     """Documentation numbers stand for networks only where the exchange declares itself a laboratory."""
     yield from _documentation(member.asn, "asn", snapshot)
@@ -180,7 +180,7 @@ def exchange_asn_public(exchange: Exchange, snapshot: Snapshot) -> Iterator[Brok
     yield from _documentation(exchange.asn, "asn", snapshot)
 
 
-@rule("members.carrier-asn-public", source=ASN_SOURCES)
+@rule("members.carrier-asn-public", source=ASN_SOURCES, whole=True)
 def carrier_asn_public(carrier: Carrier, snapshot: Snapshot) -> Iterator[Broken]:
     """A carrier's AS numbers are neither private, nor reserved, nor, outside laboratories, for documentation."""
     for index, asn in enumerate(carrier.asns):
@@ -223,7 +223,7 @@ def as_set_name(member: Member, snapshot: Snapshot) -> Iterator[Broken]:
             yield Broken(f"as_sets.{index}", name, "AS-SET, AS64500:AS-SET, or AS64500 alone; before it, where wanted, its registry and ::")
 
 
-@rule("members.as-set-registry", source="registries mirrored for the IRR (irr.net, PeeringDB)")
+@rule("members.as-set-registry", source="registries mirrored for the IRR (irr.net, PeeringDB)", whole=True)
 def as_set_registry(member: Member, snapshot: Snapshot) -> Iterator[Broken]:
     """The registry before :: is one that exists; a slip there would silently find nothing. A laboratory may have its own."""
     for index, name in enumerate(member.as_sets):
@@ -300,7 +300,7 @@ def machine_of(site: Site) -> str:
     return str(named) if named is not None else site.name
 
 
-@rule("members.machine-reachable", source="RFC 4251, 4.1")
+@rule("members.machine-reachable", source="RFC 4251, 4.1", whole=True)
 def machine_reachable(machine: Machine, snapshot: Snapshot) -> Iterator[Broken]:
     """A machine over SSH is named by its address and known by its host key, so that nobody answers in its place. A laboratory makes its own."""
     if machine.reach is Reach.SSH and not _lab(snapshot):

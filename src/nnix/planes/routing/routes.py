@@ -60,6 +60,10 @@ async def _accepted(server: RouteServer, snapshot: Snapshot, machines: Machines)
     ]
 
 
+EXPLAINING = ("mac", "arp", "address")
+"""what a port drops when its member speaks as somebody else; the rest (a stray router solicitation) keeps no session down"""
+
+
 def member_statuses(
     snapshot: Snapshot, statuses: Iterable[Status], refused: Iterable[RefusedRoute], drop_words: Mapping[str, str]
 ) -> Iterator[Status]:
@@ -76,7 +80,9 @@ def member_statuses(
             if not became.good:
                 port = by_id.get(session.port.id)
                 dropped = (port.facts or {}).get("dropped", {}) if port else {}
-                blocked = "".join(f"; its port dropped {frames} frames: {drop_words.get(why, why)}" for why, frames in dropped.items())
+                blocked = "".join(
+                    f"; its port dropped {dropped[why]} frames: {drop_words.get(why, why)}" for why in EXPLAINING if why in dropped
+                )
                 said.append(f"{session.name} {became.reason}{blocked}")
         if member.name in refusals:
             reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(refusals[member.name].items()))

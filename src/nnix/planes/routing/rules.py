@@ -169,7 +169,7 @@ def roles_fit(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
         yield Broken("their_role", session.their_role, f"{fits}, since we are {session.our_role}")
 
 
-@rule("routing.two-route-servers", source="RFC 7948, 4.7")
+@rule("routing.two-route-servers", source="RFC 7948, 4.7", whole=True)
 def two_route_servers(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
     """A peering LAN with route-server sessions has two route servers at different sites, so that one may fail."""
     if lan.purpose is LanPurpose.PEERING and any(each.route_servers for each in snapshot.where(Session, lan=lan.name)):
