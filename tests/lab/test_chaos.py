@@ -116,6 +116,7 @@ class Walk:
         return act()
 
 
+@pytest.mark.timeout(1200)
 def test_two_hundred_random_steps(lab: Lab) -> None:
     """After each step and one look of the loop, every daemon holds what the model says, no more and no less."""
     seed = int(os.environ.get("NNIX_SEED", time.time_ns() % 2**32))

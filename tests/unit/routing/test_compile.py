@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nnix.kernel.evidence import Evidence
+from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.members.kinds import Member
@@ -284,3 +285,21 @@ def test_a_thousand_clients_are_compiled_in_a_second() -> None:
 
     assert time.process_time() - start < 1.0
     assert artifacts[0].content.count(b"protocol bgp ") == 2 * 1003
+
+
+def test_a_plan_names_the_sessions_that_a_change_interrupts() -> None:
+    """A session that goes, or must come up anew with another role, is named; one whose limit changes is not."""
+    from nnix.daemons.bird import BIRD
+
+    def server(*members: Resource) -> bytes:
+        snapshot = exchange(*members)
+        return next(each.content for each in compile(snapshot, given()) if each.driver == "bird")
+
+    def disturbed(old: bytes, new: bytes) -> set[str]:
+        return {each for step in BIRD.steps(old, new) for each in step.disturbs}
+
+    fourth = member(4)
+    name = next(each.id for each in fourth if isinstance(each, Session))
+    assert disturbed(server(*fourth), server()) == {name}
+    assert disturbed(server(*fourth), server(*member(4, role_strict=True))) == {name}
+    assert disturbed(server(*fourth), server(*member(4, prefixes_max={"v4": 7, "v6": 7}))) == set()

@@ -367,6 +367,7 @@ def _protocol(
     inward = "".join(f"      {row}\n" for row in rows)
     outward = "".join(f"      {row}\n" for row in out if row)
     return f"""{before}protocol bgp {protocol_name(client.session, family)} from client{family} {{
+  # session: session/{client.session}
   description "session/{client.session}";
   neighbor {address} as {client.asn};
   passive {"on" if client.passive else "off"};{strict}
