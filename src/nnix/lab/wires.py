@@ -19,6 +19,7 @@ from nnix.hosts.namespace import NAMESPACES, enter_namespace
 from nnix.kernel.world import Failed, Host, Step
 
 MTU_OCTETS = 9200
+VANISHING_TRIES = 150
 
 
 @dataclass(frozen=True, order=True)
@@ -111,14 +112,23 @@ class WiresDriver:
         lines += [f"netns add {self.namespace(machine)}" for machine in sorted(machines - seen.keys())]
         if lines:
             await _batch(host, ["ip", "-force", "-batch", "-"], lines)
-        for cable in sorted(old_cables - cables):
-            for end in (cable.a, cable.b):  # taking out one end takes the other
-                if end.machine in machines and end.interface in seen.get(end.machine, ()):
-                    await _batch(host, ["ip", "-n", self.namespace(end.machine), "-batch", "-"], [f"link del {end.interface}"])
-                    break
-        seen = await _interfaces({machine: self.namespace(machine) for machine in machines})
+        seen = await self._without(host, old_cables - cables, machines)
         await _batch(host, ["ip", "-batch", "-"], self._laying(_unlaid(cables, seen), seen))
         await host.put({memory: wanted or None})
+
+    async def _without(self, host: Host, cables: Iterable[Cable], machines: set[str]) -> dict[str, frozenset[str]]:
+        """Take `cables` out, and what is there afterwards. The kernel removes the far end of a cable, and what was in a removed namespace,
+        in its own time: an end may vanish before we come to it, and must have vanished before its name is used again."""
+        ends = [end for cable in sorted(cables) for end in (cable.a, cable.b) if end.machine in machines]
+        for _ in range(VANISHING_TRIES):
+            seen = await _interfaces({machine: self.namespace(machine) for machine in machines})
+            there = [end for end in ends if end.interface in seen.get(end.machine, ())]
+            if not there:
+                return seen
+            for end in there:
+                await host.run(["ip", "-n", self.namespace(end.machine), "link", "del", end.interface])  # fails when it is just gone
+            await asyncio.sleep(0.02)
+        raise Failed(f"cables do not come out: {', '.join(f'{end.machine} {end.interface}' for end in there)}")
 
     def _laying(self, cables: Sequence[Cable], seen: Mapping[str, frozenset[str]]) -> list[str]:
         lines = []
