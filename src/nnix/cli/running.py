@@ -131,7 +131,7 @@ async def _converged(setting: Setting) -> list[Status]:
                 last, quiet_since = down, time.monotonic()
             spinner.update(f"waiting for BGP sessions: {len(sessions) - len(down)} of {len(sessions)} as they should be")
             members = [each for each in statuses if each.resource.startswith("member/") and not each.good]
-            known = all("limit reached" in each.reason or "its port dropped" in each.reason for each in members)
+            known = all("limit reached" in each.reason or REASONS["mac"] in each.reason for each in members)
             now = time.monotonic()
             if not down or now > deadline or now - quiet_since > (QUIET_SECONDS if known else RETRY_SECONDS):
                 return statuses
