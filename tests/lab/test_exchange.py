@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
 BACK_SECONDS_MAX = 20.0
-"""so that a loaded machine does not fail it; the time it took is printed, two to four seconds on two free cores"""
+"""so that a loaded machine does not fail it; the time it took is printed, and was below five seconds when it was bounded so"""
 HOSTILE_DOWN = {"mac-swapper", "prefix-flood"}
 """hostile members whose sessions the exchange does not keep up; all others are up, and their bad routes refused"""
 

@@ -42,9 +42,7 @@ FAR_ENDS = ("member", "session")
 
 def _needs_root(what: str) -> None:
     if os.geteuid() != 0:
-        raise PermissionError(
-            f"`nnix {what}` makes network namespaces and needs root (or `unshare -Urnm` around it); check, compile and plan do not"
-        )
+        raise PermissionError(f"`nnix {what}` makes network namespaces and needs root; check, compile and plan do not")
 
 
 @click.command()

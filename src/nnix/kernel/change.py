@@ -24,7 +24,7 @@ import rfc8785
 from pydantic import ValidationError
 
 from nnix.kernel.evidence import Evidence
-from nnix.kernel.ledger import Entry, Ledger
+from nnix.kernel.ledger import GENESIS, Entry, Ledger
 from nnix.kernel.life import Table, follow
 from nnix.kernel.plane import Plane
 from nnix.kernel.resource import Json, Resource
@@ -33,7 +33,6 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Driver, Step
 
 Key = tuple[str, str, str]
-GENESIS = "0" * 64
 
 
 # --- admission --------------------------------------------------------------------------------------------------------
