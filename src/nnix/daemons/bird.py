@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from nnix.daemons.process import SILENT, Seen, act, difference, digest, parsed, placed, probe, remove
+from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, parsed, placed, probe, remove
 from nnix.kernel.world import Failed, Host, Step
 
 CONFIG = "bird.conf"
@@ -43,9 +43,8 @@ FEATURES: Mapping[str, tuple[tuple[int, ...], str]] = {
 
 
 def lacks(version: str) -> dict[str, str]:
-    """feature → why it is not to be had with BIRD `version` ("2.0.12"). An unreadable version lacks everything."""
-    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    return {feature: reason for feature, (since, reason) in FEATURES.items() if parts < since}
+    """feature → why it is not to be had with BIRD `version` ("2.0.12")."""
+    return lacking(FEATURES, version)
 
 
 async def version(host: Host) -> str:

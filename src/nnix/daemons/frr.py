@@ -26,7 +26,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nnix.daemons.process import SILENT, Seen, act, difference, digest, folder, parsed, placed, probe, remove
+from nnix.daemons.process import SILENT, Seen, act, difference, digest, folder, lacking, parsed, placed, probe, remove
 from nnix.kernel.world import Failed, Host, Step
 
 CONFIG = "frr.conf"
@@ -65,8 +65,7 @@ FEATURES: Mapping[str, tuple[tuple[int, ...], str]] = {
 
 def lacks(version: str) -> dict[str, str]:
     """feature → why it is not to be had with FRR `version` ("8.4.4")."""
-    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    return {feature: reason for feature, (since, reason) in FEATURES.items() if parts < since}
+    return lacking(FEATURES, version)
 
 
 async def version(host: Host) -> str:

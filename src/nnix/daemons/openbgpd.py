@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nnix.daemons.process import SILENT, Seen, act, difference, digest, parsed, placed, probe, remove
+from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, parsed, placed, probe, remove
 from nnix.kernel.world import Failed, Host, Step
 
 CONFIG = "bgpd.conf"
@@ -36,8 +36,7 @@ FEATURES: Mapping[str, tuple[tuple[int, ...], str]] = {
 
 def lacks(version: str) -> dict[str, str]:
     """feature → why it is not to be had with OpenBGPD `version` ("7.7")."""
-    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    return {feature: reason for feature, (since, reason) in FEATURES.items() if parts < since}
+    return lacking(FEATURES, version)
 
 
 async def version(host: Host) -> str:

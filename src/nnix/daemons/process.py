@@ -142,6 +142,15 @@ def placed(host: Host, driver: str, name: str, content: bytes) -> bytes:
     return content.replace(HOME_TOKEN, folder(host, driver, name).encode())
 
 
+def lacking(features: Mapping[str, tuple[tuple[int, ...], str]], version: str) -> dict[str, str]:
+    """feature → why it is not to be had with `version`, such as "2.0.12". `features` says since which version there is each, and the reason.
+
+    An unreadable version lacks everything.
+    """
+    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return {feature: reason for feature, (since, reason) in features.items() if parts < since}
+
+
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 

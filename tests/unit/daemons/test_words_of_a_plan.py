@@ -106,6 +106,12 @@ def test_bird_lacks_what_its_version_lacks(version: str, missing: set[str]) -> N
     assert all("need" in reason for reason in lacking.values())
 
 
+def test_a_version_that_cannot_be_read_lacks_everything() -> None:
+    """Nothing is spelled on trust."""
+    for daemon in (bird, frr, gobgp, openbgpd):
+        assert daemon.lacks("unknown").keys() == daemon.FEATURES.keys()
+
+
 def test_bird_knows_a_reading_again_when_the_clock_was_set() -> None:
     """Both instants move alike, to a millisecond; another reading moves one of them."""
     kept = "2026-11-24 21:00:00.100|2026-11-24 21:05:00.200"
