@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 import pytest
 
 from nnix.daemons.frr import FRR
-from nnix.daemons.iproute import IPROUTE, Addr, Fact, Route, Sysctl, Wire, encode
+from nnix.daemons.iproute import IPROUTE
+from nnix.daemons.iproute.facts import Addr, Fact, Route, Sysctl, Wire, encode
 from nnix.daemons.nftables import NFTABLES
 from nnix.hosts.namespace import NamespaceHost, enter_namespace
 from nnix.kernel.evidence import Evidence

@@ -1,4 +1,4 @@
-"""Daemons: one file for each, which knows how to quote, check, start, ask, change and reap it; none knows any policy.
+"""Daemons: one file (or package) for each, which knows how to quote, check, start, ask, change and reap it; none knows any policy.
 
 Each file holds one `kernel.world.Driver` as a constant (`BIRD`, `FRR`, `GOBGP`, `OPENBGPD`, `SSHD`; `PAPER` is the driver
 of nothing). A driver uses its host by `run`, `put` and `get` alone, so what works in a namespace works over SSH.

@@ -14,7 +14,7 @@ import ipaddress
 import json
 from collections.abc import Iterable, Iterator
 
-from nnix.daemons import iproute
+from nnix.daemons.iproute import facts as iproute
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact

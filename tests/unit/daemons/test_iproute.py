@@ -8,27 +8,11 @@ from ipaddress import IPv4Address, ip_interface, ip_network
 
 import pytest
 
-from nnix.daemons.iproute import (
-    FLOOD,
-    IPROUTE,
-    Addr,
-    Bridge,
-    Fact,
-    Fdb,
-    Key,
-    LinkSeen,
-    Route,
-    Seen,
-    Shaper,
-    Sysctl,
-    Vxlan,
-    Wire,
-    decode,
-    encode,
-    missing,
-    strangers,
-    way,
-)
+from nnix.daemons.iproute import IPROUTE
+from nnix.daemons.iproute.difference import missing, strangers
+from nnix.daemons.iproute.facts import FLOOD, Addr, Bridge, Fact, Fdb, Key, Route, Shaper, Sysctl, Vxlan, Wire, decode, encode
+from nnix.daemons.iproute.seen import LinkSeen, Seen
+from nnix.daemons.iproute.way import way
 
 MAC = "02:00:5e:10:00:01"
 FAR = IPv4Address("10.255.0.2")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnix.daemons import iproute, nftables
+from nnix.daemons import nftables
+from nnix.daemons.iproute import facts as iproute
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact

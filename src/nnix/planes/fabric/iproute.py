@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Interface
 
-from nnix.daemons.iproute import FLOOD, Addr, Bridge, Fact, Fdb, Sysctl, Vxlan, Wire, encode
+from nnix.daemons.iproute.facts import FLOOD, Addr, Bridge, Fact, Fdb, Sysctl, Vxlan, Wire, encode
 from nnix.planes.fabric.names import LOOPBACK, QUARANTINE_BRIDGE
 from nnix.planes.fabric.policy import Attachment, LanEnd, Switch
 

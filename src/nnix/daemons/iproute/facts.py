@@ -1,0 +1,215 @@
+"""The vocabulary of iproute2's artifacts: what can be wished of a machine's kernel, and how it is written down.
+
+An artifact is a list of facts, one JSON object a line, sorted, so that two can be compared with diff. Every field has a pattern or a
+range, since facts become the words of commands: nothing that is decoded can break out of one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from nnix.kernel.resource import Record
+
+INTERFACE_PATTERN = r"^[A-Za-z][A-Za-z0-9._-]{0,14}$"  # IFNAMSIZ is 16 with the closing zero
+MAC_PATTERN = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"
+FLOOD = "00:00:00:00:00:00"  # VXLAN's entry for all that has none of its own: one copy to each destination
+
+PROC = "/proc/sys/"
+SWAPPED = str.maketrans("./", "/.")
+
+Interface = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
+Address = IPv4Address | IPv6Address
+Key = tuple[str, ...]
+
+
+class Fact(Record):
+    """One thing that shall be. `key` says which thing of the machine it speaks about."""
+
+    noun: ClassVar[str]
+
+    @property
+    def key(self) -> Key:
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        return f"{self.noun} {self.key[-1]}"
+
+
+class Link(Fact):
+    """An interface. `of` names the resource whose traffic passes here and nowhere else, so that plans can say whom a step disturbs."""
+
+    link: Interface
+    mtu: int | None = Field(default=None, ge=68, le=65535)
+    up: bool = True
+    of: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return "link", self.link
+
+
+class Bridge(Link):
+    """A bridge of ours. It runs no spanning tree, watches no multicast and has no address: what passes it is no business of its own."""
+
+    noun: ClassVar[str] = "bridge"
+    type: Literal["bridge"] = "bridge"
+
+
+class Slave(Link):
+    """An interface that can be a port of a bridge. `flood` is for unicast to unknown addresses only; broadcast and multicast always pass."""
+
+    master: Interface | None = None
+    learning: bool = False
+    flood: bool = False
+    isolated: bool = False
+
+
+class Vxlan(Slave):
+    """A tunnel of ours that learns nothing by itself; `local` is its own end."""
+
+    noun: ClassVar[str] = "tunnel"
+    type: Literal["vxlan"] = "vxlan"
+    vni: int = Field(ge=1, le=16777215)
+    local: Address
+    port: int = Field(default=4789, ge=1, le=65535)
+
+
+class Wire(Slave):
+    """An interface that is there without us: a physical one, or a veth end that the lab laid."""
+
+    noun: ClassVar[str] = "wire"
+    type: Literal["wire"] = "wire"
+
+
+class Addr(Fact):
+    """An address on an interface, with the length of its prefix."""
+
+    noun: ClassVar[str] = "address"
+    addr: IPv4Interface | IPv6Interface
+    dev: Interface
+
+    @property
+    def key(self) -> Key:
+        return "addr", self.dev, str(self.addr)
+
+
+class Fdb(Fact):
+    """A static forwarding entry: `mac` is behind the bridge port `dev`; on a tunnel, at the far end `dst`."""
+
+    noun: ClassVar[str] = "forwarding entry"
+    fdb: Annotated[str, StringConstraints(pattern=MAC_PATTERN)]
+    dev: Interface
+    dst: Address | None = None
+
+    @property
+    def key(self) -> Key:
+        return ("fdb", self.dev, str(self.dst), self.fdb) if self.fdb == FLOOD else ("fdb", self.dev, self.fdb)
+
+
+class Route(Fact):
+    """A route in the main table."""
+
+    noun: ClassVar[str] = "route"
+    route: IPv4Network | IPv6Network
+    via: Address | None = None
+    dev: Interface | None = None
+    onlink: bool = False
+
+    @property
+    def key(self) -> Key:
+        return "route", str(self.route)
+
+
+class Shaper(Fact):
+    """A token bucket at the way out of an interface: its capacity, where the wire itself has none."""
+
+    noun: ClassVar[str] = "shaper"
+    qdisc: Literal["tbf"] = "tbf"
+    dev: Interface
+    rate_bits_per_second: int = Field(ge=8000)
+    burst_octets: int = Field(default=131072, ge=1600)
+    latency_microseconds: int = Field(default=50_000, ge=1)
+
+    @property
+    def key(self) -> Key:
+        return "qdisc", self.dev
+
+
+class Sysctl(Fact):
+    """A kernel setting, spelt as sysctl(8) does: an interface name that has dots has slashes here.
+
+    optional: where the kernel has no such setting (a module is not loaded), there is nothing to set.
+    """
+
+    noun: ClassVar[str] = "setting"
+    sysctl: Annotated[str, StringConstraints(pattern=r"^[a-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_/-]+)+$")]
+    value: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ._-]{1,200}$")]
+    optional: bool = False
+
+    @property
+    def key(self) -> Key:
+        return "sysctl", self.sysctl
+
+    @property
+    def path(self) -> str:
+        return PROC + self.sysctl.translate(SWAPPED)
+
+
+LINKS: Mapping[str, type[Link]] = {"bridge": Bridge, "vxlan": Vxlan, "wire": Wire}
+FACTS: Mapping[str, type[Fact]] = {"addr": Addr, "fdb": Fdb, "route": Route, "qdisc": Shaper, "sysctl": Sysctl}
+ORDER = ("sysctl", "link", "addr", "route", "qdisc", "fdb")
+
+
+def encode(facts: Iterable[Fact]) -> bytes:
+    """The artifact that `facts` make: a line each, sorted. Raises ValueError when two facts speak about one thing."""
+    found: dict[Key, Fact] = {}
+    for fact in facts:
+        if found.setdefault(fact.key, fact) != fact:
+            raise ValueError(f"{fact.title} is wanted in two ways")
+    lines = (json.dumps(each.model_dump(mode="json", exclude_none=True), sort_keys=True) for each in found.values())
+    return "".join(f"{line}\n" for line in sorted(lines)).encode()
+
+
+def decode(content: bytes) -> dict[Key, Fact]:
+    """The facts of an artifact by what they speak about. Raises ValueError naming the line."""
+    facts: dict[Key, Fact] = {}
+    for number, line in enumerate(content.decode().splitlines(), start=1):
+        try:
+            fact = _fact(json.loads(line))
+        except ValidationError as error:
+            words = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+            raise ValueError(f"line {number}: {words}") from None
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if facts.setdefault(fact.key, fact) != fact:
+            raise ValueError(f"line {number}: {fact.title} is wanted in two ways")
+    return facts
+
+
+def _fact(data: object) -> Fact:
+    if not isinstance(data, dict):
+        raise ValueError("an object is wanted")
+    if "link" in data:
+        kind: type[Fact] | None = LINKS.get(str(data.get("type")))
+    else:
+        kind = next((each for name, each in FACTS.items() if name in data), None)
+    if kind is None:
+        raise ValueError(f"an object with link (of type {', '.join(LINKS)}), or {', '.join(FACTS)}")
+    return kind.model_validate(data)
+
+
+def remembered(content: bytes | None) -> dict[Key, Fact]:
+    """What was ours. A line that a newer or older nnix wrote otherwise is left out rather than in the way."""
+    facts: dict[Key, Fact] = {}
+    for line in (content or b"").splitlines():
+        try:
+            facts |= decode(line)
+        except ValueError:
+            continue
+    return facts

@@ -1,0 +1,143 @@
+"""The way from what was seen to what shall be, as lines for `ip`, `tc` and `bridge`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from nnix.daemons.iproute.difference import foreign, left_over, missing, stale, strangers
+from nnix.daemons.iproute.facts import FLOOD, ORDER, Addr, Bridge, Fact, Fdb, Key, Link, Route, Shaper, Slave, Sysctl, Vxlan, Wire
+from nnix.daemons.iproute.seen import LinkSeen, Seen
+
+
+class Batch(NamedTuple):
+    """Lines for each tool, in the order in which the tools run."""
+
+    settings: list[str]
+    ip: list[str]
+    tc: list[str]
+    bridge: list[str]
+
+    def script(self) -> str:
+        parts = [*self.settings]
+        for tool, lines in (("ip", self.ip), ("tc", self.tc), ("bridge", self.bridge)):
+            if lines:
+                parts += [f"echo @{tool} >&2", f"{tool} -force -batch - <<'END OF {tool}'", *lines, f"END OF {tool}"]
+        return "\n".join([*parts, "exit 0", ""])
+
+
+def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[str, str], seen: Seen) -> Batch:
+    """What makes `seen` into `wanted`, where `before` was ours and `found` are the settings before us. Pure; empty when they agree."""
+    batch = Batch([], [], [], [])
+    gone = [fact for key, fact in before.items() if key not in wanted]
+    going = {each.link for each in gone if isinstance(each, Bridge | Vxlan)}
+    # A port that leaves its bridge loses its entries there with it, and one that comes to another has none yet.
+    leaving = {each.link for each in gone if isinstance(each, Wire)} | {
+        each.link
+        for each in wanted.values()
+        if isinstance(each, Slave) and (was := seen.links.get(each.link)) and was.master != each.master
+    }
+    orphaned = {name for name, was in seen.links.items() if was.master in going}
+    seen = replace(seen, behind=frozenset(each for each in seen.behind if each[0] not in leaving | orphaned))
+    renewed = {
+        each.link
+        for each in wanted.values()
+        if isinstance(each, Vxlan) and (there := seen.links.get(each.link)) and not foreign(each, there) and stale(each, there)
+    }
+    for fact in gone:
+        if getattr(fact, "dev", None) not in going | renewed:
+            _take_away(fact, seen, found, batch)
+    for stranger in strangers(wanted, before, seen):
+        if stranger.dev not in renewed:
+            batch.bridge.append(f"fdb delete {stranger.fdb} dev {stranger.dev} dst {stranger.dst} self")
+    batch.ip.extend(f"link delete dev {name}" for name in sorted(renewed))
+    links = {name: there for name, there in seen.links.items() if name not in renewed}
+    far = {key: ends for key, ends in seen.far.items() if key[0] not in renewed}
+    seen = replace(seen, links=links, far=far, behind=frozenset(each for each in seen.behind if each[0] not in renewed))
+    missing_wires = {each.link for each in wanted.values() if isinstance(each, Wire) and each.link not in links}
+    unusable = missing_wires | {
+        each.link for each in wanted.values() if isinstance(each, Link) and each.link in links and foreign(each, links[each.link])
+    }
+    for fact in sorted(wanted.values(), key=making_order):
+        # What cannot be done is said by drive() once everything else has been done.
+        named = {getattr(fact, "dev", None), getattr(fact, "link", None)}
+        if not named & unusable and missing(fact, seen):
+            _make(fact, seen, batch)
+    return batch
+
+
+def making_order(fact: Fact) -> tuple[int, int, Key]:
+    return ORDER.index(fact.key[0]), 0 if isinstance(fact, Bridge) else 1, fact.key
+
+
+def _make(fact: Fact, seen: Seen, batch: Batch) -> None:
+    match fact:
+        case Sysctl():
+            batch.settings.append(f"printf '%s\\n' '{fact.value}' > {fact.path}")
+        case Link():
+            batch.ip.extend(_link_lines(fact, seen.links.get(fact.link)))
+        case Addr():
+            batch.ip.append(f"address replace {fact.addr} dev {fact.dev}{' nodad' if fact.addr.version == 6 else ''}")
+        case Route():
+            words = [f"via {fact.via}" if fact.via else "", f"dev {fact.dev}" if fact.dev else "", "onlink" if fact.onlink else ""]
+            batch.ip.append(" ".join(["route replace", str(fact.route), *filter(None, words)]))
+        case Shaper():
+            batch.tc.append(
+                f"qdisc replace dev {fact.dev} root tbf rate {fact.rate_bits_per_second}bit"
+                f" burst {fact.burst_octets} latency {fact.latency_microseconds}us"
+            )
+        case Fdb(dst=None):
+            batch.bridge.append(f"fdb replace {fact.fdb} dev {fact.dev} master static")
+        case Fdb():
+            ends = seen.far.get((fact.dev, fact.fdb), frozenset())
+            verb = "append" if fact.fdb == FLOOD else "replace"
+            if str(fact.dst) not in ends:
+                batch.bridge.append(f"fdb {verb} {fact.fdb} dev {fact.dev} dst {fact.dst} self permanent")
+            if fact.fdb != FLOOD and (fact.dev, fact.fdb) not in seen.behind:
+                batch.bridge.append(f"fdb replace {fact.fdb} dev {fact.dev} master static")
+
+
+def _link_lines(link: Link, there: LinkSeen | None) -> Iterator[str]:
+    name = f"dev {link.link}"
+    if there is None:
+        if isinstance(link, Vxlan):
+            yield f"link add {name} type vxlan id {link.vni} local {link.local} dstport {link.port} nolearning"
+        else:
+            yield f"link add {name} type bridge mcast_snooping 0 stp_state 0"
+    elif isinstance(link, Bridge):
+        yield f"link set {name} type bridge mcast_snooping 0 stp_state 0"
+    words = [f"mtu {link.mtu}"] if link.mtu is not None else []
+    if isinstance(link, Slave) and (there.master if there else None) != link.master:
+        words.append(f"master {link.master}" if link.master else "nomaster")
+    if link.link != "lo" and (not isinstance(link, Wire) or link.master):
+        words.append("addrgenmode none")
+    if words:
+        yield f"link set {name} {' '.join(words)}"
+    if isinstance(link, Slave) and link.master:
+        flags = (f"{flag} {'on' if getattr(link, flag) else 'off'}" for flag in ("learning", "flood", "isolated"))
+        yield f"link set {name} type bridge_slave {' '.join(flags)}"
+    yield f"link set {name} {'up' if link.up else 'down'}"
+
+
+def _take_away(fact: Fact, seen: Seen, found: Mapping[str, str], batch: Batch) -> None:
+    if isinstance(fact, Sysctl):
+        if fact.sysctl in found and seen.settings.get(fact.sysctl) not in (None, found[fact.sysctl]):
+            batch.settings.append(f"printf '%s\\n' '{found[fact.sysctl]}' > {fact.path}")
+    elif left_over(fact, seen):
+        match fact:
+            case Wire():
+                batch.ip.append(f"link set dev {fact.link} nomaster down")
+            case Link():
+                batch.ip.append(f"link delete dev {fact.link}")
+            case Addr():
+                batch.ip.append(f"address delete {fact.addr} dev {fact.dev}")
+            case Route():
+                batch.ip.append(f"route delete {fact.route}")
+            case Shaper():
+                batch.tc.append(f"qdisc delete dev {fact.dev} root")
+            case Fdb():
+                if fact.dst is not None:
+                    batch.bridge.append(f"fdb delete {fact.fdb} dev {fact.dev} dst {fact.dst} self")
+                if (fact.dev, fact.fdb) in seen.behind:
+                    batch.bridge.append(f"fdb delete {fact.fdb} dev {fact.dev} master")
