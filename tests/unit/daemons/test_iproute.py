@@ -10,7 +10,7 @@ import pytest
 
 from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.iproute.difference import missing, strangers
-from nnix.daemons.iproute.facts import FLOOD, Addr, Bridge, Fact, Fdb, Key, Route, Shaper, Sysctl, Vxlan, Wire, decode, encode
+from nnix.daemons.iproute.facts import FLOOD, Addr, Bridge, Fact, Fdb, Key, Route, Shaper, Sysctl, Vxlan, Wire, decode, encode, remembered
 from nnix.daemons.iproute.seen import LinkSeen, Seen
 from nnix.daemons.iproute.way import way
 
@@ -176,6 +176,22 @@ def test_an_entry_of_our_tunnel_that_nobody_wished_for_is_found() -> None:
     """Frames would leave for an unknown place."""
     seen = replace(WHOLE, far={**WHOLE.far, ("vx-peering", MAC): frozenset({"10.9.9.9"}), ("vx-other", MAC): frozenset({"10.9.9.9"})})
     assert strangers(keyed(*WISH), {}, seen) == [Fdb(fdb=MAC, dev="vx-peering", dst=IPv4Address("10.9.9.9"))]
+
+
+def test_an_entry_that_now_points_elsewhere_is_strange_until_it_does() -> None:
+    """The member moved to another site; what the older wish put there is not wished for any more, although we remember it."""
+    moved = Fdb(fdb=MAC, dev="vx-peering", dst=FAR)
+    was = Fdb(fdb=MAC, dev="vx-peering", dst=IPv4Address("10.9.9.9"))
+    seen = replace(WHOLE, far={**WHOLE.far, ("vx-peering", MAC): frozenset({"10.9.9.9"})})
+    assert strangers(keyed(*WISH, moved), keyed(*WISH, was), seen) == [was]
+    assert strangers(keyed(*WISH), keyed(*WISH, was), seen) == []
+
+
+def test_what_another_nnix_remembered_is_kept_as_far_as_it_is_understood() -> None:
+    """A line of another version costs the others nothing."""
+    assert remembered(encode(WISH)) == keyed(*WISH)
+    assert remembered(b'{"colour": "red"}\n' + encode([BRIDGE]) + b"nonsense\n") == keyed(BRIDGE)
+    assert remembered(None) == {}
 
 
 def test_a_plan_says_what_is_done_and_whom_it_disturbs() -> None:

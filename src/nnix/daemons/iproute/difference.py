@@ -122,9 +122,10 @@ def strangers(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], seen: Seen
     Those that `before` knows and `wanted` does not are left over, not strange.
     """
     tunnels = {each.link for each in wanted.values() if isinstance(each, Vxlan)}
-    found = (Fdb(fdb=mac, dev=dev, dst=_address(dst)) for (dev, mac), ends in seen.far.items() if dev in tunnels for dst in ends)
     known = {**before, **wanted}
-    return [each for each in found if not isinstance(fact := known.get(each.key), Fdb) or fact.dst != each.dst]
+    wished = {(each.dev, each.fdb, str(each.dst)) for each in known.values() if isinstance(each, Fdb)}
+    there = ((dev, mac, dst) for (dev, mac), ends in seen.far.items() if dev in tunnels for dst in ends)
+    return [Fdb(fdb=mac, dev=dev, dst=_address(dst)) for dev, mac, dst in there if (dev, mac, dst) not in wished]
 
 
 def _address(text: str) -> Address:

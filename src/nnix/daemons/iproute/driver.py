@@ -36,10 +36,11 @@ class IprouteDriver:
         kept = await host.get([f"{self.name}/{name}/applied" for name in wanted])
         facts = {name: decode(content) for name, content in wanted.items()}
         before = {name: remembered(kept[f"{self.name}/{name}/applied"]) for name in wanted}
-        seen = await seen_on(host, [fact for group in (*facts.values(), *before.values()) for fact in group.values()])
+        seen = await seen_on(host, *facts.values(), *before.values())
         differing = {}
         for name, group in facts.items():
-            words = [said for fact in sorted(group.values(), key=making_order) if (said := missing(fact, seen))]
+            lacking = {making_order(fact): said for fact in group.values() if (said := missing(fact, seen))}
+            words = [lacking[order] for order in sorted(lacking)]
             words += [f"{fact.title} is left over" for key, fact in before[name].items() if key not in group and left_over(fact, seen)]
             words += [
                 f"forwarding entry of {each.fdb} to {each.dst} on {each.dev} is not ours" for each in strangers(group, before[name], seen)
@@ -54,15 +55,16 @@ class IprouteDriver:
         files = await host.get([applied, found_path])
         before = remembered(files[applied])
         found: dict[str, str] = json.loads(files[found_path] or b"{}")
-        seen = await seen_on(host, [*before.values(), *facts.values()])
+        seen = await seen_on(host, before, facts)
         found |= {
             fact.sysctl: seen.settings[fact.sysctl]
             for fact in facts.values()
             if isinstance(fact, Sysctl) and fact.sysctl not in found and fact.sysctl in seen.settings
         }
-        content = encode(facts.values())
+        content = wanted or b""
         # A fact that changed its value stays known by its key: the newer spelling takes away what the older one put there.
-        memory = {applied: encode({**before, **facts}.values()), found_path: json.dumps(found, sort_keys=True).encode()}
+        widened = encode({**before, **facts}.values()) if before.keys() - facts.keys() else content
+        memory = {applied: widened, found_path: json.dumps(found, sort_keys=True).encode()}
         if changed := {path: kept for path, kept in memory.items() if files[path] != kept and (facts or files[path] is not None)}:
             await host.put(changed)
         batch = way(facts, before, found, seen)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
-from nnix.daemons.iproute.facts import PROC, SWAPPED, Fact, Sysctl
+from nnix.daemons.iproute.facts import PROC, SWAPPED, Fact, Key, Sysctl
 from nnix.kernel.world import Failed, Host
 
 
@@ -48,12 +48,11 @@ QUESTIONS: Mapping[str, str] = {
 }
 
 
-async def seen_on(host: Host, facts: Iterable[Fact]) -> Seen:
-    """Read from the kernel what concerns `facts`, by one command. Raises Unreachable, Failed."""
-    facts = tuple(facts)
-    asked = {each.key[0] for each in facts} | {"link"}
+async def seen_on(host: Host, *groups: Mapping[Key, Fact]) -> Seen:
+    """Read from the kernel what concerns these facts, by one command. Raises Unreachable, Failed."""
+    asked = {key[0] for group in groups for key in group} | {"link"}
     script = [f"echo; echo @{name}; {question} || exit 1" for name, question in QUESTIONS.items() if name in asked]
-    if paths := sorted({each.path for each in facts if isinstance(each, Sysctl)}):
+    if paths := sorted({each.path for group in groups for each in group.values() if isinstance(each, Sysctl)}):
         # Not the shell's own read: it asks for one octet at a time, and the kernel gives no more than the first.
         script.append(f"echo; echo @sysctl; grep -sH . {' '.join(paths)}")
     result = await host.run(["sh"], stdin="\n".join([*script, "exit 0", ""]).encode())

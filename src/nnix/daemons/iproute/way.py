@@ -59,10 +59,9 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
     unusable = missing_wires | {
         each.link for each in wanted.values() if isinstance(each, Link) and each.link in links and foreign(each, links[each.link])
     }
-    for fact in sorted(wanted.values(), key=making_order):
+    for fact in sorted((each for each in wanted.values() if missing(each, seen)), key=making_order):
         # What cannot be done is said by drive() once everything else has been done.
-        named = {getattr(fact, "dev", None), getattr(fact, "link", None)}
-        if not named & unusable and missing(fact, seen):
+        if not {getattr(fact, "dev", None), getattr(fact, "link", None)} & unusable:
             _make(fact, seen, batch)
     return batch
 
