@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nnix.cli import tables
-from nnix.cli.command import DISAGREES, DONE, REFUSED, folder_argument, json_option, kind_named, pass_setting
+from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, folder_argument, json_option, kind_named, pass_setting
 from nnix.cli.files import Folder, admitted, read_folder, yaml_files
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
@@ -117,6 +117,8 @@ def plan(setting: Setting, folder: Path, offline: bool, output: Path | None, eve
       nnix plan examples/zhejiang
       nnix plan examples/zhejiang -o friday.plan && nnix approve friday.plan && nnix apply friday.plan
     """
+    if not offline:
+        as_root(setting)
     found = admitted(folder, _model(setting).snapshot, setting)
     made = _draft(setting, found)
     drift = {} if offline or not setting.begun else _drift(setting)
@@ -182,6 +184,8 @@ def carry_out(setting: Setting, made: Draft, why: str, *, yes: bool, offline: bo
         else:
             tables.out.print("Nothing to do: the model is what the files say.")
         return DONE
+    if not offline:
+        as_root(setting, start=any(setting.world.ground(each.machine) for each in made.artifacts.values()))
     if not as_json and not yes:
         tables.plan(made)
         if not sys.stdin.isatty():

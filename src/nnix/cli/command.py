@@ -13,6 +13,8 @@ import click
 from nnix import __version__
 from nnix.cli import tables
 from nnix.cli.root import KINDS, Setting, state_folder
+from nnix.hosts import rootless
+from nnix.hosts.rootless import NotHere
 from nnix.kernel.apply import Stale
 from nnix.kernel.change import BadPlan, Unknown
 from nnix.kernel.document import nearest
@@ -91,6 +93,22 @@ json_option: Callable[..., Any] = click.option("--json", "as_json", is_flag=True
 folder_argument: Callable[..., Any] = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
+def begun(setting: Setting) -> None:
+    """Raises LookupError, naming the next step, where no exchange was ever applied."""
+    if not setting.begun or setting.book.model().seq == 0:
+        raise LookupError(f"there is no exchange in {setting.state} yet; `nnix up DIR` or `nnix apply DIR` makes one")
+
+
+def as_root(setting: Setting, *, start: bool = False) -> None:
+    """Go on as root. Without root, the command is run again inside the state folder's rootless place and ends here with that status;
+    where there is no such place, `start` makes one, and else the command goes on as it is. Raises NotHere."""
+    place = rootless.Rootless(setting.state)
+    if os.geteuid() == 0 or (place.holder is None and not start):
+        return
+    place.start()
+    raise click.exceptions.Exit(place.run(rootless.this_command()))
+
+
 def kind_named(text: str) -> type[Resource]:
     """`route-server`, `RouteServer` or `route-servers` → the kind. Raises a usage error that suggests the right one."""
     by_word = {word: kind for kind in KINDS.values() for word in (kind.kind(), kind.slug(), kind.slug() + "s")}
@@ -138,7 +156,19 @@ def run() -> None:
     except Refused as refused:
         tables.refusals(refused.refusals)
         status = REFUSED
-    except (Stale, BadPlan, Unknown, Damaged, Unavailable, Unreachable, Failed, TimeoutError, PermissionError, LookupError) as error:
+    except (
+        Stale,
+        BadPlan,
+        Unknown,
+        Damaged,
+        Unavailable,
+        Unreachable,
+        Failed,
+        NotHere,
+        TimeoutError,
+        PermissionError,
+        LookupError,
+    ) as error:
         tables.err.print(f"nnix: {error}", markup=False)
         status = REFUSED
     except BrokenPipeError:  # the reader of our output has seen enough

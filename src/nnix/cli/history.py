@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.command import DONE, REFUSED, json_option, kind_named, pass_setting, resource_named
+from nnix.cli.command import DONE, REFUSED, begun, json_option, kind_named, pass_setting, resource_named
 from nnix.cli.root import Setting
-from nnix.cli.running import _begun as begun
 from nnix.kernel.change import Unknown
 from nnix.kernel.document import write
 from nnix.kernel.ledger import Entry

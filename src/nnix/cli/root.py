@@ -26,6 +26,7 @@ from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.nftables import NFTABLES
 from nnix.daemons.openbgpd import OPENBGPD
 from nnix.daemons.sshd import SSHD
+from nnix.hosts import rootless
 from nnix.hosts.namespace import NamespaceHost, dial_in_namespace
 from nnix.hosts.ssh import SshHost
 from nnix.kernel.apply import Office
@@ -80,6 +81,7 @@ class ExchangeMachines:
 
     snapshot: Callable[[], Snapshot]
     state: Path
+    homes: Path
     prefix: str
     _hosts: dict[tuple[str, Machine | None], Host]
 
@@ -91,7 +93,7 @@ class ExchangeMachines:
         return found
 
     def _made(self, machine: str, declared: Machine | None) -> Host:
-        home = self.state / "hosts" / machine
+        home = self.homes / machine
         if machine == "@lab":
             return NamespaceHost(machine, None, home)
         if machine.startswith("@"):
@@ -102,7 +104,7 @@ class ExchangeMachines:
 
     def _over_ssh(self, machine: Machine) -> Host:
         if machine.address is None:  # a lab's machine: its server runs in its namespace, and we made its keys
-            server = self.state / "hosts" / f"@{machine.name}" / "sshd" / machine.name
+            server = self.homes / f"@{machine.name}" / "sshd" / machine.name
             public = server / "host_key.pub"
             try:
                 host_key = public.read_text().strip()
@@ -114,7 +116,7 @@ class ExchangeMachines:
                 port=machine.port,
                 key=operator_key_file(self.state),
                 host_key=host_key,
-                home=str(self.state / "hosts" / machine.name),
+                home=str(self.homes / machine.name),
                 dial=lambda: dial_in_namespace(f"{self.prefix}{machine.name}", "127.0.0.1", machine.port),
             )
         key = self.state / "secrets" / (machine.key or "secret:ssh-operator").removeprefix("secret:")
@@ -150,6 +152,11 @@ class Setting:
         default = state == Path("/var/lib/nnix")
         self.prefix = "nnix-" if default else f"nnix{hashlib.sha256(str(state).encode()).hexdigest()[:4]}-"
 
+    @property
+    def homes(self) -> Path:
+        """Where the folders of this machine's own hosts stand."""
+        return rootless.HOMES if rootless.inside() else self.state / "hosts"
+
     @cached_property
     def ledger(self) -> Ledger:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -170,7 +177,7 @@ class Setting:
 
     @cached_property
     def machines(self) -> ExchangeMachines:
-        return ExchangeMachines(lambda: self.book.model().snapshot, self.state, self.prefix, {})
+        return ExchangeMachines(lambda: self.book.model().snapshot, self.state, self.homes, self.prefix, {})
 
     @cached_property
     def world(self) -> World:

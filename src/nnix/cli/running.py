@@ -16,16 +16,18 @@ from rich.text import Text
 
 from nnix.cli import tables
 from nnix.cli.changing import carry_out
-from nnix.cli.command import DISAGREES, DONE, REFUSED, folder_argument, json_option, kind_named, pass_setting
+from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, folder_argument, json_option, kind_named, pass_setting
 from nnix.cli.files import admitted
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
+from nnix.hosts import rootless
 from nnix.kernel.document import nearest
 from nnix.kernel.drive import converge, look
 from nnix.kernel.loop import Loop
 from nnix.kernel.plane import Status
 from nnix.kernel.rule import Refused
 from nnix.kernel.world import Failed, Unreachable
+from nnix.lab.compile import is_lab
 from nnix.lab.sweep import sweep
 from nnix.planes.fabric.nftables import REASONS
 from nnix.planes.members.kinds import Member
@@ -40,11 +42,6 @@ FAR_ENDS = ("member", "session")
 """kinds whose state depends on what a member does with his own router: told, but no disagreement of ours"""
 
 
-def _needs_root(what: str) -> None:
-    if os.geteuid() != 0:
-        raise PermissionError(f"`nnix {what}` makes network namespaces and needs root; check, compile and plan do not")
-
-
 @click.command()
 @folder_argument
 @click.option("--no-wait", is_flag=True, help="Do not wait for BGP sessions.")
@@ -54,7 +51,7 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
 
     Running it again changes nothing. `nnix down` takes everything away again.
     """
-    _needs_root("up")
+    as_root(setting, start=True)
     started = time.monotonic()
     try:
         found = admitted(folder, setting.book.model().snapshot, setting)
@@ -164,7 +161,8 @@ def status(setting: Setting, kind: str | None, name: str | None, as_json: bool) 
       nnix status session           one kind
       nnix status session alibaba-1
     """
-    _begun(setting)
+    begun(setting)
+    as_root(setting)
 
     async def ask() -> tuple[list[Status], dict[tuple[str, str, str], str]]:
         model = setting.book.model()
@@ -204,18 +202,14 @@ def _status_record(status: Status) -> dict[str, Any]:
     }
 
 
-def _begun(setting: Setting) -> None:
-    if not setting.begun or setting.book.model().seq == 0:
-        raise LookupError(f"there is no exchange in {setting.state} yet; `nnix up DIR` or `nnix apply DIR` makes one")
-
-
 @click.command("run")
 @click.option("--once", is_flag=True, help="Look and mend once, then stop.")
 @click.option("--every", "every_seconds", type=click.FloatRange(0.2, 3600), default=1.5, show_default=True, help="Seconds between looks.")
 @pass_setting
 def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
     """Keep the world as the newest change says, until stopped. What had to be put right is in `nnix log --what drift`."""
-    _begun(setting)
+    begun(setting)
+    as_root(setting, start=is_lab(setting.book.model().snapshot))
     loop = Loop(setting.office, setting.lock, setting.state / "loop.json", _said, every_seconds)
 
     async def keep() -> int:
@@ -245,7 +239,8 @@ def _said(line: str) -> None:
 @pass_setting
 def down(setting: Setting, forget: bool) -> int:
     """Take everything away that `up` or `run` has made. The ledger stays, so `nnix up` brings it back."""
-    _needs_root("down")
+    if os.geteuid() != 0:
+        return _down_without_root(setting, forget)
     loop = setting.state / "loop.json"
     if loop.exists():
         pid = json.loads(loop.read_text())["pid"]
@@ -265,13 +260,29 @@ def down(setting: Setting, forget: bool) -> int:
 
         failures = setting.run(take())
         setting.office.note("down", "taken down", {})
-    left = sweep(setting.prefix, setting.state / "hosts")
+    left = sweep(setting.prefix, setting.homes)
     for each in [*failures, *left]:
         tables.err.print(Text(f"✗ {each}", style=tables.BAD))
     if forget:
         _forget(setting.state)
     tables.out.print("✓ down: nothing is left but the state folder" if not left else "some things could not be removed")
     return REFUSED if left else DONE
+
+
+def _down_without_root(setting: Setting, forget: bool) -> int:
+    """The place of the lab ends, and with it everything inside: `nnix run`, daemons, interfaces, hosts' folders."""
+    place = rootless.Rootless(setting.state)
+    if place.holder is None:
+        tables.out.print("nothing is up: there is no lab of yours on this machine")
+    else:
+        place.end()
+        if setting.begun:
+            setting.office.note("down", "taken down", {})
+        (setting.state / "loop.json").unlink(missing_ok=True)
+        tables.out.print("✓ down: nothing is left but the state folder")
+    if forget:
+        _forget(setting.state)
+    return DONE
 
 
 def _forget(state: Path) -> None:
@@ -288,7 +299,8 @@ def _forget(state: Path) -> None:
 @pass_setting
 def routes(setting: Setting, refused: bool, server: str | None, member: str | None, as_json: bool) -> int:
     """Routes at the route servers; with --refused, the ones that were not accepted, and by which rule."""
-    _begun(setting)
+    begun(setting)
+    as_root(setting)
     snapshot = setting.book.model().snapshot
     if member is not None and snapshot.get(Member, member) is None:
         near = nearest(member, (each.name for each in snapshot.of(Member)))
@@ -313,7 +325,8 @@ def routes(setting: Setting, refused: bool, server: str | None, member: str | No
 @pass_setting
 def ping(setting: Setting, source: str, target: str, count: int, as_json: bool) -> int:
     """Ping from one member's router to another's, across the fabric (lab only: a real exchange has no foot at its members)."""
-    _begun(setting)
+    begun(setting)
+    as_root(setting)
     snapshot = setting.book.model().snapshot
 
     def sessions(word: str) -> list[Session]:

@@ -1,0 +1,141 @@
+"""A lab without root: an ordinary account brings an exchange up in a user namespace, sees it, and takes it down without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nnix.cli.root import Setting
+from nnix.hosts.rootless import Rootless
+from nnix.kernel.document import write
+from tests.lab.exchange import frame, member, resource
+
+pytestmark = pytest.mark.lab
+
+ACCOUNT = "nnix-test-user"
+
+
+def closed(path: Path) -> Path | None:
+    """The outermost folder on the way to `path` that others may not walk through."""
+    return next((each for each in reversed(path.parents) if not each.stat().st_mode & stat.S_IXOTH), None)
+
+
+class Ordinary:
+    """The command, as an account that is not root. Where this interpreter or the code stands in a closed folder (root's home, say), the
+    account sees that folder with nothing in it but these."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.state = home, home / "state"
+        repository = Path(__file__).parents[2]
+        needed = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), repository.resolve()}
+        self.prepare = ""
+        for top in sorted({found for each in needed if (found := closed(each))}):
+            below = [each for each in needed if top in each.parents]
+            stages = {each: f"/mnt/{index}" for index, each in enumerate(below)}
+            self.prepare += "mount -t tmpfs tmpfs /mnt\n"
+            self.prepare += "".join(f"mkdir {stage} && mount --bind {each} {stage}\n" for each, stage in stages.items())
+            self.prepare += f"mount -t tmpfs -o mode=755 tmpfs {top}\n"
+            self.prepare += "".join(f"mkdir -p {each} && mount --bind {stage} {each}\n" for each, stage in stages.items())
+
+    def __call__(self, *words: str, status: int | None = 0, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
+        enter = f'set -e\n{self.prepare}exec setpriv --reuid {ACCOUNT} --regid {ACCOUNT} --init-groups "$@"'
+        environment = {"HOME": str(self.home), "USER": ACCOUNT, "NNIX_STATE": str(self.state), "PATH": path}
+        script = Path(sys.prefix) / "bin/nnix"
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", enter, "enter", sys.executable, str(script), *words],
+            env=environment, capture_output=True, text=True, timeout=200, check=False, cwd="/",
+        )  # fmt: skip
+        assert status is None or done.returncode == status, f"nnix {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+
+@pytest.fixture(scope="module")
+def nnix() -> Iterator[Ordinary]:
+    if os.geteuid() != 0:
+        pytest.skip("making an account needs root")
+    subprocess.run(["userdel", "--remove", ACCOUNT], capture_output=True, check=False)
+    subprocess.run(["useradd", "--create-home", ACCOUNT], check=True)
+    home = Path("~" + ACCOUNT).expanduser()
+    command = Ordinary(home)
+    try:
+        folder = home / "exchange"
+        folder.mkdir()
+        small = [*frame(), *member(1), *member(2), *member(3), resource("Router", "m2", session="m2", daemon="frr"),
+                 resource("Machine", "west", reach="ssh")]  # fmt: skip
+        (folder / "small.yaml").write_text(write(small))
+        shutil.chown(folder, ACCOUNT)
+        home.chmod(0o700)  # as Debian makes it: FRR's own user could not walk through
+        yield command
+    finally:
+        command("down", status=None)
+        Rootless(command.state).end() if command.state.exists() else None
+        subprocess.run(["userdel", "--remove", ACCOUNT], capture_output=True, check=False)
+
+
+def test_an_ordinary_account_brings_a_lab_up(nnix: Ordinary) -> None:
+    """All sessions come up: BIRD, FRR and a switch over SSH, which all have users of their own, run in one user namespace."""
+    nnix("up", str(nnix.home / "exchange"))
+    deadline = time.monotonic() + 60
+    while bad := [each for each in json.loads(nnix("status", "--json", status=None).stdout) if not each["good"]]:
+        assert time.monotonic() < deadline, bad
+        time.sleep(1)
+    nnix("ping", "m1", "m3")
+
+
+def test_nothing_of_it_is_seen_outside(nnix: Ordinary) -> None:
+    """Its namespaces are its own; the state folder belongs to the account."""
+    prefix = Setting(nnix.state, None).prefix
+    assert not list(Path("/run/netns").glob(f"{prefix}*"))
+    assert (nnix.state / "ledger.db").owner() == ACCOUNT
+    assert not (nnix.state / "hosts").exists()
+
+
+def test_a_change_and_a_repair_go_inside_as_well(nnix: Ordinary) -> None:
+    """plan asks the machines inside; apply drives them; `run --once` mends what was broken."""
+    assert "drifted" not in nnix("plan", str(nnix.home / "exchange")).stdout
+    nnix("set", str(nnix.home / "exchange"), "port/m1", "state=drained")
+    assert json.loads(nnix("apply", str(nnix.home / "exchange"), "--yes", "--json").stdout)["verified"]
+    nnix("run", "--once")
+
+
+def test_down_ends_every_process_of_it(nnix: Ordinary) -> None:
+    """The holder goes, and with it all daemons of the account."""
+    holder = Rootless(nnix.state).holder
+    assert holder is not None
+    nnix("down")
+    assert Rootless(nnix.state).holder is None
+    left = [pid for pid in Path("/proc").glob("[0-9]*/cwd") if "/run/nnix/hosts" in _target(pid)]
+    assert not left
+    assert "nothing is up" in nnix("down").stdout
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def test_a_machine_without_newuidmap_is_told_what_it_needs(nnix: Ordinary, tmp_path: Path) -> None:
+    """One sentence, and no traceback."""
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    tmp_path.chmod(0o755)
+    bare.chmod(0o755)
+    for program in ("unshare", "setpriv", "sh", "mount", "mkdir"):
+        (bare / program).symlink_to(f"/usr/bin/{program}")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    said = nnix("up", str(nnix.home / "exchange"), status=1, path=str(bare)).stderr
+    assert "newuidmap" in said
+    assert "Traceback" not in said
