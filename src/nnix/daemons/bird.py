@@ -152,6 +152,7 @@ NOUNS = {"bgp": "session"}
 _STATEMENT = re.compile(r"^(protocol|filter|function|template)\s+(\S+)(?:[ \t]+([A-Za-z_]\w*))?", re.M)
 _SESSION = re.compile(r"^\s*#\s*session:\s*(\S+)\s*$", re.M)
 _SKIPPED = re.compile(r'"[^"\n]*"|#[^\n]*|/\*.*?\*/', re.S)
+_BRACE = re.compile(r"[{}]")
 _SOFT = frozenset({"import", "export", "receive", "description", "preference"})
 _LASTING = frozenset({"table", "keep"})  # `import table`, `import keep filtered`: what the channel holds, not what passes
 
@@ -176,10 +177,10 @@ def blocks(text: str) -> tuple[dict[tuple[str, str], str], str]:
 
 def _block_end(plain: str, start: int) -> int:
     depth = 0
-    for brace in re.finditer(r"[{}]", plain[start:]):
+    for brace in _BRACE.finditer(plain, start):
         depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return start + brace.end()
+            return brace.end()
     return len(plain)
 
 
@@ -224,7 +225,7 @@ def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
             found.append(Step(f"remove {noun} {name}", _sessions(before[key])))
         elif before[key] != after[key]:
             interrupted: frozenset[str] = frozenset()
-            if key[0].startswith(("protocol ", "template ")) and lasting(before[key]) != lasting(after[key]):
+            if key[0] in ("protocol bgp", "template bgp") and lasting(before[key]) != lasting(after[key]):
                 interrupted = _sessions(before[key]).union(*(_sessions(each) for each in before.values() if _follows(each, name)))
             found.append(Step(f"change {noun} {name}", interrupted))
     if before_rest.split() != after_rest.split():
