@@ -19,12 +19,12 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
     exit 1
 fi
 
-wanted=$(sed 's/#.*//' "$here/debian-packages.txt")
-# shellcheck disable=SC2086 # a list of words
-present=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted 2>/dev/null | sed -n 's/^installed //p') || true
+wanted=$(sed 's/#.*//; s/ //g' "$here/debian-packages.txt")
+# shellcheck disable=SC2046 # a list of words
+present=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $(printf '%s' "$wanted" | tr '|' ' ') 2>/dev/null | sed -n 's/^installed //p') || true
 missing=
 for package in $wanted; do
-    printf '%s\n' "$present" | grep -qx "$package" || missing="$missing $package"
+    printf '%s\n' "$present" | grep -qxE "$package" || missing="$missing ${package%%|*}"
 done
 missing=${missing# }
 [ -n "$missing" ] || exit 0
