@@ -14,6 +14,16 @@ the kernel lists members, which says nothing.
 
 Sets that shall be changed in place are written as `set NAME { … elements = { … } … }`; members may carry a counter or a
 limit. Everything else is the table's skeleton, and a change there reloads the table.
+
+Whom a change interrupts, no rule can tell. The artifact says it in comments, which nft does not keep:
+
+    # behind "p-alice": session/alice-1 session/alice-2
+    # interrupted by leaving: macs own4 own6
+    # interrupted by joining: drained
+
+A member of a set names the interface that it speaks about first (`"p-alice" . 02:00:5e:10:00:01`). When it leaves a set of the second
+line, or joins one of the third, everybody behind that interface is interrupted; a filter knows ports, so it is all sessions of the
+port. What is loaded in one transaction interrupts nobody else. Where there is no such comment, nobody is named.
 """
 
 from __future__ import annotations
@@ -21,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nnix.kernel.world import Failed, Host, Step
@@ -31,6 +41,9 @@ SET = re.compile(r"\b(?:set|map)\s+([A-Za-z_][A-Za-z0-9_.-]*)\s*\{")
 ELEMENTS = re.compile(r"elements\s*=\s*\{")
 STATE = re.compile(r"\s+(?:counter|limit|quota|timeout|expires|last)\b.*$", re.DOTALL)
 COMMENT = re.compile(r"#[^\n]*")
+BEHIND = re.compile(r'^#[ \t]*behind "([^"\n]+)":([^\n]*)$', re.MULTILINE)
+INTERRUPTED = re.compile(r"^#[ \t]*interrupted by (leaving|joining):([^\n]*)$", re.MULTILINE)
+INTERFACE = re.compile(r'"([^"]+)"')
 ELEMENTS_SAID_MAX = 3
 
 
@@ -113,6 +126,69 @@ def member_changes(old: Table, new: Table) -> str | None:
     return "".join(commands)
 
 
+# -- what a plan says ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Concerned:
+    """What an artifact's comments say: interface → who is behind it; and the sets that one must not leave, or not join."""
+
+    behind: Mapping[str, frozenset[str]]
+    leaving: frozenset[str]
+    joining: frozenset[str]
+
+    @property
+    def everybody(self) -> frozenset[str]:
+        return frozenset().union(*self.behind.values())
+
+    def interrupted(self, members: Iterable[str]) -> frozenset[str]:
+        """Who is behind the interfaces that `members` of a set speak about."""
+        interfaces = {found[1] for each in members if (found := INTERFACE.match(each))}
+        return frozenset().union(*(self.behind.get(each, frozenset()) for each in interfaces))
+
+
+NOBODY = Concerned({}, frozenset(), frozenset())
+
+
+def concerned(text: str) -> Concerned:
+    """Who is concerned by the table in `text`; nobody where it does not say."""
+    sets = {word: frozenset(names.split()) for word, names in INTERRUPTED.findall(text)}
+    behind = {interface: frozenset(names.split()) for interface, names in BEHIND.findall(text)}
+    return Concerned(behind, sets.get("leaving", frozenset()), sets.get("joining", frozenset()))
+
+
+def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
+    """What becomes of the table. Disturbed are those who were behind a port before, by the comments; see the module."""
+    if old == new:
+        return ()
+    if old is None:
+        return (Step(f"load {_titled(new or b'')}"),)
+    who = concerned(old.decode(errors="replace"))
+    if new is None:
+        return (Step(f"remove {_titled(old)}", who.everybody),)
+    before, after = _parsed(old), _parsed(new)
+    if before is None or after is None:
+        return (Step(f"load {_titled(new)} anew", who.everybody),)
+    if (before.family, before.name) != (after.family, after.name):
+        return (Step(f"remove {_titled(old)}", who.everybody), Step(f"load {_titled(new)}"))
+    if who == NOBODY:  # written by an nnix that did not say
+        who = concerned(new.decode(errors="replace"))
+    found = []
+    interrupted: frozenset[str] = frozenset()
+    for name, members in after.elements.items():
+        there = before.elements.get(name, frozenset())
+        for verb, where, group in (("delete", "from", sorted(there - members)), ("add", "in", sorted(members - there))):
+            if group:
+                said = ", ".join(group) if len(group) <= ELEMENTS_SAID_MAX else f"{len(group)} members"
+                concerns = name in (who.leaving if verb == "delete" else who.joining) and name in before.elements
+                disturbed = who.interrupted(group) if concerns else frozenset()
+                found.append(Step(f"{verb} {said} {where} set {name}", disturbed))
+                interrupted |= disturbed
+    if before.skeleton != after.skeleton:
+        return (Step(f"load {_titled(new)} anew, in one transaction", interrupted),)
+    return tuple(found) or (Step("note anew who is behind which port; no rule changes"),)
+
+
 @dataclass(frozen=True, slots=True)
 class NftablesDriver:
     """Loads tables and recognises them again; see the module."""
@@ -120,26 +196,7 @@ class NftablesDriver:
     name: str = "nftables"
 
     def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
-        if old == new:
-            return ()
-        if new is None:
-            return (Step(f"remove {_titled(old or b'')}"),)
-        if old is None:
-            return (Step(f"load {_titled(new)}"),)
-        try:
-            before, after = parse(old.decode()), parse(new.decode())
-        except ValueError:
-            return (Step(f"load {_titled(new)} anew"),)
-        if member_changes(before, after) is None:
-            return (Step(f"load {_titled(new)} anew, in one transaction"),)
-        steps = []
-        for name, members in after.elements.items():
-            there = before.elements.get(name, frozenset())
-            for verb, group in (("delete", sorted(there - members)), ("add", sorted(members - there))):
-                if group:
-                    said = ", ".join(group) if len(group) <= ELEMENTS_SAID_MAX else f"{len(group)} members"
-                    steps.append(Step(f"{verb} {said} {'in' if verb == 'add' else 'from'} set {name}"))
-        return tuple(steps)
+        return steps(old, new)
 
     async def check(self, host: Host, content: bytes) -> str:
         """nft's own parser, and the kernel's judgement, without loading (`nft -c`)."""

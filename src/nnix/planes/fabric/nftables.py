@@ -44,6 +44,9 @@ REASONS: Mapping[str, str] = {
     "drained": "BGP at a drained port",
 }
 
+# Sets of what is let in: whose entry goes is heard no more. The driver reads these names, in a comment, for what a plan says.
+PERMITTED = ("ports", "macs", "arp4", "own4", "own6", "targets")
+
 RULES = """\
 	chain port {
 		iifname . ether saddr != @macs goto drop_mac
@@ -138,7 +141,8 @@ def spell(switch: Switch) -> bytes:
     }
     sets |= {f"dropped_{reason}": ("type ifname; counter", (f"{_name(each)} counter" for each in ports)) for reason in REASONS}
     lans6 = "".join(f"{prefix}, " for prefix in switch.prefixes_v6)
-    text = [f"table {TABLE} {{\n"]
+    text = [f"# behind {_name(each)}: {' '.join(_behind(each))}\n" for each in ports]
+    text += [f"# interrupted by leaving: {' '.join(PERMITTED)}\n# interrupted by joining: drained\n", f"table {TABLE} {{\n"]
     text += [_set(name, kind, members) for name, (kind, members) in sets.items()]
     text += [
         f"\tchain drop_{reason} {{\n\t\tcounter\n\t\tiifname @dropped_{reason} drop\n\t\toifname @dropped_{reason} drop\n\t\tdrop\n\t}}\n"
@@ -146,6 +150,11 @@ def spell(switch: Switch) -> bytes:
     ]
     text += [RULES.replace("@LANS6@", lans6), "}\n"]
     return "".join(text).encode()
+
+
+def _behind(each: Attachment) -> list[str]:
+    """Whose traffic passes at a port: the sessions behind it; where there is none, its own."""
+    return sorted(each.about - {each.of}) or [each.of]
 
 
 def _name(each: Attachment) -> str:
