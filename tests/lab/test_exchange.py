@@ -21,8 +21,8 @@ from nnix.cli.root import Setting
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
-BACK_SECONDS_MAX = 20.0
-"""so that a loaded machine does not fail it; the time it took is printed, and was below five seconds when it was bounded so"""
+BACK_SECONDS_MAX = 5.0
+BACK_TRIES = 3  # a machine that is busy with something else for a moment says nothing about us
 HOSTILE_DOWN = {"mac-swapper", "prefix-flood"}
 """hostile members whose sessions the exchange does not keep up; all others are up, and their bad routes refused"""
 
@@ -160,6 +160,14 @@ def test_part_of_it_is_applied_over_ssh(nnix: Nnix) -> None:
 @pytest.mark.parametrize("harm", ["kill bird", "kill zebra", "edit bird.conf", "delete a bridge", "delete the filters"])
 def test_drift_is_put_right_within_seconds_and_recorded(nnix: Nnix, harm: str) -> None:
     """`nnix run` finds what was broken by hand, mends it, and writes down what it found."""
+    took: list[float] = []
+    while not took or (min(took) > BACK_SECONDS_MAX and len(took) < BACK_TRIES):
+        took.append(seconds_until_mended(nnix, harm))
+    assert min(took) <= BACK_SECONDS_MAX, took
+
+
+def seconds_until_mended(nnix: Nnix, harm: str) -> float:
+    """Break it under a running `nnix run`, and how long until it is whole again."""
     before = len(nnix.json("log", "--what", "drift", "-n", "1000"))
     server = nnix.home("rs1") / "bird/rs1"
     wanted = (server / "bird.conf").read_bytes()
@@ -190,12 +198,12 @@ def test_drift_is_put_right_within_seconds_and_recorded(nnix: Nnix, harm: str) -
     try:
         until((nnix.state / "loop.json").exists, 20, "the loop has looked once")
         harm_it()
-        took = until(mended, BACK_SECONDS_MAX, harm)
-        print(f"{harm}: back in {took:.1f} s")
+        took = until(mended, 60, harm)
         until(lambda: len(nnix.json("log", "--what", "drift", "-n", "1000")) > before, 10, "drift is recorded")
     finally:
         keeper.send_signal(signal.SIGTERM)
         keeper.communicate(timeout=30)
+    return took
 
 
 def sessions_since(nnix: Nnix) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from nnix.cli.files import Folder, admitted, read_folder, yaml_files
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
 from nnix.kernel.apply import Applied
-from nnix.kernel.change import Draft, Model, compile_all, draft, inverse, loaded
+from nnix.kernel.change import Draft, Model, compile_all, draft, inverse, loaded, proved
 from nnix.kernel.document import Unreadable
 from nnix.kernel.drive import look
 from nnix.kernel.editing import NotFound, edited
@@ -35,6 +36,7 @@ def check(folder: Path, as_json: bool) -> int:
     try:
         found = admitted(folder, Snapshot())
         compile_all(ALL_PLANES, found.snapshot, found.evidence)
+        findings = proved(ALL_PLANES, found.snapshot, found.evidence)
     except Refused as refused:
         if as_json:
             tables.as_json({"ok": False, "refusals": [each.record() for each in refused.refusals]})
@@ -42,8 +44,10 @@ def check(folder: Path, as_json: bool) -> int:
         raise
     counts = _counts(found.snapshot.declared)
     if as_json:
-        tables.as_json({"ok": True, "refusals": [], "resources": counts, "digest": found.snapshot.digest})
+        tables.as_json({"ok": True, "refusals": [], "resources": counts, "digest": found.snapshot.digest,
+                        "findings": [asdict(each) for each in findings]})  # fmt: skip
     else:
+        tables.findings(findings)
         tables.out.print(f"✓ sound: {', '.join(f'{number} {kind}' for kind, number in counts.items())}")
     return DONE
 
@@ -119,16 +123,19 @@ def plan(setting: Setting, folder: Path, offline: bool, output: Path | None, eve
     """
     if not offline:
         as_root(setting)
-    found = admitted(folder, _model(setting).snapshot, setting)
+    found = admitted(folder, _model(setting).snapshot, setting, pure=offline and output is None)
     made = _draft(setting, found)
+    findings = proved(ALL_PLANES, found.snapshot, found.evidence)
     drift = {} if offline or not setting.begun else _drift(setting)
     if output:
         setting.vault.keep(item.content for item in made.evidence.values())  # a saved plan must find its evidence again
         output.write_text(made.plan.saved())
     if as_json:
-        tables.as_json({**made.plan.record(), "digest": made.plan.digest, "drift": {"/".join(key): why for key, why in drift.items()}})
+        tables.as_json({**made.plan.record(), "digest": made.plan.digest, "drift": {"/".join(key): why for key, why in drift.items()},
+                        "findings": [asdict(each) for each in findings]})  # fmt: skip
         return DONE
     tables.plan(made, limit=10**9 if everything else 40)
+    tables.findings(findings, limit=10**9 if everything else 10)
     if drift:
         tables.out.print("\nBesides, the world has drifted from the model (`nnix run` puts it right):")
         for key, why in list(drift.items())[:20]:
@@ -176,8 +183,8 @@ def _parts(found: Folder) -> tuple[Snapshot, Evidence]:
     return found.snapshot, found.evidence
 
 
-def carry_out(setting: Setting, made: Draft, why: str, *, yes: bool, offline: bool, as_json: bool) -> int:
-    """Show, ask, apply, tell: what `apply`, `undo` and `up` share."""
+def carry_out(setting: Setting, made: Draft, why: str, *, yes: bool, offline: bool, as_json: bool, whole: bool = False) -> int:
+    """Show, ask, apply, tell: what `apply`, `undo` and `up` share. `whole`: put right what has drifted elsewhere as well."""
     if made.plan.empty:
         if as_json:
             tables.as_json({"change": None, "verified": True, "empty": True})
@@ -202,7 +209,7 @@ def carry_out(setting: Setting, made: Draft, why: str, *, yes: bool, offline: bo
     async def work() -> Applied:
         async with setting.lock.held():
             with progress("applying", len(made.artifacts), quiet=as_json) as told:
-                return await setting.office.apply(made, why, told=told)
+                return await setting.office.apply(made, why, told=told, whole=whole)
 
     try:
         what = setting.run(work())

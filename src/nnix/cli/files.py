@@ -58,10 +58,11 @@ def read_folder(folder: Path) -> Read:
     return replace(found, refusals=(*refusals, *found.refusals))
 
 
-def admitted(folder: Path, before: Snapshot, setting: Setting | None = None) -> Folder:
+def admitted(folder: Path, before: Snapshot, setting: Setting | None = None, *, pure: bool = False) -> Folder:
     """Read, complete and judge a folder. Raises Refused with every refusal, each with its place in the files.
 
-    Without a setting nothing but the folder is looked at, so evidence that the operator's own state holds is left out.
+    Without a setting nothing but the folder is looked at, so evidence that the operator's own state holds is left out. `pure`: what that
+    state does not hold yet is left out as well, instead of being made.
     """
     found = read_folder(folder)
     try:
@@ -70,7 +71,7 @@ def admitted(folder: Path, before: Snapshot, setting: Setting | None = None) -> 
         raise Refused(placed(found, (*found.refusals, *refused.refusals))) from None
     if found.refusals:
         raise Refused(found.refusals)
-    return Folder(folder, found, snapshot, gathered(folder, snapshot, setting))
+    return Folder(folder, found, snapshot, gathered(folder, snapshot, setting, pure=pure))
 
 
 def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:
@@ -78,13 +79,13 @@ def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:
     return [each if each.place else replace(each, place=found.place(each.resource, each.field)) for each in refusals]
 
 
-def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None) -> Evidence:
+def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure: bool = False) -> Evidence:
     """The evidence that a snapshot needs, from files relative to its folder. Raises Refused for a file that is not there."""
     items: dict[str, bytes] = {}
     missing = []
     for key in evidence_keys(ALL_PLANES, snapshot):
         if key == OPERATOR_KEY:
-            if setting is not None:
+            if setting is not None and (setting.has_operator_key or not pure):
                 items[key] = setting.operator_key()
             continue
         path = folder / key.removeprefix("file:")

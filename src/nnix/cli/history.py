@@ -108,12 +108,23 @@ def snapshot_at(setting: Setting, at: str | None) -> Snapshot:
 
 
 @click.command()
+@click.option("--sign-anew", is_flag=True, help="Begin a signed head for a ledger that has none here, if its chain is sound.")
 @json_option
 @pass_setting
-def verify(setting: Setting, as_json: bool) -> int:
-    """Is the ledger what was written? Finds a flipped bit, a dropped record, and a tail that was cut off."""
+def verify(setting: Setting, sign_anew: bool, as_json: bool) -> int:
+    """Is the ledger what was written? Finds a flipped bit, a dropped record, and a tail that was cut off.
+
+    A ledger restored from a copy, or read on another machine, has no signed head here. --sign-anew begins one: what was cut
+    before is not seen any more, so it is for you to decide (docs/ledger.md).
+    """
     if not setting.begun:
         raise LookupError(f"there is no ledger in {setting.state} yet")
+    if sign_anew:
+        try:
+            head = setting.ledger.sign_anew()
+        except ValueError as there:
+            raise click.UsageError(str(there)) from None
+        tables.err.print(f"entry {head.seq} is signed as the head, digest {head.digest}; note both elsewhere", markup=False)
     faults = setting.ledger.verify()
     if as_json:
         tables.as_json({"ok": not faults, "faults": [{"seq": f.seq, "what": f.what} for f in faults]})

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-
-import asyncssh
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnix.daemons.bird import BIRD
 from nnix.daemons.frr import FRR
@@ -28,7 +26,6 @@ from nnix.daemons.openbgpd import OPENBGPD
 from nnix.daemons.sshd import SSHD
 from nnix.hosts import rootless
 from nnix.hosts.namespace import NamespaceHost, dial_in_namespace
-from nnix.hosts.ssh import SshHost
 from nnix.kernel.apply import Office
 from nnix.kernel.change import Book
 from nnix.kernel.drive import World
@@ -39,10 +36,14 @@ from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.vault import Vault
 from nnix.kernel.world import Driver, Host, Unreachable
+from nnix.lab.latency import LATENCY
 from nnix.lab.plane import PLANE as LAB
 from nnix.lab.wires import WiresDriver
 from nnix.planes import PLANES
 from nnix.planes.members.kinds import Machine, Reach
+
+if TYPE_CHECKING:  # a third of a second to import, and most commands reach no machine over SSH
+    from nnix.hosts.ssh import SshHost
 
 ALL_PLANES: tuple[Plane, ...] = (*PLANES, LAB)
 KINDS: Mapping[str, type[Resource]] = kinds_of(ALL_PLANES)
@@ -52,7 +53,7 @@ T = TypeVar("T")
 
 def drivers(prefix: str) -> dict[str, Driver]:
     """All drivers, in the order in which one machine is built up: filters before the interfaces that they guard, then daemons."""
-    everyone: tuple[Driver, ...] = (WiresDriver(prefix), NFTABLES, IPROUTE, SSHD, FRR, BIRD, GOBGP, OPENBGPD)
+    everyone: tuple[Driver, ...] = (WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR, BIRD, GOBGP, OPENBGPD)
     return {each.name: each for each in everyone}
 
 
@@ -84,6 +85,7 @@ class ExchangeMachines:
     homes: Path
     prefix: str
     _hosts: dict[tuple[str, Machine | None], Host]
+    _over_network: list[SshHost]
 
     def host(self, machine: str) -> Host:
         declared = self.snapshot().get(Machine, machine)
@@ -100,9 +102,13 @@ class ExchangeMachines:
             return NamespaceHost(machine, f"{self.prefix}{machine[1:]}", home)
         if declared is None or declared.reach is Reach.NAMESPACE:
             return NamespaceHost(machine, f"{self.prefix}{machine}", home)
-        return self._over_ssh(declared)
+        host = self._over_ssh(declared)
+        self._over_network.append(host)
+        return host
 
-    def _over_ssh(self, machine: Machine) -> Host:
+    def _over_ssh(self, machine: Machine) -> SshHost:
+        from nnix.hosts.ssh import SshHost
+
         if machine.address is None:  # a lab's machine: its server runs in its namespace, and we made its keys
             server = self.homes / f"@{machine.name}" / "sshd" / machine.name
             public = server / "host_key.pub"
@@ -133,9 +139,8 @@ class ExchangeMachines:
         )
 
     async def close(self) -> None:
-        for host in self._hosts.values():
-            if isinstance(host, SshHost):
-                await host.close()
+        for host in self._over_network:
+            await host.close()
 
 
 def operator_key_file(state: Path) -> Path:
@@ -177,7 +182,7 @@ class Setting:
 
     @cached_property
     def machines(self) -> ExchangeMachines:
-        return ExchangeMachines(lambda: self.book.model().snapshot, self.state, self.homes, self.prefix, {})
+        return ExchangeMachines(lambda: self.book.model().snapshot, self.state, self.homes, self.prefix, {}, [])
 
     @cached_property
     def world(self) -> World:
@@ -187,8 +192,15 @@ class Setting:
     def office(self) -> Office:
         return Office(self.book, self.vault, ALL_PLANES, self.world, clock, who())
 
+    @property
+    def has_operator_key(self) -> bool:
+        """Whether the operator's SSH key was made already."""
+        return operator_key_file(self.state).exists()
+
     def operator_key(self) -> bytes:
         """The public half of the operator's SSH key, which is made on first use."""
+        import asyncssh
+
         path = operator_key_file(self.state)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -59,7 +59,7 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
         setting.office.refuse(refused, f"up {folder}")
         raise
     made = setting.office.draft(found.snapshot, found.evidence)
-    status = DONE if made.plan.empty else carry_out(setting, made, f"up {folder}", yes=True, offline=False, as_json=False)
+    status = DONE if made.plan.empty else carry_out(setting, made, f"up {folder}", yes=True, offline=False, as_json=False, whole=True)
 
     async def bring() -> tuple[int, list[Status]]:
         wanted = setting.office.wanted(setting.book.model())

@@ -14,6 +14,7 @@ from rich.text import Text
 from nnix.kernel.apply import Applied
 from nnix.kernel.change import Draft, Edit
 from nnix.kernel.document import scalar
+from nnix.kernel.plane import Finding
 from nnix.kernel.rule import Refusal
 
 
@@ -114,6 +115,16 @@ def plan(made: Draft, *, limit: int = 40) -> None:
             out.print(f"  ! {each}")
     else:
         out.print(Text("\nDisturbed: nobody", style="bold"))
+
+
+def findings(found: Sequence[Finding], *, limit: int = 10) -> None:
+    """Print what should be known though nothing refuses it; a long list is cut, and says so."""
+    if found:
+        out.print(Text(f"\nTo know: {len(found)} finding{'s' if len(found) != 1 else ''}", style="bold"))
+    for each in found[:limit]:
+        out.print(Text(f"  · {each}"))
+    if len(found) > limit:
+        out.print(Text(f"  … and {len(found) - limit} more (`nnix plan --all` shows them)", style=QUIET))
 
 
 def applied(what: Applied) -> None:

@@ -146,14 +146,24 @@ class Office:
         if complaints:
             raise Refused(complaints)
 
-    async def apply(self, made: Draft, why: str, *, told: Told | None = None, revert: bool = True) -> Applied:
-        """Carry a plan out. Raises Refused or Stale, and then nothing was done."""
+    async def apply(self, made: Draft, why: str, *, told: Told | None = None, revert: bool = True, whole: bool = False) -> Applied:
+        """Carry a plan out. Raises Refused or Stale, and then nothing was done.
+
+        Only what the plan names is looked at and driven, and the ground. Everything is with `whole`, where earlier changes are not known
+        to have been brought about, and where the ground was not as the model said (after a reboot, say).
+        """
         await self.settle(told)
         await self.check(made)
         model = self.book.model()
         entry = self.record(made, why, drive=True)
         gone = model.leftovers | {key for key in model.artifacts if key not in made.artifacts}
-        outcomes = await converge(self.world, made.artifacts, gone, told)
+        whole = whole or not (model.settled and model.driven)
+        planned = {action.key for action in made.plan.actions}
+        near = made.artifacts if whole else {k: a for k, a in made.artifacts.items() if k in planned or self.world.ground(a.machine)}
+        outcomes = await converge(self.world, near, gone, told)
+        if not whole and any(each.found and each.key not in planned for each in outcomes):
+            rest = {key: artifact for key, artifact in made.artifacts.items() if key not in near}
+            outcomes += await converge(self.world, rest, (), told)
         failures = [each for each in outcomes if each.failure]
         if not failures:
             self.note("verified", "the world agrees with the model", {"change": entry.seq})

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.ledger import GENESIS, Entry, Ledger
 from nnix.kernel.life import Table, follow
-from nnix.kernel.plane import Plane
+from nnix.kernel.plane import Finding, Plane
 from nnix.kernel.resource import Json, Resource
 from nnix.kernel.rule import Refusal, Refused, judge
 from nnix.kernel.snapshot import Snapshot
@@ -109,6 +109,11 @@ def compile_all(planes: Sequence[Plane], snapshot: Snapshot, evidence: Evidence)
     return artifacts
 
 
+def proved(planes: Sequence[Plane], snapshot: Snapshot, evidence: Evidence) -> tuple[Finding, ...]:
+    """What every plane has to say of a model that may be applied, each thing once."""
+    return tuple(dict.fromkeys(found for plane in planes if plane.prove for found in plane.prove(snapshot, evidence)))
+
+
 def evidence_keys(planes: Sequence[Plane], snapshot: Snapshot) -> tuple[str, ...]:
     """Which evidence `snapshot` needs."""
     return tuple(dict.fromkeys(key for plane in planes if plane.evidence for key in plane.evidence(snapshot)))
@@ -183,8 +188,8 @@ class Model:
     """What the ledger says the exchange shall be, after its newest change.
 
     `seq` and `digest` name that change (0 and GENESIS before the first). `artifacts` are the digests of what its plan compiled to;
-    `settled` says whether the world has been brought to it and verified. `before` holds artifacts that may still be in the world
-    from before an unsettled change.
+    `settled` says whether the world has been brought to it and verified. `leftovers` are artifacts that may still be in the world
+    from before an unsettled change. `driven` is false while a change that was only recorded has not been brought about by a later one.
     """
 
     seq: int = 0
@@ -194,6 +199,7 @@ class Model:
     artifacts: Mapping[Key, str] = field(default_factory=dict)
     leftovers: frozenset[Key] = frozenset()
     settled: bool = True
+    driven: bool = True
 
 
 class Unknown(Exception):
@@ -228,7 +234,8 @@ class Book:
             if entry.what == "change":
                 model = self._changed(model, entry)
             elif entry.what in ("verified", "reverted") and entry.body.get("change") == model.seq:
-                model = Model(model.seq, model.digest, model.snapshot, model.evidence, model.artifacts, frozenset(), settled=True)
+                driven = model.driven or entry.what == "verified"
+                model = replace(model, leftovers=frozenset(), settled=True, driven=driven)
         return model
 
     def _changed(self, model: Model, entry: Entry) -> Model:
@@ -238,8 +245,8 @@ class Book:
         gone = frozenset((m, d, n) for m, d, n in body["artifacts"]["gone"])
         artifacts = {key: digest for key, digest in {**model.artifacts, **put}.items() if key not in gone}
         leftovers = (model.leftovers | gone) - frozenset(artifacts)
-        settled = not body.get("drive", True)
-        return Model(entry.seq, entry.digest, snapshot, body["evidence"], artifacts, leftovers, settled)
+        drive = body.get("drive", True)
+        return Model(entry.seq, entry.digest, snapshot, body["evidence"], artifacts, leftovers, not drive, model.driven and drive)
 
     def resource(self, record: Json) -> Resource:
         """A resource from its ledger record, brought up to the kind's newest shape. Raises Unknown."""

@@ -144,8 +144,17 @@ class Loop:
             self.office.note("drift", f"{label}: {outcome.found or outcome.failure}"[:500], body)
 
     def _publish(self, model: Model, different: Mapping[Key, str]) -> None:
-        """Leave for `nnix status` what the loop last saw."""
-        seen = {"pid": os.getpid(), "change": model.seq, "different": {"/".join(key): why for key, why in sorted(different.items())}}
+        """Leave for others what the loop last saw: what differs, why, and which resources hang on it."""
+        resources: dict[str, str] = {}
+        for key, why in sorted(different.items()):
+            for each in sorted(self._wanted(model)[key].about) if key in self._wanted(model) else ():
+                resources.setdefault(each, f"{'/'.join(key)}: {why}")
+        seen = {
+            "pid": os.getpid(),
+            "change": model.seq,
+            "different": {"/".join(key): why for key, why in sorted(different.items())},
+            "resources": resources,
+        }
         draft = self.status_file.with_suffix(".new")
         draft.write_text(json.dumps(seen))
         draft.rename(self.status_file)

@@ -31,6 +31,17 @@ class Status:
     facts: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an operator should know of a model before it is applied, though no rule refuses it: of which resource, and what."""
+
+    about: str
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.says}"
+
+
 class Machines(Protocol):
     """Hosts by machine name."""
 
@@ -49,6 +60,7 @@ class Plane:
     allocate  resources completed with names that must stay (numbers, addresses). The second snapshot is the one before, whose choices are kept
     derive    resources that follow from others, each with its `owner`
     compile   (snapshot, evidence) → artifacts; pure
+    prove     (snapshot, evidence) → what would happen that one should know of beforehand; pure
     read      what became of this plane's resources, asked of the running world
     """
 
@@ -59,6 +71,7 @@ class Plane:
     allocate: Callable[[Snapshot, Snapshot], Iterable[Resource]] | None = None
     derive: Callable[[Snapshot], Iterable[Resource]] | None = None
     compile: Callable[[Snapshot, Evidence], Iterable[Artifact]] | None = None
+    prove: Callable[[Snapshot, Evidence], Iterable[Finding]] | None = None
     read: Callable[[Snapshot, Machines], Awaitable[Iterable[Status]]] | None = None
 
 

@@ -133,10 +133,10 @@ def test_compile_lists_prints_and_writes_the_same_artifacts(nnix: Nnix, tmp_path
 
 
 def test_plan_offline_needs_no_ledger(nnix: Nnix, tmp_path: Path) -> None:
-    """Everything is to be added; no ledger is begun, only the operator's SSH key is made, which the plan names."""
+    """Everything is to be added; nothing is written anywhere, not even the operator's key."""
     said = nnix("plan", ZHEJIANG, "--offline")
     assert said.status == 0
-    assert {path.name for path in (tmp_path / "state").rglob("*") if path.is_file()} == {"ssh-operator"}
+    assert {path.name for path in (tmp_path / "state").rglob("*") if path.is_file()} == set()
     total = sum(nnix("check", ZHEJIANG, "--json").json["resources"].values())
     found = nnix("plan", ZHEJIANG, "--offline", "--json").json
     assert f"Resources: {len(found['put'])} to add, 0 to change, 0 to remove" in said.out

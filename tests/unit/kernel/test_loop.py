@@ -71,7 +71,12 @@ def test_a_world_that_agrees_is_left_alone(kept: Kept) -> None:
     assert kept.sweep() == []
     assert {name: host.written for name, host in kept.library.shelves.hosts.items()} == written
     assert kept.drift() == []
-    assert json.loads((kept.library.folder / "loop.json").read_text()) == {"pid": os.getpid(), "change": 1, "different": {}}
+    assert json.loads((kept.library.folder / "loop.json").read_text()) == {
+        "pid": os.getpid(),
+        "change": 1,
+        "different": {},
+        "resources": {},
+    }
 
 
 @pytest.mark.parametrize(("damage", "found"), [(b"shelf 1\nwinds 9", "differs from what is wanted"), (None, "not there")])
@@ -118,6 +123,7 @@ def test_a_machine_that_stays_broken_does_not_fill_the_ledger(kept: Kept) -> Non
     assert [(each.body["failure"], each.body["artifact"][0]) for each in kept.drift()] == [("b: no light", "b")]
     status = json.loads((kept.library.folder / "loop.json").read_text())
     assert "no light" in status["different"]["b/paper/books"]
+    assert {each: "no light" in why for each, why in status["resources"].items()} == {"shelf/b": True}
 
     kept.library.shelves.hosts["b"].unreachable = ""
     kept.files("b").clear()

@@ -54,6 +54,27 @@ def test_a_second_application_of_the_same_changes_nothing(office: Office) -> Non
     assert office.draft(wanted(office, shelf("a")), NOTHING).plan.empty
 
 
+def test_an_application_looks_only_where_its_plan_goes(library: Library, office: Office) -> None:
+    """What has drifted elsewhere is the loop's business; `whole` puts it right on the way."""
+    apply(office, shelf("a"), shelf("b"))
+    library.shelves.hosts["b"].files["paper/books"] = b"scribbled"
+    apply(office, shelf("a"), shelf("b"), volume("tides", "a"))
+    assert library.shelves.hosts["b"].files["paper/books"] == b"scribbled"
+    made = office.draft(wanted(office, shelf("a"), shelf("b")), NOTHING)
+    assert asyncio.run(office.apply(made, "a test", whole=True)).verified
+    assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2\n".rstrip()
+
+
+def test_a_change_after_one_that_was_only_recorded_brings_about_both(library: Library, office: Office) -> None:
+    """Recorded offline, nothing driven: the next application must not call the world verified without it."""
+    apply(office, shelf("a"), shelf("b"))
+    office.record(office.draft(wanted(office, shelf("a"), shelf("b"), volume("winds", "b")), NOTHING), "offline", drive=False)
+    assert not office.book.model().driven
+    apply(office, shelf("a"), shelf("b"), volume("winds", "b"), volume("tides", "a"))
+    assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2\nwinds 3"
+    assert office.book.model().driven
+
+
 def test_a_change_touches_only_what_depends_on_it(library: Library, office: Office) -> None:
     """A book more on one shelf is no business of the other shelf's machine."""
     apply(office, shelf("a"), shelf("b"))

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from nnix.kernel.evidence import Evidence, Item
+from nnix.kernel.plane import Finding
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
@@ -144,9 +145,9 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
     )
 
 
-def findings(snapshot: Snapshot, evidence: Evidence) -> tuple[str, ...]:
-    """What the operator or a member should mend in the sources, in words; nothing of it stops a change. Raises Refused as policy() does."""
-    return tuple(dict.fromkeys(finding for each in policy(snapshot, evidence) for finding in each.findings))
+def prove(snapshot: Snapshot, evidence: Evidence) -> Iterable[Finding]:
+    """What the operator or a member should mend in the sources; nothing of it stops a change. Raises Refused as policy() does."""
+    return tuple(Finding(f"routing-policy/{each.policy.name}", said) for each in policy(snapshot, evidence) for said in each.findings)
 
 
 def clients(server: RouteServer, snapshot: Snapshot) -> tuple[Session, ...]:
