@@ -34,10 +34,11 @@ from nnix.planes.fabric.names import (
     switch_machine,
 )
 from nnix.planes.fabric.policy import Attachment, LanEnd, LinkEnd, Switch
-from nnix.planes.members.kinds import Site
+from nnix.planes.members.kinds import Exchange, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
 UNDERLAY_MTU_MIN = 1600
+REFLECTORS = 2
 TUNNEL_OCTETS = 50  # Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348, 4.3); an IEEE 802.1Q tag never travels inside
 
 ON_THE_LAN = (PortState.PRODUCTION, PortState.DRAINED)
@@ -59,6 +60,14 @@ def switches(snapshot: Snapshot) -> tuple[Switch, ...]:
     """The policy of each site's switch, in values, by site. Pure."""
     plugged = {site.name: attachments(snapshot, site) for site in snapshot.of(Site) if _end(site)}
     return tuple(_switch(snapshot, site, vtep, plugged) for site in snapshot.of(Site) if (vtep := _end(site)))
+
+
+def reflectors(snapshot: Snapshot) -> tuple[str, ...]:
+    """The two sites whose switches reflect EVPN routes (RFC 4456): the backbone connect points; where there are fewer, the hub, then
+    nodes by name. None where there is but one switch."""
+    rank = (SiteRole.BACKBONE, SiteRole.HUB, SiteRole.NODE)
+    able = sorted((each for each in snapshot.of(Site) if _end(each)), key=lambda each: (rank.index(each.role), each.name))
+    return tuple(each.name for each in able[:REFLECTORS]) if len(able) > 1 else ()
 
 
 def underlay_mtu(snapshot: Snapshot) -> int:
@@ -146,13 +155,16 @@ def _end(site: Site) -> IPv4Address | None:
 
 def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str, tuple[Attachment, ...]]) -> Switch:
     links = tuple(
-        LinkEnd(link.id, link_interface(link, site.name), underlay_mtu(snapshot), int(link.latency))
+        LinkEnd(link.id, link_interface(link, site.name), underlay_mtu(snapshot), int(link.latency), int(link.bfd) // 1000)
         for link in snapshot.of(Link)
         if site.name in (link.a, link.b) and link.a != link.b
     )
     lans = tuple(_lan_end(snapshot, site, lan, plugged) for lan in snapshot.of(Lan) if lan.vni is not None)
     here = plugged[site.name]
-    underlay_about = frozenset({site.id, *(each.of for each in links)})
+    ends = {each.name: end for each in snapshot.of(Site) if (end := _end(each))}
+    reflecting = reflectors(snapshot)
+    others = reflecting if site.name not in reflecting else tuple(ends)
+    underlay_about = frozenset({site.id, *(each.of for each in links), *(f"site/{name}" for name in others)})
     elsewhere = {
         name
         for end in lans
@@ -165,7 +177,10 @@ def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str
     return Switch(
         site=site.name,
         machine=switch_machine(snapshot, site),
+        asn=next((each.asn for each in snapshot.of(Exchange)), 0),
         vtep=vtep,
+        reflectors=tuple(ends[name] for name in reflecting if name != site.name),
+        clients=tuple(sorted(end for name, end in ends.items() if name not in reflecting)) if site.name in reflecting else (),
         links=links,
         lans=lans,
         attachments=here,
@@ -202,6 +217,7 @@ def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tup
         flood=tuple(sorted(flood)),
         far=tuple(sorted((mac, vtep) for mac, vtep in far.items() if mac not in local)),
         tunnel_isolated=quarantine and tested_here,
+        learns=False,
     )
 
 

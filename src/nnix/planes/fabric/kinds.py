@@ -25,6 +25,11 @@ class Link(Resource):
     b: Ref[Site] = Field(description="the other end")
     capacity: BitRate = Field(description="each way", examples=["400G"])
     latency: Duration = Field(description="one way", examples=["1.2ms"])
+    bfd: Duration = Field(
+        default=Duration(300_000),
+        description="how often each end says that it is there (RFC 5880); three times unheard, the link is left. 50ms is quick and costs CPU time",
+        examples=["50ms"],
+    )
     carrier: Ref[Carrier] | None = Field(default=None, description="whom it is leased from; unset: own fibre")
 
 

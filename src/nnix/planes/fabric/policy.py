@@ -32,12 +32,13 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class LinkEnd:
-    """One end of a link. The latency is one way, in microseconds."""
+    """One end of a link. The latency is one way, in microseconds; `bfd_milliseconds` is how often either end says that it is there."""
 
     of: str
     interface: str
     mtu: int
     latency_microseconds: int
+    bfd_milliseconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class LanEnd:
     """A LAN on this switch: its bridge and its tunnel.
 
     flood: tunnel ends that broadcast and multicast are copied to. far: MAC address → the tunnel end that it is behind.
+    learns: who is behind the ports is not registered, so far MAC addresses come from EVPN.
     tunnel_isolated: frames from the tunnel do not reach isolated ports, nor theirs the tunnel.
     """
 
@@ -57,15 +59,23 @@ class LanEnd:
     flood: tuple[IPv4Address, ...]
     far: tuple[tuple[str, IPv4Address], ...]
     tunnel_isolated: bool
+    learns: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """All that a site's switch is told."""
+    """All that a site's switch is told.
+
+    asn: of the exchange, inside which EVPN speaks. reflectors: tunnel ends of the route reflectors. clients: where this switch is
+    one of them, the tunnel ends of all that are none.
+    """
 
     site: str
     machine: str
+    asn: int
     vtep: IPv4Address
+    reflectors: tuple[IPv4Address, ...]
+    clients: tuple[IPv4Address, ...]
     links: tuple[LinkEnd, ...]
     lans: tuple[LanEnd, ...]
     attachments: tuple[Attachment, ...]
