@@ -549,18 +549,70 @@ def test_an_attack_arrives_at_no_port(production: Fabric, name: str) -> None:
     assert production.arrives("alice", ATTACKS[name], VICTIMS) == set()
 
 
-def test_a_storm_is_cut_down_to_what_a_router_needs(production: Fabric) -> None:
-    """Of 20,000 broadcasts at once, at most the burst and what the rate adds meanwhile arrive; dave's own are not counted against alice's."""
+STORMS: dict[str, Callable[[bytes], bytes]] = {
+    "broadcast": lambda t: arp(A, "192.0.2.1", "192.0.2.2", t),
+    "multicast": lambda t: nd(135, "2001:db8:1::1", "ff02::1:ff00:2", "2001:db8:1::2", t, to="33:33:ff:00:00:02"),
+}
+
+
+@pytest.mark.parametrize("name", STORMS)
+def test_a_storm_is_cut_down_to_what_a_router_needs(production: Fabric, name: str) -> None:
+    """Of 20,000 group frames at once, at most the burst and what the rate adds meanwhile arrive, and the rest is counted; dave's own
+    are not counted against alice's, and alice's unicast passes all the while."""
     ear = Ear(PREFIX + "bob")
     token = b"nnt-storm"
     started = time.monotonic()
-    production.send("alice", *[arp(A, "192.0.2.1", "192.0.2.2", token)] * 20_000)
+    production.send("alice", *[STORMS[name](token)] * 20_000, v4(A, B, "203.0.113.9", "198.51.100.9", 17, udp(9, 9, b"nnt-unicast")))
     seconds = time.monotonic() - started
     production.send("dave", arp(D, "192.0.2.4", "192.0.2.2", b"nnt-calm"))
+    assert ear.hears(b"nnt-unicast", DEADLINE_SECONDS)
     assert ear.hears(b"nnt-calm", DEADLINE_SECONDS)
     arrived = sum(token in each for each in ear.heard)
     ear.socket.close()
     assert 0 < arrived <= 600 + 300 * (seconds + 1)
+    facts = statuses(production)["port/alice"].facts
+    assert facts is not None
+    assert facts["dropped"]["storm"] >= 20_000 - arrived
+
+
+def test_a_unicast_storm_to_nobody_goes_nowhere(production: Fabric) -> None:
+    """It needs no limit: a frame for an address that is behind no port is not flooded, neither at the site nor into a tunnel."""
+    attack = ATTACKS["unknown unicast"]
+    assert production.arrives("alice", lambda t: [attack(t)] * 5_000, VICTIMS) == set()
+
+
+def test_a_switch_itself_says_nothing_on_the_lan(production: Fabric) -> None:
+    """What it would send itself, by any program or accident, reaches neither its ports nor its tunnels; without the two rules it would."""
+
+    def speak(token: bytes) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as bridge:
+            bridge.bind(("br-peering", 0))
+            bridge.send(frame("02:00:5e:10:00:aa", BROADCAST, 0x9000, token))
+
+    def dropped() -> list[int]:
+        """Frames to ports, and into tunnels."""
+        rules = production.on("a", "nft", "list", "chain", "bridge", "nnix", "output").stdout
+        return [int(each) for each in re.findall(r"oifname @(?:ports|tunnels) counter packets (\d+)", rules)]
+
+    ears = {name: Ear(PREFIX + name) for name in ("alice", "dave", "bob")}
+    try:
+        before = dropped()
+        inside(PREFIX + "a", lambda: speak(b"nnt-silent"))
+        production.send("alice", arp(A, "192.0.2.1", "192.0.2.250", b"nnt-after-alice"))
+        production.send("dave", arp(D, "192.0.2.4", "192.0.2.250", b"nnt-after-dave"))
+        assert all(ears[name].hears(b"nnt-after-alice", DEADLINE_SECONDS) for name in ("dave", "bob"))
+        assert ears["alice"].hears(b"nnt-after-dave", DEADLINE_SECONDS)
+        assert not any(ear.hears(b"nnt-silent", 0) for ear in ears.values())
+        to_ports, to_tunnels = (now - then for now, then in zip(dropped(), before, strict=True))
+        assert to_ports >= 2
+        assert to_tunnels >= 1
+
+        production.on("a", "nft", "flush", "chain", "bridge", "nnix", "output")
+        inside(PREFIX + "a", lambda: speak(b"nnt-loud"))
+        assert all(ear.hears(b"nnt-loud", DEADLINE_SECONDS) for ear in ears.values())
+    finally:
+        for ear in ears.values():
+            ear.socket.close()
 
 
 def test_a_drained_port_loses_bgp_and_keeps_pinging(fabric: Fabric) -> None:

@@ -169,6 +169,57 @@ def test_frr_says_when_it_restarts_and_whom_that_disturbs() -> None:
     assert (step.does, step.disturbs) == ("change FRR while it runs (1 line new, 1 taken back)", frozenset())
 
 
+FRR_SESSIONS = """! daemons: zebra bgpd
+router bgp 64500
+ bgp router-id 10.0.0.1
+ neighbor rack peer-group
+ neighbor rack update-source 10.0.0.1
+ ! session: session/one
+ neighbor 10.0.0.2 remote-as 64501
+ neighbor 10.0.0.2 password once
+ ! session: session/two
+ neighbor 10.0.0.3 remote-as 64502
+ neighbor 10.0.0.3 peer-group rack
+ neighbor 10.0.0.4 remote-as 64504
+ address-family ipv4 unicast
+  neighbor 10.0.0.2 activate
+  neighbor 10.0.0.2 route-map own out
+  neighbor 10.0.0.3 activate
+ exit-address-family
+exit
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "whom"),
+    [
+        ("remote-as 64501", "remote-as 64511", {"session/one"}),
+        ("password once", "password again", {"session/one"}),
+        (" neighbor 10.0.0.2 password once\n", "", {"session/one"}),
+        ("10.0.0.2 password once", "10.0.0.2 update-source 10.0.0.1", {"session/one"}),
+        ("10.0.0.2 password once", "10.0.0.2 password once\n neighbor 10.0.0.3 ttl-security hops 1", {"session/two"}),
+        ("10.0.0.2 password once", "10.0.0.2 password once\n neighbor 10.0.0.3 capability extended-nexthop", {"session/two"}),
+        ("  neighbor 10.0.0.3 activate\n", "", {"session/two"}),
+        (" exit-address-family", " exit-address-family\n address-family ipv6 unicast\n  neighbor 10.0.0.3 activate", {"session/two"}),
+        ("rack update-source 10.0.0.1", "rack update-source 10.0.0.9", {"session/two"}),
+        ("router-id 10.0.0.1", "router-id 10.0.0.9", {"session/one", "session/two"}),
+        ("router bgp 64500", "router bgp 64499", {"session/one", "session/two"}),
+        (FRR_SESSIONS[FRR_SESSIONS.index(" ! session: session/two") : FRR_SESSIONS.index(" neighbor 10.0.0.4")], "", {"session/two"}),
+        ("route-map own out", "route-map other out", set()),
+        ("10.0.0.2 password once", "10.0.0.2 password once\n neighbor 10.0.0.2 description one", set()),
+        ("10.0.0.2 password once", "10.0.0.2 password once\n neighbor 10.0.0.2 timers 5 20", set()),
+        ("10.0.0.4 remote-as 64504", "10.0.0.4 remote-as 64514", set()),
+        ("exit\n", "exit\ninterface lo\n ip address 10.0.0.1/32\nexit\n", set()),
+    ],
+)
+def test_frr_names_whom_a_change_of_a_neighbour_interrupts(old: str, new: str, whom: set[str]) -> None:
+    """What needs another OPEN or another connection, of the neighbour itself or of its group; all else is taken over while it stands."""
+    assert old in FRR_SESSIONS
+    (step,) = frr.steps(FRR_SESSIONS.encode(), FRR_SESSIONS.replace(old, new, 1).encode())
+    assert step.does.startswith("change FRR while it runs")
+    assert step.disturbs == whom
+
+
 @pytest.mark.parametrize(
     ("line", "asked"), [("! daemons: bgpd zebra ospfd", ("zebra", "bgpd", "ospfd")), ("! daemons: bgpd", ("zebra", "bgpd"))]
 )
@@ -190,6 +241,51 @@ def test_gobgp_reloads_for_neighbours_and_restarts_for_the_rest() -> None:
     old = b"[global.config]\nas = 1\n[[neighbors]]\n[neighbors.config]\npeer-as = 2\n"
     assert not gobgp.restarts(old, old.replace(b"peer-as = 2", b"peer-as = 3"))
     assert gobgp.restarts(old, old.replace(b"\nas = 1", b"\nas = 9"))
+
+
+GOBGP_SESSIONS = """[global.config]
+as = 64500
+[[neighbors]]
+# session: session/one
+[neighbors.config]
+neighbor-address = "10.0.0.2"
+peer-as = 64501
+[neighbors.timers.config]
+hold-time = 90
+[[neighbors.afi-safis]]
+[neighbors.afi-safis.config]
+afi-safi-name = "ipv4-unicast"
+[neighbors.afi-safis.prefix-limit.config]
+max-prefixes = 10
+[[neighbors]]
+# session: session/two
+[neighbors.config]
+neighbor-address = "10.0.0.3"
+peer-as = 64502
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "whom"),
+    [
+        ("peer-as = 64501", "peer-as = 64511", {"session/one"}),
+        ("peer-as = 64501", 'peer-as = 64501\nauth-password = "s"', {"session/one"}),
+        ("peer-as = 64502", 'peer-as = 64502\n[neighbors.transport.config]\nlocal-address = "10.0.0.1"', {"session/two"}),
+        ("peer-as = 64502", "peer-as = 64502\n[neighbors.graceful-restart.config]\nenabled = true", {"session/two"}),
+        ("ipv4-unicast", "ipv6-unicast", {"session/one"}),
+        (GOBGP_SESSIONS[GOBGP_SESSIONS.rindex("[[neighbors]]\n# session: session/two") :], "", {"session/two"}),
+        ('"10.0.0.3"', '"10.0.0.4"', {"session/two"}),
+        ("hold-time = 90", "hold-time = 30", set()),
+        ("max-prefixes = 10", "max-prefixes = 20", set()),
+        ("peer-as = 64502", 'peer-as = 64502\n[neighbors.apply-policy.config]\ndefault-import-policy = "accept-route"', set()),
+        ("[[neighbors]]", '[[neighbors]]\n[neighbors.config]\nneighbor-address = "10.0.0.9"\npeer-as = 1\n[[neighbors]]', set()),
+    ],
+)
+def test_gobgp_names_whom_a_change_of_a_neighbour_interrupts(old: str, new: str, whom: set[str]) -> None:
+    """What its OPEN or its connection is made of; timers, limits and policies are taken over, and a new neighbour disturbs nobody."""
+    assert old in GOBGP_SESSIONS
+    (step,) = gobgp.steps(GOBGP_SESSIONS.encode(), GOBGP_SESSIONS.replace(old, new, 1).encode())
+    assert (step.does, set(step.disturbs)) == ("change GoBGP's neighbours", whom)
 
 
 def test_openbgpd_gets_a_control_socket_where_none_is_named() -> None:
