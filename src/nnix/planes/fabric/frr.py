@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnix.planes.fabric.names import LOOPBACK
-from nnix.planes.fabric.policy import LanEnd, LinkEnd, Switch
+from nnix.planes.fabric.policy import LinkEnd, Switch
 
 BFD_MISSES = 3
 COST_MICROSECONDS = 10
@@ -103,13 +103,11 @@ def _evpn(switch: Switch) -> Iterator[str]:
         yield f"  neighbor {end} activate"
         if end in switch.clients:
             yield f"  neighbor {end} route-reflector-client"
+        yield f"  neighbor {end} route-map REGISTERED in"
     yield "  advertise-all-vni"
     for end in switch.lans:
-        if not end.learns:
-            yield from (f"  vni {end.vni}", f"   route-target import {switch.vtep}:0", f"   route-target export {_target(switch, end)}", "  exit-vni")
+        if not end.learns and end.vxlan is not None:
+            yield from (f"  vni {end.vni}", f"   route-target import {switch.vtep}:0", "  exit-vni")
     yield from (" exit-address-family", "exit", "!")
-
-
-def _target(switch: Switch, end: LanEnd) -> str:
-    """The route target of a LAN, as FRR would make it itself (RFC 8365, 5.1.2.1): the lower half of the AS number, and the VNI."""
-    return f"{switch.asn % 2**16}:{end.vni}"
+    # To whom broadcast is copied is declared as well, and stays when no reflector is left.
+    yield from ("route-map REGISTERED deny 1", " match evpn route-type multicast", "exit", "!", "route-map REGISTERED permit 2", "exit", "!")

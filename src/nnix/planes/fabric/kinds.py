@@ -1,4 +1,4 @@
-"""The vocabulary of layer 2: Link, Lan, Port."""
+"""The vocabulary of layer 2: Link, Lan, Port, Circuit."""
 
 from __future__ import annotations
 
@@ -90,4 +90,20 @@ class Port(Resource):
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
-KINDS: tuple[type[Resource], ...] = (Link, Lan, Port)
+class Circuit(Resource):
+    """A private layer-2 service between ports: a wire between two (MEF 6.3, E-Line), a switch of its own for more (E-LAN).
+
+    A port belongs to at most one circuit, and then to no LAN. Nothing is registered on a circuit: whoever bought it decides what
+    it carries. A cloud's port is an end like any other.
+    """
+
+    columns: ClassVar = ("ends", "capacity", "vni")
+
+    title: Title | None = Field(default=None, description="what the circuit is called")
+    ends: tuple[Ref[Port], ...] = Field(min_length=2, description="the ports that it joins", examples=[["alibaba-3", "tencent-3"]])
+    capacity: BitRate | None = Field(default=None, description="at most, towards each end; unset: as much as its port can", examples=["1G"])
+    mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that it carries")
+    vni: int | None = Field(default=None, ge=1, le=16777215, description="VXLAN network identifier; allocated when unset", examples=[100000])
+
+
+KINDS: tuple[type[Resource], ...] = (Link, Lan, Port, Circuit)
