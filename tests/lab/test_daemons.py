@@ -456,6 +456,19 @@ def test_many_birds_are_looked_at_in_one_round_trip(host: NamespaceHost) -> None
     assert len(ran) == 1
 
 
+def test_a_session_over_its_limit_comes_back_after_its_pause(host: NamespaceHost) -> None:
+    """Again and again, whatever the version: BIRD 3 by itself gives up at the second route too many that comes within 5 s."""
+    limited = BIRD_CONF.replace(b"import all; export filter nothing;", b"import all; receive limit 2 action restart; export none;").replace(
+        b"passive; multihop;", b'passive; multihop; error wait time 1, 1;\n  include "restart-time*.conf";\n', 1
+    )
+    many = b"".join(b"route 192.0.2.%d/32 blackhole; " % number for number in range(50))
+    drive(BIRD, host, limited)
+    drive(BIRD, host, BIRD_PEER.replace(b"route 192.0.2.0/24 blackhole;", many), "peer")
+    log = Path(host.home, "bird/d1/bird.log")
+
+    assert poll(lambda: log.read_text().count("hits route receive limit") >= 3, 30), log.read_text()
+
+
 def test_bird_tells_its_version_and_what_it_lacks(host: NamespaceHost) -> None:
     """What the table says the installed one lacks, its parser refuses."""
     lacking = lacks(asyncio.run(version(host)))

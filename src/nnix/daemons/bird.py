@@ -9,6 +9,10 @@ go down; a mistake leaves the running configuration as it was, and then the form
 is how a reconfiguration by somebody else is noticed, even when the file was put back afterwards. The instants alone would not
 do: BIRD keeps them on a monotonic clock and works them out anew, so they move when the machine's clock is set.
 
+BIRD 3 switches a protocol off for good when a limit with `action restart` is hit twice within 5 s, which two routes too many in one
+message do. Its `restart time` mends that, but BIRD 2 does not know the words. So the driver lays them beside the configuration
+where BIRD is that new, and a protocol that wants them says `include "restart-time*.conf";`, which includes nothing elsewhere.
+
 What a plan says of a change is read from the text: protocols, filters and functions are compared block by block. A session
 is interrupted when its block is removed, or changes in anything but its import and export policies, limits and
 description, which BIRD changes in a running channel. Who that is stands in the block as a comment, `# session: session/NAME`;
@@ -27,6 +31,7 @@ from nnix.kernel.world import Failed, Host, Step
 
 CONFIG = "bird.conf"
 SOCKET = "bird.ctl"
+RESTART_TIME = "restart-time.conf"
 COMMS = ("bird",)
 ANSWER_SECONDS = 2
 
@@ -71,6 +76,10 @@ DRIVE = f"""{ASK}
 settled() {{ asked && ! printf '%s\\n' "$answer" | grep -q '^Reconfiguration in progress'; }}
 up_or_dead() {{ settled || ! stands "$pid"; }}
 settle wanted.conf || exit 1
+case $(bird --version 2>&1) in
+  'BIRD version '[012].*) rm -f {RESTART_TIME} ;;
+  *) echo 'restart time 1 us;' | settle {RESTART_TIME} ;;
+esac
 bird -p -c wanted.conf >&2 || {{ rm -f wanted.conf; exit 1; }}
 rm -f former.conf
 [ ! -f {CONFIG} ] || cp -p {CONFIG} former.conf

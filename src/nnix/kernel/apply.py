@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from nnix.kernel.change import Book, Draft, Key, Model, Plan, compile_all, draft
-from nnix.kernel.drive import Outcome, Told, World, converge
+from nnix.kernel.drive import Outcome, Told, World, converge, look
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.ledger import Entry, Moved
 from nnix.kernel.plane import Plane
@@ -157,13 +157,10 @@ class Office:
         model = self.book.model()
         entry = self.record(made, why, drive=True)
         gone = model.leftovers | {key for key in model.artifacts if key not in made.artifacts}
-        whole = whole or not (model.settled and model.driven)
+        whole = whole or not (model.settled and model.driven) or await self._ground_lost(model)
         planned = {action.key for action in made.plan.actions}
         near = made.artifacts if whole else {k: a for k, a in made.artifacts.items() if k in planned or self.world.ground(a.machine)}
         outcomes = await converge(self.world, near, gone, told)
-        if not whole and any(each.found and each.key not in planned for each in outcomes):
-            rest = {key: artifact for key, artifact in made.artifacts.items() if key not in near}
-            outcomes += await converge(self.world, rest, (), told)
         failures = [each for each in outcomes if each.failure]
         if not failures:
             self.note("verified", "the world agrees with the model", {"change": entry.seq})
@@ -171,6 +168,13 @@ class Office:
         if not revert or model.seq == 0:
             return Applied(entry, False, outcomes)
         return await self._revert(entry, model, outcomes, told)
+
+    async def _ground_lost(self, model: Model) -> bool:
+        """Whether the ground is not as the model said before the change: then what stood on it cannot be taken for granted."""
+        ground = [key for key in model.artifacts if self.world.ground(key[0])]
+        kept = {key: self.vault.get(model.artifacts[key]) for key in ground}
+        known = [Artifact(*key, content) for key, content in kept.items() if content is not None]
+        return len(known) < len(ground) or bool(await look(self.world, known))
 
     async def _revert(self, entry: Entry, before: Model, outcomes: tuple[Outcome, ...], told: Told | None) -> Applied:
         """Append the inverse of `entry` and drive it. What fails even then is left to the loop."""

@@ -68,7 +68,7 @@ async def converge(
 ) -> tuple[Outcome, ...]:
     """Make the world agree with `wanted`, and take away what is `gone`. With `force`, drive also what seems to agree.
 
-    First what makes machines reachable, then all machines side by side; what is gone goes last, and in reverse.
+    First what makes machines reachable, then all machines side by side, also in taking away; on each, what is gone goes in reverse.
     """
     outcomes: list[Outcome] = []
 
@@ -79,23 +79,31 @@ async def converge(
 
     ground = [each for each in wanted.values() if world.ground(each.machine)]
     rest = [each for each in wanted.values() if not world.ground(each.machine)]
-    leaving = sorted(gone, key=lambda key: -world.stage(key[1]))
-    for key in [key for key in leaving if not world.ground(key[0])]:
-        tell(await _take_away(world, key))
+    limit = asyncio.Semaphore(AT_ONCE)
+    leaving: dict[str, list[Key]] = defaultdict(list)
+    for key in sorted(gone, key=lambda key: -world.stage(key[1])):
+        leaving[key[0]].append(key)
+
+    async def away(keys: list[Key]) -> None:
+        async with limit:
+            for key in keys:
+                tell(await _take_away(world, key))
+
+    await asyncio.gather(*(away(keys) for machine, keys in leaving.items() if not world.ground(machine)))
     for artifact in sorted(ground, key=lambda each: world.stage(each.driver)):
         await _machine(world, [artifact], tell, force)
     by_machine: dict[str, list[Artifact]] = defaultdict(list)
     for each in rest:
         by_machine[each.machine].append(each)
-    limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(artifacts: list[Artifact]) -> None:
         async with limit:
             await _machine(world, artifacts, tell, force)
 
     await asyncio.gather(*(one(artifacts) for artifacts in by_machine.values()))
-    for key in [key for key in leaving if world.ground(key[0])]:
-        tell(await _take_away(world, key))
+    for machine, keys in leaving.items():
+        if world.ground(machine):
+            await away(keys)
     return tuple(outcomes)
 
 

@@ -3,6 +3,10 @@
 The artifact lists namespaces and veth pairs, one JSON object a line. Everything missing is laid by one `ip -batch`; what is
 no longer listed is taken out. Looking costs no process: a thread steps into each namespace and asks the kernel for its
 interfaces. A namespace that is taken out takes its end of every cable along, and the far end disappears with it.
+
+All namespaces together have one table of neighbours for each address family (arp(7), gc_thresh3), of 1,024 entries by default.
+Where it is full, nobody learns anybody's MAC address: of 946 routers' sessions most stayed down. So it is made as large as
+the lab needs; never smaller, and not put back, since other labs on this machine may have come to need it.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +24,8 @@ from nnix.kernel.world import Failed, Host, Step
 
 MTU_OCTETS = 9200
 VANISHING_TRIES = 150
+NEIGHBOUR_TABLES = (Path("/proc/sys/net/ipv4/neigh/default"), Path("/proc/sys/net/ipv6/neigh/default"))
+NEIGHBOURS_PER_MACHINE = 8  # a router and each of two route servers know one another, and as much again
 
 
 @dataclass(frozen=True, order=True)
@@ -94,6 +100,7 @@ class WiresDriver:
             seen = await _interfaces({machine: self.namespace(machine) for machine in machines})
             missing = [f"namespace {machine} is missing" for machine in sorted(machines - seen.keys())]
             missing += [f"cable {c.a.machine}–{c.b.machine} is missing" for c in _unlaid(cables, seen)]
+            missing += [f"{limit} is lower than {neighbours(machines)}" for limit in too_low(NEIGHBOUR_TABLES, neighbours(machines))]
             applied = (await host.get([f"wires/{name}"]))[f"wires/{name}"]
             if not missing and applied != content:
                 missing = ["cables that are no longer wanted are there"]
@@ -107,6 +114,7 @@ class WiresDriver:
         old_machines, old_cables = decode(known)
         machines, cables = decode(wanted)
         await host.put({memory: encode(old_machines | machines, old_cables | cables)})  # a kill from here on loses nothing
+        make_room(NEIGHBOUR_TABLES, neighbours(machines))
         seen = await _interfaces({machine: self.namespace(machine) for machine in old_machines | machines})
         lines = [f"netns del {self.namespace(machine)}" for machine in sorted((old_machines - machines) & seen.keys())]
         lines += [f"netns add {self.namespace(machine)}" for machine in sorted(machines - seen.keys())]
@@ -144,6 +152,26 @@ class WiresDriver:
             )
             lines.append(f"link add {a} type veth peer name {b}")
         return lines
+
+
+def neighbours(machines: Collection[str]) -> int:
+    """How many entries the neighbour table of one address family needs for a lab of `machines`."""
+    return NEIGHBOURS_PER_MACHINE * len(machines)
+
+
+def too_low(tables: Iterable[Path], entries: int) -> list[Path]:
+    """The limits that are lower than `entries`. In a network other than the machine's own they cannot be seen, and none is told."""
+    limits = (table / limit for table in tables for limit in ("gc_thresh2", "gc_thresh3"))
+    return [each for each in limits if each.exists() and int(each.read_text()) < entries]
+
+
+def make_room(tables: Iterable[Path], entries: int) -> None:
+    """Raise each limit that is lower than `entries`. Raises Failed when the kernel does not let us."""
+    for limit in too_low(tables, entries):
+        try:
+            limit.write_text(f"{entries}\n")
+        except OSError as error:
+            raise Failed(f"{limit} must be {entries} at least for a lab of this size, and cannot be set: {error.strerror}") from None
 
 
 def _unlaid(cables: Iterable[Cable], seen: Mapping[str, frozenset[str]]) -> list[Cable]:

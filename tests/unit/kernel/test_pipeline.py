@@ -65,6 +65,18 @@ def test_an_application_looks_only_where_its_plan_goes(library: Library, office:
     assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2\n".rstrip()
 
 
+def test_an_application_on_lost_ground_looks_everywhere(library: Library) -> None:
+    """After a reboot, say: what stood on the ground went with it, even where the plan changes the ground itself."""
+    with library.ledger() as ledger:
+        office = library.office(ledger)
+        office.world = replace(office.world, ground=lambda machine: machine == "a")
+        apply(office, shelf("a"), shelf("b"))
+        for host in library.shelves.hosts.values():
+            host.files.clear()
+        apply(office, shelf("a"), shelf("b"), volume("tides", "a"))
+        assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2"
+
+
 def test_a_change_after_one_that_was_only_recorded_brings_about_both(library: Library, office: Office) -> None:
     """Recorded offline, nothing driven: the next application must not call the world verified without it."""
     apply(office, shelf("a"), shelf("b"))

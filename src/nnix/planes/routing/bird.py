@@ -309,6 +309,7 @@ template bgp client{family} {{
   connect retry time 10;
   error wait time {wait}, {policy.limit_restart_seconds};
   error forget time {2 * policy.limit_restart_seconds + 300};
+  include "restart-time*.conf";
   ipv{family} {{
     table master{family};
     secondary on;

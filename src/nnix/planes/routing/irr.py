@@ -67,27 +67,11 @@ class Source:
     findings: tuple[str, ...] = ()
 
 
-def read(key: str, item: Item) -> Source:
-    """Read one source; `.json` is bgpq4's, everything else RPSL. Never raises for what stands in it: findings say what was left out."""
-    return _read(key, item.digest, _Once(item.content))
-
-
-class _Once:
-    """Content that is told apart by the digest beside it."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Once)
-
-    def __hash__(self) -> int:
-        return 0
-
-
 @lru_cache(maxsize=64)
-def _read(key: str, _digest: str, once: _Once) -> Source:
-    text = once.content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+def read(key: str, item: Item) -> Source:
+    """Read one source, and the same bytes once; `.json` is bgpq4's, everything else RPSL. Never raises for what stands in it: findings
+    say what was left out."""
+    text = item.content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
     return _bgpq4(key, text) if key.endswith(".json") else _rpsl(key, text)
 
 
@@ -325,24 +309,11 @@ class Registries:
         return Cone(frozenset(asns), (), tuple(findings))
 
 
-class _Sources:
-    """Sources that are told apart by the digests beside them."""
-
-    def __init__(self, sources: tuple[Source, ...]) -> None:
-        self.sources = sources
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Sources)
-
-    def __hash__(self) -> int:
-        return 0
+def registries(items: Sequence[tuple[str, Item]]) -> Registries:
+    """The sources of one policy, by (key, item); the same sources are put together once, with all that was unfolded from them."""
+    return _together(tuple(items))
 
 
 @lru_cache(maxsize=16)
-def _together(_keys: tuple[tuple[str, str], ...], sources: _Sources) -> Registries:
-    return Registries(sources.sources)
-
-
-def registries(items: Sequence[tuple[str, Item]]) -> Registries:
-    """The sources of one policy, by (key, item). Kept by digest: the same bytes are read once."""
-    return _together(tuple((key, item.digest) for key, item in items), _Sources(tuple(read(key, item) for key, item in items)))
+def _together(items: tuple[tuple[str, Item], ...]) -> Registries:
+    return Registries(tuple(read(key, item) for key, item in items))

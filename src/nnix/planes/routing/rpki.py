@@ -5,7 +5,7 @@ prefix and maxLength. What cannot be read is left out and reported; a document t
 an empty table would turn every invalid route into one that is merely unknown.
 
 The whole table goes to the daemon, because nobody can say beforehand which prefix a member will announce. 723,000 VRPs are
-read in some 6 s of CPU time and are 29 MB of configuration; the result is kept by the document's digest.
+read in some 6 s of CPU time and are 29 MB of configuration; the result is kept, and found again by the document's bytes.
 """
 
 from __future__ import annotations
@@ -104,28 +104,11 @@ def canonical(prefix: str) -> tuple[int, str, int] | None:
     return 6, str(network), network.prefixlen
 
 
-def vrps(item: Item) -> Vrps:
-    """The VRPs of one document. Raises Unreadable for one that is no VRP list or holds none."""
-    return _by_digest(item.digest, _Once(item.content))
-
-
-class _Once:
-    """Content that is told apart by the digest beside it, not by itself: hashing 75 MB again for every look into the cache would cost more than it saves."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Once)
-
-    def __hash__(self) -> int:
-        return 0
-
-
 @lru_cache(maxsize=8)
-def _by_digest(_digest: str, once: _Once) -> Vrps:
+def vrps(item: Item) -> Vrps:
+    """The VRPs of one document; the same bytes are read once. Raises Unreadable for one that is no VRP list or holds none."""
     try:
-        document = json.loads(once.content)
+        document = json.loads(item.content)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"no JSON: {error}") from None
     entries: Any = document.get("roas") if isinstance(document, dict) else document

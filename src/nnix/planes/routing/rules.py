@@ -26,24 +26,45 @@ ROLE_PAIRS = frozenset(
 Speaker = Session | RouteServer
 
 
-def _addresses(speaker: Speaker, lan: Lan) -> Iterator[tuple[str, IPv4Address | IPv6Address, IPv4Network | IPv6Network | None]]:
-    if speaker.v4 is not None:
-        yield "v4", speaker.v4, lan.v4
-    if speaker.v6 is not None:
-        yield "v6", speaker.v6, lan.v6
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+def _families(speaker: Speaker, snapshot: Snapshot) -> Iterator[tuple[str, Address | None, Network | None]]:
+    """(field, the speaker's address, its LAN's prefix) of each address family; the walk of every rule about addresses."""
+    lan = snapshot.at(speaker.lan)
+    yield "v4", speaker.v4, lan.v4
+    yield "v6", speaker.v6, lan.v6
+
+
+def _holders(field: str, address: Address, snapshot: Snapshot) -> tuple[Speaker, ...]:
+    """Who has `address`, on whatever LAN."""
+    return (*snapshot.index(Session, field).get(address, ()), *snapshot.index(RouteServer, field).get(address, ()))
 
 
 def _inside(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
-    lan = snapshot.at(speaker.lan)
-    for field, address, prefix in _addresses(speaker, lan):
+    for field, address, prefix in _families(speaker, snapshot):
+        if address is None:
+            continue
         if prefix is None:
-            yield Broken(field, address, f"nothing, since {lan.id} has no IP{field} prefix", f"give the LAN one, or take {field} out")
+            yield Broken(
+                field, address, f"nothing, since {speaker.lan.id} has no IP{field} prefix", f"give the LAN one, or take {field} out"
+            )
         elif address not in prefix:
-            yield Broken(field, address, f"an address inside {prefix}, the prefix of {lan.id}")
+            yield Broken(field, address, f"an address inside {prefix}, the prefix of {speaker.lan.id}")
         elif prefix.num_addresses > 2 and address == prefix.network_address:
             yield Broken(field, address, f"a host address inside {prefix}; this one is the network itself")
         elif prefix.version == 4 and prefix.num_addresses > 2 and address == prefix.broadcast_address:
             yield Broken(field, address, f"a host address inside {prefix}; this one is the broadcast address")
+
+
+def _twice(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
+    for field, address, _ in _families(speaker, snapshot):
+        if address is None:
+            continue
+        others = [each.id for each in _holders(field, address, snapshot) if each.id != speaker.id and each.lan == speaker.lan]
+        if others:
+            yield Broken(field, address, f"an address that nobody else on {speaker.lan.id} has; {others[0]} has this one")
 
 
 @rule("routing.session-address-in-lan", source="RFC 7948, 4.1")
@@ -56,20 +77,6 @@ def session_address_in_lan(session: Session, snapshot: Snapshot) -> Iterator[Bro
 def route_server_address_in_lan(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
     """A route server's addresses are host addresses of its LAN."""
     yield from _inside(server, snapshot)
-
-
-def _twice(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
-    for field in ("v4", "v6"):
-        address = getattr(speaker, field)
-        if address is None:
-            continue
-        holders: tuple[Speaker, ...] = (
-            *snapshot.index(Session, field).get(address, ()),
-            *snapshot.index(RouteServer, field).get(address, ()),
-        )
-        others = [each.id for each in holders if each.id != speaker.id and each.lan == speaker.lan]
-        if others:
-            yield Broken(field, address, f"an address that nobody else on lan/{speaker.lan} has; {others[0]} has this one")
 
 
 @rule("routing.session-address-once", source="RFC 5227")
@@ -188,10 +195,9 @@ def two_route_servers(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
 @rule("routing.families-served", source="RFC 7948, 4.2")
 def families_served(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
     """A route server speaks each address family that its LAN has."""
-    lan = snapshot.at(server.lan)
-    for field, prefix in (("v4", lan.v4), ("v6", lan.v6)):
-        if prefix is not None and getattr(server, field) is None:
-            yield Broken(field, "none", f"an address inside {prefix}, since {lan.id} has IP{field}")
+    for field, address, prefix in _families(server, snapshot):
+        if prefix is not None and address is None:
+            yield Broken(field, "none", f"an address inside {prefix}, since {server.lan.id} has IP{field}")
 
 
 @rule("routing.router-id-once", source="RFC 6286, 2.1")
@@ -233,7 +239,7 @@ def blackhole_next_hop_in_lan(policy: RoutingPolicy, snapshot: Snapshot) -> Iter
         if not prefixes:
             yield Broken(f"blackhole_{field}", hop, "an address inside the LAN that the policy's route servers are on")
             continue
-        holders = [*snapshot.index(Session, field).get(hop, ()), *snapshot.index(RouteServer, field).get(hop, ())]
+        holders = _holders(field, hop, snapshot)
         if holders:
             yield Broken(f"blackhole_{field}", hop, f"an address that nobody has; {holders[0].id} has this one")
 
