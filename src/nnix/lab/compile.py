@@ -18,7 +18,7 @@ from nnix.daemons.iproute import facts as iproute
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
-from nnix.lab import wires
+from nnix.lab import latency, wires
 from nnix.lab.kinds import Router, Speaker
 from nnix.lab.routers import spell
 from nnix.planes.fabric import names as interfaces
@@ -177,8 +177,9 @@ def _member_switches(snapshot: Snapshot) -> Iterator[Artifact]:
 
 
 def _shapers(snapshot: Snapshot) -> Iterator[Artifact]:
-    """Links are as narrow as declared, each way, by a token bucket."""
+    """Links are as narrow as declared, each way, by a token bucket; and as long, by a delay at each end of all that it sends."""
     by_machine: dict[str, list[iproute.Fact]] = {}
+    delays: dict[str, list[latency.Delay]] = {}
     for link in snapshot.of(Link):
         for site in (snapshot.at(link.a), snapshot.at(link.b)):
             burst = max(131072, int(link.capacity) // 8 // 250)  # a jiffy's worth, or the bucket itself becomes the bottleneck
@@ -187,9 +188,14 @@ def _shapers(snapshot: Snapshot) -> Iterator[Artifact]:
                 rate_bits_per_second=int(link.capacity),
                 burst_octets=min(burst, 2**31 - 1),
             )
-            by_machine.setdefault(interfaces.switch_machine(snapshot, site), []).append(shaper)
+            machine = interfaces.switch_machine(snapshot, site)
+            by_machine.setdefault(machine, []).append(shaper)
+            if link.latency:
+                delays.setdefault(machine, []).append(latency.Delay(shaper=shaper, microseconds=int(link.latency)))
     for machine, facts in by_machine.items():
         yield Artifact(machine, "iproute", "capacity", iproute.encode(facts))
+    for machine, group in delays.items():
+        yield Artifact(machine, "latency", "links", latency.encode(group))
 
 
 def _station(
