@@ -106,6 +106,11 @@ class ExchangeMachines:
         self._over_network.append(host)
         return host
 
+    def elsewhere(self, machine: str) -> bool:
+        """Whether it is a machine of its own, not a namespace of this one."""
+        declared = self.snapshot().get(Machine, machine)
+        return declared is not None and declared.reach is Reach.SSH and declared.address is not None
+
     def _over_ssh(self, machine: Machine) -> SshHost:
         from nnix.hosts.ssh import SshHost
 

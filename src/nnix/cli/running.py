@@ -38,6 +38,8 @@ from nnix.planes.routing.routes import member_statuses, routes_of
 CONVERGED_SECONDS_MAX = 150.0
 QUIET_SECONDS = 8.0
 RETRY_SECONDS = 70.0
+OUTLIVING = ("sshd", "openbgpd")
+"""drivers that lend their daemons a folder of this machine, and take it back"""
 FAR_ENDS = ("member", "session")
 """kinds whose state depends on what a member does with his own router: told, but no disagreement of ours"""
 
@@ -250,13 +252,17 @@ def down(setting: Setting, forget: bool) -> int:
     if setting.begun:
         model = setting.book.model()
         keys = [*model.artifacts, *model.leftovers]
+        ground = [key for key in keys if setting.world.ground(key[0])]
+        # What is in a namespace goes with it; only what reaches out of it, or is elsewhere, must be asked to go.
+        away = [key for key in keys if key not in ground and (key[1] in OUTLIVING or setting.machines.elsewhere(key[0]))]
 
         async def take() -> list[str]:
             async with setting.lock.held():
-                with progress("taking down", len(keys)) as told:
-                    # Members' daemons die with their namespaces; only what outlives a namespace must be asked to go.
-                    outcomes = await setting.office.take_down(keys, told)
-            return [f"{'/'.join(o.key)}: {o.failure}" for o in outcomes if o.failure and o.key[0].startswith("@")]
+                with progress("taking down", len(away) + len(ground)) as told:
+                    outcomes = await setting.office.take_down([*away, *(key for key in ground if key[1] in OUTLIVING)], told)
+                    left = await asyncio.to_thread(sweep, setting.prefix, setting.homes)
+                    outcomes += await setting.office.take_down([key for key in ground if key[1] not in OUTLIVING], told)
+            return [*left, *(f"{'/'.join(o.key)}: {o.failure}" for o in outcomes if o.failure)]
 
         failures = setting.run(take())
         setting.office.note("down", "taken down", {})

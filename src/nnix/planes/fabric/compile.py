@@ -74,7 +74,7 @@ def reflectors(snapshot: Snapshot) -> tuple[str, ...]:
 
 def underlay_mtu(snapshot: Snapshot) -> int:
     """Octets of the largest IP packet on links: the largest frame of any LAN or circuit with its tunnel around it. At least 1600."""
-    return max(UNDERLAY_MTU_MIN, 0, *(each.mtu + TUNNEL_OCTETS for kind in (Lan, Circuit) for each in snapshot.of(kind)))
+    return max([UNDERLAY_MTU_MIN, *(each.mtu + TUNNEL_OCTETS for each in (*snapshot.of(Lan), *snapshot.of(Circuit)))])
 
 
 def attachments(snapshot: Snapshot, site: Site) -> tuple[Attachment, ...]:

@@ -105,9 +105,9 @@ def _evpn(switch: Switch) -> Iterator[str]:
             yield f"  neighbor {end} route-reflector-client"
         yield f"  neighbor {end} route-map REGISTERED in"
     yield "  advertise-all-vni"
-    for end in switch.lans:
-        if not end.learns and end.vxlan is not None:
-            yield from (f"  vni {end.vni}", f"   route-target import {switch.vtep}:0", "  exit-vni")
+    for lan in switch.lans:
+        if not lan.learns and lan.vxlan is not None:
+            yield from (f"  vni {lan.vni}", f"   route-target import {switch.vtep}:0", "  exit-vni")
     yield from (" exit-address-family", "exit", "!")
     # To whom broadcast is copied is declared as well, and stays when no reflector is left.
     yield from ("route-map REGISTERED deny 1", " match evpn route-type multicast", "exit", "!", "route-map REGISTERED permit 2", "exit", "!")
