@@ -10,6 +10,7 @@ entered directly, because the machine itself is reached over the SSH server that
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 from collections.abc import Iterable, Iterator
@@ -147,7 +148,7 @@ def _wires(snapshot: Snapshot) -> Artifact:
         if port.name in private:
             near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
             machines.add(customer(port.name))
-            cables.append(wires.Cable(near, wires.End(customer(port.name), ETHERNET)))
+            cables.append(wires.Cable(near, wires.End(customer(port.name), ETHERNET, customer_mac(port.name))))
         else:  # nobody's cable yet: it ends at the patch panel
             machines.add(PATCH_PANEL)
             switch, interface = interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port)
@@ -190,13 +191,21 @@ def customer(port: str) -> str:
     return f"ce-{port}"
 
 
+def customer_mac(port: str) -> str:
+    """A locally administered address (IEEE 802, 8.2.2) that stays the same when the machine is made anew."""
+    return "02:" + hashlib.sha256(port.encode()).digest()[:5].hex(":")
+
+
 def circuit_addresses(circuit: Circuit) -> dict[str, tuple[ipaddress.IPv4Interface, ipaddress.IPv6Interface]]:
-    """port → the addresses that the lab's customers use on a circuit: 198.19.0.0/16 (RFC 2544) and 3fff:0fff::/32 (RFC 9637)."""
-    vni = circuit.vni or 0
-    v4, v6 = (0xC613 << 16) + (vni % 256 << 8), (0x3FFF0FFF << 96) + (vni << 64)
+    """port → the addresses that the lab's customers use on a circuit: 198.19.0.0/16 (RFC 2544) and 3fff:0fff::/32 (RFC 9637).
+
+    They follow from its name: a circuit that comes after another one does not inherit what customers remember of that.
+    """
+    number = int.from_bytes(hashlib.sha256(circuit.name.encode()).digest()[:4])
+    v4, v6 = (0xC613 << 16) + (number % 256 << 8), (0x3FFF0FFF << 96) + (number << 64)
     return {
-        str(end): (ipaddress.IPv4Interface((v4 + number, 24)), ipaddress.IPv6Interface((v6 + number, 64)))
-        for number, end in enumerate(circuit.ends, 1)
+        str(end): (ipaddress.IPv4Interface((v4 + index, 24)), ipaddress.IPv6Interface((v6 + index, 64)))
+        for index, end in enumerate(circuit.ends, 1)
     }
 
 

@@ -74,7 +74,8 @@ def reflectors(snapshot: Snapshot) -> tuple[str, ...]:
 
 def underlay_mtu(snapshot: Snapshot) -> int:
     """Octets of the largest IP packet on links: the largest frame of any LAN or circuit with its tunnel around it. At least 1600."""
-    return max([UNDERLAY_MTU_MIN, *(each.mtu + TUNNEL_OCTETS for each in (*snapshot.of(Lan), *snapshot.of(Circuit)))])
+    largest = [*(lan.mtu for lan in snapshot.of(Lan)), *(circuit.mtu for circuit in snapshot.of(Circuit))]
+    return max([UNDERLAY_MTU_MIN, *(mtu + TUNNEL_OCTETS for mtu in largest)])
 
 
 def attachments(snapshot: Snapshot, site: Site) -> tuple[Attachment, ...]:

@@ -105,9 +105,10 @@ def vni_once(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
 def circuit_vni_once(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
     """A circuit shares its VXLAN network identifier with no LAN and no other circuit."""
     if circuit.vni is not None:
-        first, *_ = (*snapshot.where(Lan, vni=circuit.vni), *snapshot.where(Circuit, vni=circuit.vni))
-        if circuit is not first:
-            yield Broken("vni", circuit.vni, f"a number of its own; {first.id} has this one", "leave it out: nnix allocates one")
+        lans, circuits = snapshot.where(Lan, vni=circuit.vni), snapshot.where(Circuit, vni=circuit.vni)
+        first = lans[0].id if lans else circuits[0].id
+        if circuit.id != first:
+            yield Broken("vni", circuit.vni, f"a number of its own; {first} has this one", "leave it out: nnix allocates one")
 
 
 @rule("fabric.circuit-ends-free", source=MODEL)
