@@ -43,6 +43,7 @@ RIGHT: dict[str, Fields] = {
     "Port/bob": {"member": "bob", "site": "wz", "speed": "10G", "interface": "et48"},
     "Session/alice": session("alice", 1),
     "Session/bob": session("bob", 2),
+    "Traffic/alice-bob": {"a": {"member": "alice"}, "b": {"member": "bob"}, "a_to_b": "1G"},
 }
 
 

@@ -34,6 +34,9 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
     ),
     "fabric.port-interface-possible": ({"Port/bob": {"interface": "et-0/0/1"}}, [("port/bob", "interface")]),
     "fabric.interface-once": ({"Port/carol": {"member": "bob", "site": "wz", "speed": "10G", "interface": "et48"}}, [("site/wz", "")]),
+    "fabric.traffic-two-ends": ({"Traffic/alice-bob": {"b": {"site": "hz", "member": "bob"}}}, [("traffic/alice-bob", "b")]),
+    "fabric.lan-keeps-promise": ({"Lan/peering": {"survives": ["link"]}}, [("lan/peering", "survives")] * 2),
+    "fabric.port-keeps-promise": ({"Port/alice": {"survives": ["site"]}}, [("port/alice", "survives")]),
 }
 
 ACCEPTED: dict[str, dict[str, Fields | None]] = {

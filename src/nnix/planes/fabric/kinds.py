@@ -1,4 +1,4 @@
-"""The vocabulary of layer 2: Link, Lan, Port."""
+"""The vocabulary of layer 2: Link, Lan, Port, Traffic."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from nnix.kernel.resource import BitRate, Duration, Ref, Resource
-from nnix.planes.members.kinds import Carrier, Member, Site, Title
+from nnix.kernel.resource import BitRate, Duration, Record, Ref, Resource
+from nnix.planes.members.kinds import Carrier, Level, Member, Site, Title
 
 MacAddress = Annotated[
     str, Field(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", description="EUI-48, lower case, with colons", examples=["02:00:5e:10:00:01"])
@@ -26,6 +26,15 @@ class Link(Resource):
     capacity: BitRate = Field(description="each way", examples=["400G"])
     latency: Duration = Field(description="one way", examples=["1.2ms"])
     carrier: Ref[Carrier] | None = Field(default=None, description="whom it is leased from; unset: own fibre")
+    level: Level | None = Field(default=None, description="scope of the way it takes, where that is larger than its ends say")
+
+
+class Survives(StrEnum):
+    """What may fail alone without a member being cut off from the exchange."""
+
+    LINK = "link"
+    SITE = "site"
+    CARRIER = "carrier"
 
 
 class LanPurpose(StrEnum):
@@ -48,6 +57,11 @@ class Lan(Resource):
         default=None, ge=1, le=16777215, description="VXLAN network identifier (RFC 7348); allocated when unset", examples=[4000]
     )
     mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that members may send")
+    survives: tuple[Survives, ...] = Field(
+        default=(),
+        description="promise to all members on it: no single one of these cuts them off (site: except those who are only there)",
+        examples=[["link", "site", "carrier"]],
+    )
     ixf_id: int | None = Field(default=None, ge=0, description="id of this VLAN in the IX-F export")
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
@@ -76,6 +90,11 @@ class Port(Resource):
     speed: BitRate = Field(description="line rate", examples=["100G"])
     committed: BitRate | None = Field(default=None, description="rate bought on it; unset: all of its speed", examples=["40G"])
     state: PortState = Field(default=PortState.PRODUCTION, description="what it may do")
+    survives: tuple[Survives, ...] = Field(
+        default=(),
+        description="promise sold with it: no single one of these cuts its member off from the exchange",
+        examples=[["link", "site"]],
+    )
     interface: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9._/-]{1,14}$",
@@ -85,4 +104,22 @@ class Port(Resource):
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
-KINDS: tuple[type[Resource], ...] = (Link, Lan, Port)
+class TrafficEnd(Record):
+    """One end of traffic: a site, or a member wherever its ports are."""
+
+    site: Ref[Site] | None = Field(default=None, description="all that enters and leaves there")
+    member: Ref[Member] | None = Field(default=None, description="all that it sends and receives, over all of its ports")
+
+
+class Traffic(Resource):
+    """How much flows between two sites or members at the busiest time: what survival is proved with, where nothing was measured."""
+
+    columns: ClassVar = ("a", "b", "a_to_b", "b_to_a")
+
+    a: TrafficEnd = Field(description="one end")
+    b: TrafficEnd = Field(description="the other end")
+    a_to_b: BitRate | None = Field(default=None, description="what a sends to b; unset: nothing", examples=["20G"])
+    b_to_a: BitRate | None = Field(default=None, description="what b sends to a; unset: nothing", examples=["5G"])
+
+
+KINDS: tuple[type[Resource], ...] = (Link, Lan, Port, Traffic)
