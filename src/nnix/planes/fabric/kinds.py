@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, ClassVar
@@ -14,6 +15,13 @@ from nnix.planes.members.kinds import Carrier, Level, Member, Site, Title
 MacAddress = Annotated[
     str, Field(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", description="EUI-48, lower case, with colons", examples=["02:00:5e:10:00:01"])
 ]
+
+
+def mac_of(resource_id: str) -> str:
+    """The MAC address that `session/alibaba-hz-1` gets where nobody gave it one, always the same: `02:` for locally administered
+    (IEEE 802c), then a digest of its id."""
+    octets = hashlib.sha256(resource_id.encode()).digest()[:5]
+    return ":".join(f"{octet:02x}" for octet in (0x02, *octets))
 
 
 class Link(Resource):
@@ -63,6 +71,9 @@ class Lan(Resource):
         examples=[["link", "site", "carrier"]],
     )
     ixf_id: int | None = Field(default=None, ge=0, description="id of this VLAN in the IX-F export")
+    inferred: tuple[Annotated[str, Field(pattern=r"^v[46]$")], ...] = Field(
+        default=(), description="v4, v6: whose prefix an import took from members' addresses; never exported as a fact"
+    )
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
