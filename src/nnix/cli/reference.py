@@ -41,6 +41,19 @@ KERNEL_RULES = (
     ("kernel.evidence", "docs/files.md", "Evidence files exist inside the exchange's folder."),
     ("kernel.daemon-accepts", "docs/change.md", "The daemon's own parser accepts every configuration before anything is touched."),
     ("kernel.undo-newest-first", "docs/change.md", "A change is taken back only while what it touched is as it left it."),
+    ("members.vtep-pool", "docs/kinds.md", "There is an address for the tunnel end of every site without one."),
+    ("routing.evidence-is-there", "docs/files.md", "A policy's IRR and RPKI files can be read as what they are."),
+    ("ixf.readable", "docs/import-export.md", "A member list is JSON in UTF-8 of at most 256 MiB, gzipped or not."),
+    ("ixf.member-list", "docs/import-export.md", "A member list is an object with a list of members."),
+    ("ixf.version-known", "docs/import-export.md", "A member list is of a version from 0.4 to 1.0."),
+    ("ixf.exchange-known", "docs/import-export.md", "The exchange that is asked for is in the list."),
+    ("peeringdb.readable", "docs/import-export.md", "PeeringDB's rows are JSON in UTF-8 of at most 256 MiB, gzipped or not."),
+    ("peeringdb.table", "docs/import-export.md", "PeeringDB's rows are an answer of its API, or one for each table, netixlan among them."),
+    (
+        "peeringdb.exchange-known",
+        "docs/import-export.md",
+        "The rows are those of one exchange, or --ix says which, and some stand (status ok).",
+    ),
 )
 
 

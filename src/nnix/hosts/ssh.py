@@ -36,6 +36,7 @@ from nnix.kernel.world import Failed, Result, Unreachable
 
 CHANNELS_AT_ONCE = 8  # sshd_config(5): MaxSessions is 10 where nobody set it
 CONNECT_SECONDS = 10.0
+BETWEEN_TRIES_SECONDS = 0.05
 KEEPALIVE_SECONDS = 10.0  # three unanswered: the connection is dead
 FILES_SECONDS = 60.0
 GRACE_SECONDS = 5.0  # what the far `timeout` is given to report, over the network
@@ -164,7 +165,15 @@ class SshHost:
                 process.close()
 
     async def _start(self, connection: asyncssh.SSHClientConnection, command: str) -> asyncssh.SSHClientProcess[bytes]:
-        return await asyncio.wait_for(connection.create_process(command, encoding=None), CONNECT_SECONDS)
+        """Start `command` on `connection`. The server may still count sessions that have just ended, and refuse one more: then again."""
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                return await asyncio.wait_for(connection.create_process(command, encoding=None), CONNECT_SECONDS)
+            except asyncssh.ChannelOpenError:
+                if connection.is_closed() or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(BETWEEN_TRIES_SECONDS)
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:

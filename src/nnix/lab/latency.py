@@ -200,13 +200,14 @@ class LatencyDriver:
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         memory = _memory(name)
         known = (await host.get([memory]))[memory]
-        if known is None and not wanted:
-            return
         content = wanted if wanted and await self.possible(host) else None
+        if known is None and content is None:
+            return
         before, after = decode(known), decode(content)
-        if (widened := encode({**before, **after}.values())) != known and after:
+        widened = encode({**before, **after}.values())
+        if widened != known:
             await host.put({memory: widened})
-        rows = await _rows(host) if before or after else []
+        rows = await _rows(host)
         if lines := way(after, before, rows):
             result = await host.run(["tc", "-force", "-batch", "-"], stdin="".join(f"{line}\n" for line in lines).encode())
             if result.status:

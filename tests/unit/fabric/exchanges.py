@@ -41,8 +41,12 @@ RIGHT: dict[str, Fields] = {
     "Member/bob": {"title": {"en": "Bob"}, "asn": 4809, "class": "cloud"},
     "Port/alice": {"member": "alice", "site": "hz", "speed": "100G", "committed": "40G"},
     "Port/bob": {"member": "bob", "site": "wz", "speed": "10G", "interface": "et48"},
+    "Port/alice-2": {"member": "alice", "site": "hz", "speed": "10G"},
+    "Port/bob-2": {"member": "bob", "site": "nb", "speed": "10G"},
+    "Circuit/private": {"ends": ["alice-2", "bob-2"], "vni": 100000, "capacity": "1G"},
     "Session/alice": session("alice", 1),
     "Session/bob": session("bob", 2),
+    "Traffic/alice-bob": {"a": {"member": "alice"}, "b": {"member": "bob"}, "a_to_b": "1G"},
 }
 
 

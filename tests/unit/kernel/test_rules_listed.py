@@ -43,4 +43,4 @@ def test_every_refusal_of_the_kernel_is_listed() -> None:
     """`nnix rules` knows each name that the code can refuse under."""
     source = Path(__file__).parents[3] / "src/nnix"
     said = {name for path in source.rglob("*.py") for name in re.findall(r'"(kernel\.[a-z-]+)"', path.read_text())}
-    assert said == {name for name, _, _ in KERNEL_RULES}
+    assert said == {name for name, _, _ in KERNEL_RULES if name.startswith("kernel.")}

@@ -10,8 +10,8 @@ import pytest
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Lan
-from nnix.planes.routing.allocate import allocate, mac_of
+from nnix.planes.fabric.kinds import Lan, mac_of
+from nnix.planes.routing.allocate import allocate
 from nnix.planes.routing.kinds import RouteServer, Session
 from nnix.planes.routing.rules import RULES
 from tests.unit.routing.exchange import exchange, member

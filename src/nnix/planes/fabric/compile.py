@@ -206,7 +206,11 @@ def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str
         attachments=here,
         prefixes_v4=_v4(snapshot.of(Lan)),
         prefixes_v6=_v6(snapshot.of(Lan)),
-        about=underlay_about | {end.of for end in lans} | {lan.id for lan in snapshot.of(Lan)} | frozenset().union(*(each.about for each in here)) | elsewhere,
+        about=underlay_about
+        | {end.of for end in lans}
+        | {lan.id for lan in snapshot.of(Lan)}
+        | frozenset().union(*(each.about for each in here))
+        | elsewhere,
         underlay_about=underlay_about,
     )
 

@@ -18,9 +18,9 @@ COST_MAX = 65535  # RFC 2328, A.4.2: 16 bits
 HELLO_SECONDS, DEAD_SECONDS = 1, 4
 
 
-def cost(link: LinkEnd) -> int:
+def cost(latency_microseconds: int) -> int:
     """OSPF's cost of a link, 1..65535: 655 ms and more are all the same."""
-    return min(COST_MAX, max(1, round(link.latency_microseconds / COST_MICROSECONDS)))
+    return min(COST_MAX, max(1, round(latency_microseconds / COST_MICROSECONDS)))
 
 
 def spell(switch: Switch) -> bytes:
@@ -45,7 +45,7 @@ def spell(switch: Switch) -> bytes:
             " ip ospf area 0",
             " ip ospf bfd",
             f" ip ospf bfd profile {_profile(link)}",
-            f" ip ospf cost {cost(link)}",
+            f" ip ospf cost {cost(link.latency_microseconds)}",
             f" ip ospf dead-interval {DEAD_SECONDS}",
             f" ip ospf hello-interval {HELLO_SECONDS}",
             " ip ospf network point-to-point",
@@ -110,4 +110,12 @@ def _evpn(switch: Switch) -> Iterator[str]:
             yield from (f"  vni {lan.vni}", f"   route-target import {switch.vtep}:0", "  exit-vni")
     yield from (" exit-address-family", "exit", "!")
     # To whom broadcast is copied is declared as well, and stays when no reflector is left.
-    yield from ("route-map REGISTERED deny 1", " match evpn route-type multicast", "exit", "!", "route-map REGISTERED permit 2", "exit", "!")
+    yield from (
+        "route-map REGISTERED deny 1",
+        " match evpn route-type multicast",
+        "exit",
+        "!",
+        "route-map REGISTERED permit 2",
+        "exit",
+        "!",
+    )

@@ -1,19 +1,27 @@
-"""The vocabulary of layer 2: Link, Lan, Port, Circuit."""
+"""The vocabulary of layer 2: Link, Lan, Port, Circuit, Traffic."""
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from nnix.kernel.resource import BitRate, Duration, Ref, Resource
-from nnix.planes.members.kinds import Carrier, Member, Site, Title
+from nnix.kernel.resource import BitRate, Duration, Record, Ref, Resource
+from nnix.planes.members.kinds import Carrier, Level, Member, Site, Title
 
 MacAddress = Annotated[
     str, Field(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", description="EUI-48, lower case, with colons", examples=["02:00:5e:10:00:01"])
 ]
+
+
+def mac_of(resource_id: str) -> str:
+    """The MAC address that `session/alibaba-hz-1` gets where nobody gave it one, always the same: `02:` for locally administered
+    (IEEE 802c), then a digest of its id."""
+    octets = hashlib.sha256(resource_id.encode()).digest()[:5]
+    return ":".join(f"{octet:02x}" for octet in (0x02, *octets))
 
 
 class Link(Resource):
@@ -31,6 +39,15 @@ class Link(Resource):
         examples=["50ms"],
     )
     carrier: Ref[Carrier] | None = Field(default=None, description="whom it is leased from; unset: own fibre")
+    level: Level | None = Field(default=None, description="scope of the way it takes, where that is larger than its ends say")
+
+
+class Survives(StrEnum):
+    """What may fail alone without a member being cut off from the exchange."""
+
+    LINK = "link"
+    SITE = "site"
+    CARRIER = "carrier"
 
 
 class LanPurpose(StrEnum):
@@ -53,7 +70,15 @@ class Lan(Resource):
         default=None, ge=1, le=16777215, description="VXLAN network identifier (RFC 7348); allocated when unset", examples=[4000]
     )
     mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that members may send")
+    survives: tuple[Survives, ...] = Field(
+        default=(),
+        description="promise to all members on it: no single one of these cuts them off (site: except those who are only there)",
+        examples=[["link", "site", "carrier"]],
+    )
     ixf_id: int | None = Field(default=None, ge=0, description="id of this VLAN in the IX-F export")
+    inferred: tuple[Annotated[str, Field(pattern=r"^v[46]$")], ...] = Field(
+        default=(), description="v4, v6: whose prefix an import took from members' addresses; never exported as a fact"
+    )
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
@@ -81,6 +106,11 @@ class Port(Resource):
     speed: BitRate = Field(description="line rate", examples=["100G"])
     committed: BitRate | None = Field(default=None, description="rate bought on it; unset: all of its speed", examples=["40G"])
     state: PortState = Field(default=PortState.PRODUCTION, description="what it may do")
+    survives: tuple[Survives, ...] = Field(
+        default=(),
+        description="promise sold with it: no single one of these cuts its member off from the exchange",
+        examples=[["link", "site"]],
+    )
     interface: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9._/-]{1,14}$",
@@ -103,7 +133,27 @@ class Circuit(Resource):
     ends: tuple[Ref[Port], ...] = Field(min_length=2, description="the ports that it joins", examples=[["alibaba-3", "tencent-3"]])
     capacity: BitRate | None = Field(default=None, description="at most, towards each end; unset: as much as its port can", examples=["1G"])
     mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that it carries")
-    vni: int | None = Field(default=None, ge=1, le=16777215, description="VXLAN network identifier; allocated when unset", examples=[100000])
+    vni: int | None = Field(
+        default=None, ge=1, le=16777215, description="VXLAN network identifier; allocated when unset", examples=[100000]
+    )
 
 
-KINDS: tuple[type[Resource], ...] = (Link, Lan, Port, Circuit)
+class TrafficEnd(Record):
+    """One end of traffic: a site, or a member wherever its ports are."""
+
+    site: Ref[Site] | None = Field(default=None, description="all that enters and leaves there")
+    member: Ref[Member] | None = Field(default=None, description="all that it sends and receives, over all of its ports")
+
+
+class Traffic(Resource):
+    """How much flows between two sites or members at the busiest time: what survival is proved with, where nothing was measured."""
+
+    columns: ClassVar = ("a", "b", "a_to_b", "b_to_a")
+
+    a: TrafficEnd = Field(description="one end")
+    b: TrafficEnd = Field(description="the other end")
+    a_to_b: BitRate | None = Field(default=None, description="what a sends to b; unset: nothing", examples=["20G"])
+    b_to_a: BitRate | None = Field(default=None, description="what b sends to a; unset: nothing", examples=["5G"])
+
+
+KINDS: tuple[type[Resource], ...] = (Link, Lan, Port, Circuit, Traffic)

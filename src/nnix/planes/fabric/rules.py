@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 
 from nnix.kernel.rule import Broken, Rule, rule
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port
+from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, Traffic
 from nnix.planes.fabric.names import (
     LOOPBACK,
     PREFIXES,
@@ -26,10 +26,13 @@ from nnix.planes.fabric.names import (
     port_interface,
     route_server_interface,
 )
+from nnix.planes.fabric.prove.promises import Breach, of_lan, of_port
 from nnix.planes.members.kinds import Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
 MODEL = "nnix, kinds of the fabric plane"
+RESILIENT = "guidelines for new-type exchange points: a resilient 1+2+X network"
+NAMED_MAX = 5
 NO_INTERFACES = (LOOPBACK, "all", "default")  # sysctl's words for every interface and for new ones
 
 
@@ -213,6 +216,34 @@ def interface_once(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
             )
 
 
+@rule("fabric.traffic-two-ends", source=MODEL)
+def traffic_two_ends(traffic: Traffic, snapshot: Snapshot) -> Iterator[Broken]:
+    """Traffic has two different ends, each either a site or a member."""
+    for field, end in (("a", traffic.a), ("b", traffic.b)):
+        if (end.site is None) == (end.member is None):
+            yield Broken(field, "site and member" if end.site else "neither site nor member", "one of the two")
+    if traffic.a == traffic.b:
+        yield Broken("b", traffic.b.site or traffic.b.member, "another end than a")
+
+
+@rule("fabric.lan-keeps-promise", source=RESILIENT, whole=True)
+def lan_keeps_promise(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
+    """No single failure that a LAN promises to survive cuts off a member on it (a site's own failure: except those who are only there)."""
+    yield from map(_broken, of_lan(snapshot, lan))
+
+
+@rule("fabric.port-keeps-promise", source=RESILIENT, whole=True)
+def port_keeps_promise(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
+    """No single failure that a port promises to survive cuts its member off."""
+    yield from map(_broken, of_port(snapshot, port))
+
+
+def _broken(breach: Breach) -> Broken:
+    named = ", ".join(breach.members[:NAMED_MAX])
+    more = f" and {len(breach.members) - NAMED_MAX} more" if len(breach.members) > NAMED_MAX else ""
+    return Broken("survives", f"if {breach.failure} fails, {named}{more} would be cut off", "a network that survives it", breach.mend)
+
+
 RULES: tuple[Rule, ...] = (
     link_two_ends,
     site_reachable,
@@ -229,4 +260,7 @@ RULES: tuple[Rule, ...] = (
     port_on_one_lan,
     port_interface_possible,
     interface_once,
+    traffic_two_ends,
+    lan_keeps_promise,
+    port_keeps_promise,
 )

@@ -8,7 +8,9 @@ Names are made from AS numbers (`as64500`, its ports `as64500-1`, `as64500-2`), 
 tomorrow, whatever a member calls itself by then.
 
 A session holds one route-server flag, one set of as-sets and one set of MACs. Where a list gives an address pair
-different ones for IPv4 and IPv6, the pair becomes two sessions, and no fact is lost.
+different ones for IPv4 and IPv6, the pair becomes two sessions, `as64500-1` and `as64500-1-v6`, and no fact is lost. A port
+is untagged, so a connection with several VLANs becomes several ports, `as64500-1` and `as64500-1-LAN`. An export joins
+both again, by these names.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ from pydantic import ValidationError
 from nnix.kernel.resource import BitRate, Json, Resource
 from nnix.planes.fabric.kinds import Lan, Link, Port
 from nnix.planes.members.kinds import WEBSITE_PATTERN, Exchange, Level, Member, MemberClass, Site, SiteRole
-from nnix.planes.members.lans import Ground, Standing, free_hosts, grounds
+from nnix.planes.members.lans import NO_VLAN, Ground, Standing, free_hosts, grounds
 from nnix.planes.members.numbers import DOCUMENTATION, UNKNOWN_COUNTRY, set_aside
 from nnix.planes.members.rules import FULL_TABLE
-from nnix.planes.members.sheet import Address, Connection, Log, Participant, Place, Presence, Sheet, Vlan, shown
+from nnix.planes.members.sheet import Address, Connection, Log, Participant, Place, Presence, Sheet, shown
 from nnix.planes.routing.kinds import Irr, RouteServer, RoutingPolicy, Rpki, Session
 
 SPEED_ASSUMED = "10G"
@@ -38,6 +40,8 @@ LINK_LATENCY_ASSUMED = "1ms"
 LAN_ASSUMED = {"v4": ip_network("192.0.2.0/24"), "v6": ip_network("2001:db8::/64")}
 ASNS_ASSUMED = (*range(64500, 64512), *range(64496, 64500), *range(65536, 65552))
 POLICY = "default"
+OTHER_FAMILY = "-v6"
+"""behind the name of a session whose IPv6 half, in one entry with it, had to become a session of its own"""
 
 
 def assemble(sheet: Sheet, log: Log) -> tuple[Resource, ...]:
@@ -164,7 +168,7 @@ class _Exchange:
         if not places:
             self.log.repaired("ixp_list", "no places are said", "all members stand at one site, the hub")
             places = [Place("", "ixp_list", self.sheet.city or "Hub", assumed=True)]
-        places.sort(key=lambda each: -crowd[each.key])
+        places.sort(key=lambda each: (-crowd[each.key], slug(each.title, "")))
         if len(places) == 1:
             self.log.repaired("ixp_list", "one site only", "a second one, node, for the second route server")
             places.append(Place("\0second", "ixp_list", "Node", places[0].city, places[0].country, assumed=True))
@@ -204,8 +208,9 @@ class _Exchange:
         names = Names()
         if not self.lans:
             self.lan_names.append(names.give("peering"))
-            self.lans = (Ground(Vlan("", "ixp_list", "Peering LAN")),)
-            yield from self.made(Lan, "ixp_list", {"name": "peering", "title": {"en": "Peering LAN"}, **LAN_ASSUMED, **_assumed(Lan, True)})
+            self.lans = (Ground(NO_VLAN),)
+            fields = {"name": "peering", "title": {"en": f"VLAN {NO_VLAN.ixf_id}"}, "ixf_id": NO_VLAN.ixf_id, **LAN_ASSUMED}
+            yield from self.made(Lan, "ixp_list", fields | _assumed(Lan, True))
             return
         for ground in self.lans:
             vlan = ground.vlan
@@ -213,11 +218,8 @@ class _Exchange:
             name = names.give(slug(title, "lan"))
             self.lan_names.append(name)
             fields = {"v4": ground.v4, "v6": ground.v6, "mtu": vlan.mtu, "ixf_id": vlan.ixf_id}
-            yield from self.made(
-                Lan,
-                vlan.where,
-                _stated({"name": name, "title": {"en": title}, **fields, **_assumed(Lan, ground.inferred and not ground.declared)}),
-            )
+            marks = {"inferred": ground.inferred} if ground.declared else _assumed(Lan, True)
+            yield from self.made(Lan, vlan.where, _stated({"name": name, "title": {"en": title}, **fields, **marks}))
 
     # --- route servers
 
@@ -317,7 +319,7 @@ class _Exchange:
             ports += self.port(name, base, connection)
             taken = Names()
             port_of: dict[int, str] = {}
-            for lan, presences in self.pairs(connection):
+            for lan, presences, is_half in self.pairs(connection):
                 if lan not in port_of:  # a port is untagged, so each further VLAN gets a port of its own
                     port_of[lan] = base if not port_of else f"{base}-{self.lan_names[lan]}"
                     if port_of[lan] != base:
@@ -325,9 +327,11 @@ class _Exchange:
                         ports += self.port(name, port_of[lan], replace(connection, speed_mbit=None))
                 port = port_of[lan]
                 macs = [mac for mac in presences[0].macs if self.claims(lan, mac, port, presences[0].where)]
-                fields: Json = {"name": taken.give(port), "member": name, "lan": self.lan_names[lan], "port": port, "macs": macs}
+                called = taken.give(f"{sessions[-1][2]['name']}{OTHER_FAMILY}" if is_half else port)
+                fields: Json = {"name": called, "member": name, "lan": self.lan_names[lan], "port": port, "macs": macs}
                 fields |= {f"v{each.address.version}": each.address for each in presences}
                 fields |= {"route_servers": False} if presences[0].route_servers is False else {}
+                fields |= _assumed(Session, presences[0].route_servers is None)
                 sessions.append((presences[0].where, presences, fields))
         own = _own_statement(participant, sessions)
         member = tuple(self.made(Member, participant.where, self.member_fields(name, participant) | own))
@@ -357,24 +361,33 @@ class _Exchange:
         fields: dict[str, Any] = {"name": name, "member": member, "site": site, "speed": speed, "state": connection.state}
         yield from self.made(Port, connection.where, fields | _assumed(Port, connection.speed_mbit is None))
 
-    def pairs(self, connection: Connection) -> Iterator[tuple[int, tuple[Presence, ...]]]:
-        """(LAN, addresses of one session): IPv4 and IPv6 together where one session can hold both, first those that the list has together."""
+    def pairs(self, connection: Connection) -> Iterator[tuple[int, tuple[Presence, ...], bool]]:
+        """(LAN, addresses of one session, whether the list has it in one entry with the session before).
+
+        Addresses of one entry are one session where it can hold both. Of addresses that have an entry each, the first alike are.
+        """
         waiting: dict[int, list[Presence]] = {}
         for entry in connection.entries:
             here = [each for each in entry.presences if each.address in self.placed and not each.is_route_server]
-            if len(here) == 2 and self.placed[here[0].address] == self.placed[here[1].address] and _alike(here[0], here[1]):
-                yield self.placed[here[0].address], tuple(here)
+            if len(here) == 2 and len({self.lans[self.placed[each.address]].vlan.key for each in here}) == 1:
+                four, six = sorted(here, key=lambda each: each.address.version)
+                lan, other = self.placed[four.address], self.placed[six.address]
+                if lan == other and _alike(four, six):
+                    yield lan, (four, six), False
+                else:
+                    yield lan, (four,), False
+                    yield other, (six,), True
             else:
                 for each in here:
                     waiting.setdefault(self.placed[each.address], []).append(each)
         for lan, presences in waiting.items():
             sixes = [each for each in presences if each.address.version == 6]
             for four in (each for each in presences if each.address.version == 4):
-                six = next((each for each in sixes if _alike(four, each)), None)
-                if six is not None:
-                    sixes.remove(six)
-                yield lan, (four,) if six is None else (four, six)
-            yield from ((lan, (six,)) for six in sixes)
+                found = next((each for each in sixes if _alike(four, each)), None)
+                if found is not None:
+                    sixes.remove(found)
+                yield lan, (four,) if found is None else (four, found), False
+            yield from ((lan, (six,), False) for six in sixes)
 
     def summaries(self, participants: Sequence[Participant]) -> None:
         """What holds of many members is said once."""
@@ -431,7 +444,7 @@ def _website(text: str | None, where: str, log: Log) -> str | None:
 
 
 def _alike(a: Presence, b: Presence) -> bool:
-    return (a.route_servers is False, a.as_sets, a.macs) == (b.route_servers is False, b.as_sets, b.macs)
+    return (a.route_servers, a.as_sets, a.macs) == (b.route_servers, b.as_sets, b.macs)
 
 
 def _only_route_server(connection: Connection) -> bool:

@@ -14,8 +14,8 @@ Contact addresses and telephone numbers are not read: personal data has no place
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 
 from nnix.planes.members.assemble import assemble
@@ -89,10 +89,27 @@ def read_sheet(document: bytes, log: Log, ixp_id: int | None) -> Sheet:
         peeringdb_ix=head.number("peeringdb_id", 1, 2**31) if "peeringdb_id" in head.value else None,
         ixf_id=(head.number("ixf_id", 0, 2**31) if "ixf_id" in head.value else None) or None,
         asn=None,
-        places=tuple(place for each in exchanges for place in each.places),
-        vlans=(*(vlan for each in exchanges for vlan in each.vlans), *reader.undeclared.values()),
+        places=tuple({place.key: place for each in reversed(exchanges) for place in each.places}.values()),
+        vlans=_numbered((*(vlan for each in exchanges for vlan in each.vlans), *reader.undeclared.values()), log),
         participants=participants,
     )
+
+
+def _numbered(vlans: Sequence[Vlan], log: Log) -> tuple[Vlan, ...]:
+    """Each VLAN with a number of its own, sorted by it. Two exchanges in one document may both have a VLAN 1."""
+    found: dict[int, Vlan] = {}
+    later: list[Vlan] = []
+    for vlan in vlans:
+        if vlan.ixf_id is None or vlan.ixf_id in found:
+            later.append(vlan)
+        else:
+            found[vlan.ixf_id] = vlan
+    for vlan in later:
+        number = next(n for n in range(1, 2**31) if n not in found)
+        if vlan.ixf_id is not None:
+            log.repaired(vlan.where, f"VLAN {vlan.ixf_id} is another exchange's as well", f"taken as VLAN {number}")
+        found[number] = replace(vlan, ixf_id=number)
+    return tuple(found[number] for number in sorted(found))
 
 
 def _version(root: Node) -> None:
@@ -256,7 +273,7 @@ class _Reader:
             title=node.text("name") if "name" in node.value else None,
             member_class=CLASSES[kind] if kind else None,
             connections=connections,
-            ixf_type=kind,
+            ixf_type=kind or "",
             website=node.text("url") if "url" in node.value else None,
             joined=day_of(node.text("member_since"), node.path("member_since"), self.log) if "member_since" in node.value else None,
         )

@@ -92,6 +92,7 @@ class Site(Resource):
     role: SiteRole = Field(description="its part in the 1+2+X network")
     level: Level = Field(description="scope of the traffic that the site exchanges")
     city: str = Field(description="the city it stands in", examples=["Hangzhou"])
+    province: str | None = Field(default=None, description="the province or state of that city", examples=["Zhejiang"])
     country: Country = Field(description="under whose law the site operates")
     latitude: float | None = Field(
         default=None, ge=-90, le=90, description="degrees north (WGS 84); places it on the map", examples=[30.27]

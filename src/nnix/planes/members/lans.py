@@ -21,29 +21,32 @@ from nnix.planes.members.sheet import Address, Log, Network, Vlan
 # unless an address is all zeros there.
 INFERRED: Mapping[int, tuple[int, int]] = {4: (19, 29), 6: (48, 64)}
 ROUTE_SERVERS_MIN = 2
+NO_VLAN = Vlan("", "ixp_list", None, ixf_id=1)
+"""what stands for the VLAN of a list that names none"""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A LAN to be: its VLAN, its prefixes, and whether a prefix was inferred from addresses."""
+    """A LAN to be: its VLAN, its prefixes, and which of them were inferred from addresses (`v4`, `v6`)."""
 
     vlan: Vlan
     v4: IPv4Network | None = None
     v6: IPv6Network | None = None
-    inferred: bool = False
+    inferred: tuple[str, ...] = ()
 
     @property
     def declared(self) -> bool:
         """Whether the list says one of its prefixes at least."""
-        return any(own is not None and own == said for own, said in ((self.v4, self.vlan.v4), (self.v6, self.vlan.v6)))
+        return any(self.prefix(version) is not None and f"v{version}" not in self.inferred for version in (4, 6))
 
     def prefix(self, version: int) -> Network | None:
         return self.v4 if version == 4 else self.v6
 
     def with_prefix(self, network: Network, inferred: bool) -> Ground:
+        marks = (*self.inferred, f"v{network.version}") if inferred else self.inferred
         if isinstance(network, IPv4Network):
-            return replace(self, v4=network, inferred=self.inferred or inferred)
-        return replace(self, v6=network, inferred=self.inferred or inferred)
+            return replace(self, v4=network, inferred=marks)
+        return replace(self, v6=network, inferred=marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def grounds(vlans: Sequence[Vlan], standings: Sequence[Standing], log: Log) -> t
                     f"taken to be on VLAN {vlan.title or vlan.ixf_id}",
                 )
     if outside and not lans:
-        lans.append(Ground(Vlan("", "ixp_list", None)))
+        lans.append(Ground(NO_VLAN))
     for key, strays in outside.items():
         _infer(lans, by_key.get(key, 0), strays, placed, log)
     return _without_empty(lans, placed, log)

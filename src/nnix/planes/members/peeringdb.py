@@ -2,7 +2,8 @@
 
 The API answers `{"data": [...]}` for one table. The rows of `netixlan` (who is at which exchange, with which addresses and
 speed) make an exchange; where `ix`, `ixlan`, `ixpfx` and `net` are given as well, each under its table's name in one
-object, they add names, prefixes, as-sets and limits. All of it is self-reported: what is odd becomes a finding.
+object, they add names, prefixes, as-sets and limits. All of it is self-reported: what is odd becomes a finding, as does a
+row that PeeringDB itself does not hold to be `ok`.
 """
 
 from __future__ import annotations
@@ -44,10 +45,12 @@ def read_peeringdb(document: bytes, *, ix_id: int | None = None) -> Imported:
         )
     wanted = ix_id if ix_id is not None else (known[0] if known else None)
     rows = [each for each in rows if wanted is None or _int(each, "ix_id") == wanted]
-    if not rows:
+    standing = list(_standing(rows))
+    if not standing:
         found = f"no rows of exchange {wanted}" if known else "no rows"
+        found = f"none of {len(rows)} rows of exchange {wanted} has status ok" if rows else found
         raise refused("peeringdb", "netixlan", found, "netixlan rows of the exchange", rule="exchange-known")
-    return Imported(assemble(_sheet(tables, rows, wanted, log), log), log.findings)
+    return Imported(assemble(_sheet(tables, standing, wanted, log), log), log.findings)
 
 
 def _tables(value: object, log: Log) -> dict[str, list[Node]]:
@@ -73,20 +76,32 @@ def _tables(value: object, log: Log) -> dict[str, list[Node]]:
     return found
 
 
+def _standing(rows: Iterable[Node]) -> Iterator[Node]:
+    """The rows that stand: PeeringDB keeps those that wait for approval (`pending`) and those that were deleted."""
+    for row in rows:
+        status = row.get("status")
+        if status in (None, "ok"):
+            yield row
+        else:
+            row.log.left_out(row.where, f"its status is {shown(status)}, not ok", "the row")
+
+
 def _int(node: Node, key: str) -> int | None:
     value = node.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _sheet(tables: Mapping[str, list[Node]], rows: Iterable[Node], ix_id: int | None, log: Log) -> Sheet:
-    exchange = next((each for each in tables["ix"] if _int(each, "id") == ix_id), Node({}, "ix", log))
-    lans = [each for each in tables["ixlan"] if _int(each, "ix_id") == ix_id]
-    networks = {number: each for each in tables["net"] if (number := _int(each, "asn")) is not None}
+    rows = list(rows)
+    here = {_int(each, "asn") for each in rows}
+    exchange = next(_standing(each for each in tables["ix"] if _int(each, "id") == ix_id), Node({}, "ix", log))
+    lans = list(_standing(each for each in tables["ixlan"] if _int(each, "ix_id") == ix_id))
+    nets = [each for each in tables["net"] if _int(each, "asn") in here or each.get("info_never_via_route_servers") is True]
+    networks = {number: each for each in _standing(nets) if (number := _int(each, "asn")) is not None}
     asn = next((number for each in lans if (number := _int(each, "rs_asn"))), None)
     never = tuple(sorted(number for number, each in networks.items() if each.get("info_never_via_route_servers") is True))
     titles = [each.text("name") for each in rows if each.get("name")]
     title = exchange.text("name") if "name" in exchange.value else (titles[0] if titles else None)
-    rows = list(rows)
     return Sheet(
         short_title=title,
         title=(exchange.text("name_long") if exchange.get("name_long") else None) or title,
@@ -112,7 +127,7 @@ def _vlans(lans: Iterable[Node], prefixes: Iterable[Node], log: Log) -> Iterator
         number = _int(lan, "id")
         fours: list[IPv4Network] = []
         sixes: list[IPv6Network] = []
-        for each in by_lan.get(number, ()):
+        for each in _standing(by_lan.get(number, ())):
             text = each.text("prefix")
             network = prefix_of(text, None, each.path("prefix"), log) if text else None
             if isinstance(network, IPv4Network):

@@ -1,7 +1,6 @@
 """Admission to the members plane: what must be true of an exchange before anything is built on it.
 
-One exchange, one hub, and around it the shape that China's new-type exchanges share: 1 hub, 2 backbone connect points,
-X nodes. Each member is one network under one number of its own, a number that the public Internet would accept; only a
+One exchange, one hub, and around it the shape that nnix builds: 1 hub, 2 backbone connect points, X nodes. Each member is one network under one number of its own, a number that the public Internet would accept; only a
 laboratory may let documentation numbers stand for networks. Machines are named completely enough to be reached, and no
 machine by another's identity.
 
@@ -22,7 +21,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.members.kinds import Carrier, Exchange, Level, Machine, Member, Reach, Site, SiteRole
 from nnix.planes.members.numbers import COUNTRIES, DOCUMENTATION, REGISTRIES, set_aside, user_assigned
 
-ONE_TWO_X = "1+2+X network of the new-type Internet exchanges (MIIT pilot, 2019)"
+ONE_TWO_X = "nnix, the 1+2+X network: one hub, two backbone connect points, X nodes"
 MODEL = "nnix, kinds of the members plane"
 ASN_SOURCES = "RFC 6996, RFC 7300, RFC 7607, RFC 6793; IANA, Special-Purpose AS Numbers"
 

@@ -1,19 +1,18 @@
 """Addresses and MACs that nobody has written down: chosen at plan time, kept from then on.
 
 A session without addresses gets the lowest free host address of its LAN, or the one that it had before. MACs follow from names, so
-that they need no memory: `02:` says that they are locally administered (IEEE 802c), the rest is a digest.
+that they need no memory (`mac_of`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Lan
+from nnix.planes.fabric.kinds import Lan, mac_of
 from nnix.planes.members.kinds import Exchange
 from nnix.planes.routing.kinds import RouteServer, Session
 
@@ -53,12 +52,6 @@ def allocate(snapshot: Snapshot, before: Snapshot) -> Iterable[Resource]:
     for server in snapshot.of(RouteServer):
         if server.mac is None:
             yield server.changed(mac=mac_of(server.id))
-
-
-def mac_of(resource_id: str) -> str:
-    """`session/alibaba-hz-1` → a locally administered unicast MAC, always the same."""
-    octets = hashlib.sha256(resource_id.encode()).digest()[:5]
-    return ":".join(f"{octet:02x}" for octet in (0x02, *octets))
 
 
 def _free(prefix: IPv4Network | IPv6Network | None, taken: set[Address], lowest: dict[IPv4Network | IPv6Network, int]) -> Address | None:

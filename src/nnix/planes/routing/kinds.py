@@ -71,6 +71,9 @@ class Session(Resource):
     prefixes_max: PrefixLimit | None = Field(default=None, description="instead of the member's own limit, for this session")
     irr: Irr | None = Field(default=None, description="instead of the policy's, for this session")
     blackhole: bool = Field(default=True, description="the member wants to be told of blackholed prefixes (RFC 7999)")
+    assumed: bool = Field(
+        default=False, description="true: its list did not say whether it peers with the route servers; an export does not say so either"
+    )
 
 
 class RouteServer(Resource):

@@ -1,0 +1,144 @@
+"""Who is cut off: which sites no longer reach the rest of the exchange.
+
+What is left after a failure falls into parts. The exchange is the part with the most ports (of equals the one with the hub, else the one with the
+first site); all other sites are lost. A member is cut off when all sites where it has a port are lost.
+
+For pairs, most second failures change nothing: in what the first one left, only bridges and articulation points part anything. One
+depth-first search after each first failure finds all of them (Tarjan 1972; Hopcroft and Tarjan, Algorithm 447), and only for those the parts are found anew.
+A failure of several links at once has no such test and is looked at each time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from nnix.planes.fabric.prove.network import Failure, Network, bits
+
+
+def parts(net: Network, dead_sites: int, dead_links: int) -> list[int]:
+    """The connected parts of what is left, the exchange's first."""
+    left = net.everywhere & ~dead_sites
+    found = []
+    while left:
+        first = left & -left
+        part = queue = first
+        while queue:
+            low = queue & -queue
+            queue ^= low
+            for other, link in net.around[low.bit_length() - 1]:
+                bit = 1 << other
+                if bit & left and not bit & part and not dead_links >> link & 1:
+                    part |= bit
+                    queue |= bit
+        found.append(part)
+        left &= ~part
+    if len(found) > 1:
+        found.sort(key=lambda part: (-sum(net.ports[site] for site in bits(part)), -(part & net.hub), part & -part))
+    return found
+
+
+def lost(net: Network, failure: Failure) -> int:
+    """The sites that are no longer part of the exchange, dead ones among them."""
+    left = parts(net, failure.sites, failure.links)
+    return net.everywhere & ~left[0] if left else net.everywhere
+
+
+class Homes:
+    """Members by where they are, so that those cut off are found without asking every member."""
+
+    def __init__(self, homes: Mapping[str, int]) -> None:
+        self._members: dict[int, list[str]] = defaultdict(list)
+        for member, where in sorted(homes.items()):
+            self._members[where].append(member)
+        self._at: dict[int, list[int]] = defaultdict(list)
+        for where in self._members:
+            for site in bits(where):
+                self._at[site].append(where)
+        self._counts: dict[int, int] = {}
+
+    def _inside(self, sites: int) -> Iterator[int]:
+        for site in bits(sites):
+            # each set of sites once, at the first of them
+            yield from (where for where in self._at.get(site, ()) if not where & ~sites and where & -where == 1 << site)
+
+    def cut_off(self, sites: int) -> tuple[str, ...]:
+        """Members all of whose ports are at `sites`, by name."""
+        return tuple(sorted(member for where in self._inside(sites) for member in self._members[where]))
+
+    def count(self, sites: int) -> int:
+        """How many those are."""
+        known = self._counts.get(sites)
+        if known is None:
+            known = self._counts[sites] = sum(len(self._members[where]) for where in self._inside(sites))
+        return known
+
+
+def lost_to_pairs(net: Network, found: Sequence[Failure]) -> Iterator[tuple[int, list[int]]]:
+    """For each failure i but the last: (i, what is lost to i with each later one), exactly."""
+    for first, one in enumerate(found[:-1]):
+        left = parts(net, one.sites, one.links)
+        alone = net.everywhere & ~left[0] if left else net.everywhere
+        cut_sites, cut_links = cut_elements(net, one.sites, one.links)
+        row = []
+        for other in found[first + 1 :]:
+            sites, links = other.sites & ~one.sites, other.links & ~one.links
+            if not sites and not links:
+                row.append(alone)
+            elif len(left) == 1 and sites and not sites & (sites - 1) and not sites & cut_sites and other.links == _links_of(net, sites):
+                row.append(alone | sites)
+            elif len(left) == 1 and not sites and not links & (links - 1) and not links & cut_links:
+                row.append(alone)
+            else:
+                both = parts(net, one.sites | other.sites, one.links | other.links)
+                row.append(net.everywhere & ~both[0] if both else net.everywhere)
+        yield first, row
+
+
+def _links_of(net: Network, site: int) -> int:
+    links = 0
+    for _, link in net.around[site.bit_length() - 1]:
+        links |= 1 << link
+    return links
+
+
+def cut_elements(net: Network, dead_sites: int, dead_links: int) -> tuple[int, int]:
+    """(articulation points, bridges) of what is left: the sites, and the links, whose loss parts something more."""
+    cut_sites = cut_links = 0
+    seen = [0] * len(net.sites)  # when the search came to a site, from 1
+    low = [0] * len(net.sites)  # the earliest that it or what hangs below it sees, besides the link it was entered by
+    clock = 0
+    for root in range(len(net.sites)):
+        if seen[root] or dead_sites >> root & 1:
+            continue
+        clock += 1
+        seen[root] = low[root] = clock
+        branches = 0
+        path = [(root, -1, iter(net.around[root]))]
+        while path:
+            here, entered, rest = path[-1]
+            for other, link in rest:
+                if link == entered or dead_links >> link & 1 or dead_sites >> other & 1:
+                    continue
+                if seen[other]:
+                    low[here] = min(low[here], seen[other])
+                    continue
+                clock += 1
+                seen[other] = low[other] = clock
+                path.append((other, link, iter(net.around[other])))
+                break
+            else:
+                path.pop()
+                if not path:
+                    continue
+                above = path[-1][0]
+                low[above] = min(low[above], low[here])
+                if low[here] > seen[above]:
+                    cut_links |= 1 << entered
+                if above == root:
+                    branches += 1
+                elif low[here] >= seen[above]:
+                    cut_sites |= 1 << above
+        if branches > 1:
+            cut_sites |= 1 << root
+    return cut_sites, cut_links
