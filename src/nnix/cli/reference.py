@@ -49,7 +49,11 @@ KERNEL_RULES = (
     ("ixf.exchange-known", "docs/import-export.md", "The exchange that is asked for is in the list."),
     ("peeringdb.readable", "docs/import-export.md", "PeeringDB's rows are JSON in UTF-8 of at most 256 MiB, gzipped or not."),
     ("peeringdb.table", "docs/import-export.md", "PeeringDB's rows are an answer of its API, or one for each table, netixlan among them."),
-    ("peeringdb.exchange-known", "docs/import-export.md", "The rows are those of one exchange, or --ix says which, and some stand (status ok)."),
+    (
+        "peeringdb.exchange-known",
+        "docs/import-export.md",
+        "The rows are those of one exchange, or --ix says which, and some stand (status ok).",
+    ),
 )
 
 

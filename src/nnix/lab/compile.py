@@ -10,6 +10,7 @@ entered directly, because the machine itself is reached over the SSH server that
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,8 @@ from nnix.lab import latency, wires
 from nnix.lab.kinds import Router, Speaker
 from nnix.lab.routers import spell
 from nnix.planes.fabric import names as interfaces
-from nnix.planes.fabric.kinds import Link, Port
+from nnix.planes.fabric.iproute import shaper
+from nnix.planes.fabric.kinds import Circuit, Link, Port
 from nnix.planes.members.kinds import Exchange, Machine, Reach, Site
 from nnix.planes.routing.kinds import RouteServer, Session
 
@@ -75,6 +77,7 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
     yield _wires(snapshot)
     yield from _shapers(snapshot)
     yield from _member_switches(snapshot)
+    yield from _customers(snapshot)
     for machine in snapshot.of(Machine):
         if machine.reach is Reach.SSH and machine.address is None:
             yield from _ssh_server(machine, evidence)
@@ -138,14 +141,21 @@ def _wires(snapshot: Snapshot) -> Artifact:
             cables += [wires.Cable(wires.End(hub, f"r{index}"), end) for index, end in enumerate(far)]
             far = [wires.End(hub, UPLINK)]
         cables.append(wires.Cable(near, far[0]))
+    private = {str(end) for circuit in snapshot.of(Circuit) for end in circuit.ends}
     for port in snapshot.of(Port):
-        if port not in plugged:  # nobody's cable yet: it ends at the patch panel
+        if port in plugged:
+            continue
+        if port.name in private:
+            near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
+            machines.add(customer(port.name))
+            cables.append(wires.Cable(near, wires.End(customer(port.name), ETHERNET, customer_mac(port.name))))
+        else:  # nobody's cable yet: it ends at the patch panel
             machines.add(PATCH_PANEL)
             switch, interface = interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port)
             cables.append(
                 wires.Cable(wires.End(switch, interface), wires.End(PATCH_PANEL, interfaces.fitted("p-", f"{port.site}-{port.name}")))
             )
-    about = frozenset(each.id for kind in (Site, Link, Port, RouteServer, Router) for each in snapshot.of(kind))
+    about = frozenset(each.id for kind in (Site, Link, Port, Circuit, RouteServer, Router) for each in snapshot.of(kind))
     return Artifact(GROUND, "wires", "cables", wires.encode(machines, cables), about)
 
 
@@ -176,22 +186,49 @@ def _member_switches(snapshot: Snapshot) -> Iterator[Artifact]:
             yield Artifact(member_switch(port), "iproute", "switch", iproute.encode(facts), frozenset({port.id}))
 
 
+def customer(port: str) -> str:
+    """The machine behind a port that a circuit ends at."""
+    return f"ce-{port}"
+
+
+def customer_mac(port: str) -> str:
+    """A locally administered address (IEEE 802, 8.2.2) that stays the same when the machine is made anew."""
+    return "02:" + hashlib.sha256(port.encode()).digest()[:5].hex(":")
+
+
+def circuit_addresses(circuit: Circuit) -> dict[str, tuple[ipaddress.IPv4Interface, ipaddress.IPv6Interface]]:
+    """port → the addresses that the lab's customers use on a circuit: 198.19.0.0/16 (RFC 2544) and 3fff:0fff::/32 (RFC 9637).
+
+    They follow from its name: a circuit that comes after another one does not inherit what customers remember of that.
+    """
+    number = int.from_bytes(hashlib.sha256(circuit.name.encode()).digest()[:4])
+    v4, v6 = (0xC613 << 16) + (number % 256 << 8), (0x3FFF0FFF << 96) + (number << 64)
+    return {
+        str(end): (ipaddress.IPv4Interface((v4 + index, 24)), ipaddress.IPv6Interface((v6 + index, 64)))
+        for index, end in enumerate(circuit.ends, 1)
+    }
+
+
+def _customers(snapshot: Snapshot) -> Iterator[Artifact]:
+    """Whoever bought a circuit: one machine behind each of its ends."""
+    for circuit in snapshot.of(Circuit):
+        for port, (v4, v6) in circuit_addresses(circuit).items():
+            facts = _station(v4.ip, v6.ip, v4.network, v6.network)
+            about = frozenset({circuit.id, f"port/{port}"})
+            yield Artifact(customer(port), "iproute", "lan", iproute.encode(facts), about)
+
+
 def _shapers(snapshot: Snapshot) -> Iterator[Artifact]:
     """Links are as narrow as declared, each way, by a token bucket; and as long, by a delay at each end of all that it sends."""
     by_machine: dict[str, list[iproute.Fact]] = {}
     delays: dict[str, list[latency.Delay]] = {}
     for link in snapshot.of(Link):
         for site in (snapshot.at(link.a), snapshot.at(link.b)):
-            burst = max(131072, int(link.capacity) // 8 // 250)  # a jiffy's worth, or the bucket itself becomes the bottleneck
-            shaper = iproute.Shaper(
-                dev=interfaces.link_interface(link, site.name),
-                rate_bits_per_second=int(link.capacity),
-                burst_octets=min(burst, 2**31 - 1),
-            )
+            narrow = shaper(interfaces.link_interface(link, site.name), int(link.capacity))
             machine = interfaces.switch_machine(snapshot, site)
-            by_machine.setdefault(machine, []).append(shaper)
+            by_machine.setdefault(machine, []).append(narrow)
             if link.latency:
-                delays.setdefault(machine, []).append(latency.Delay(shaper=shaper, microseconds=int(link.latency)))
+                delays.setdefault(machine, []).append(latency.Delay(shaper=narrow, microseconds=int(link.latency)))
     for machine, facts in by_machine.items():
         yield Artifact(machine, "iproute", "capacity", iproute.encode(facts))
     for machine, group in delays.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,13 @@ from nnix.daemons.iproute import facts as iproute
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
+from nnix.planes.fabric import frr
 from nnix.planes.fabric.allocate import allocate
-from nnix.planes.fabric.compile import compile, link_local, switches, underlay_mtu
+from nnix.planes.fabric.compile import compile, link_local, reflectors, switches, underlay_mtu
 from nnix.planes.fabric.frr import cost
 from nnix.planes.fabric.kinds import Lan, Link, Port
 from nnix.planes.fabric.names import NAME_OCTETS_MAX, fitted, lan_bridge, link_interface, port_interface
-from nnix.planes.fabric.policy import Attachment, LinkEnd, Switch
+from nnix.planes.fabric.policy import Attachment, Switch
 from nnix.planes.fabric.read import parse
 
 from .exchanges import Fields, exchange
@@ -61,7 +63,7 @@ def test_every_artifact_is_accepted_by_its_own_reader() -> None:
         elif driver == "nftables":
             assert (nftables.parse(each.content.decode()).family, nftables.parse(each.content.decode()).name) == ("bridge", "nnix")
         else:
-            assert each.content.startswith(b"! daemons: zebra ospfd\n")
+            assert each.content.startswith(b"! daemons: zebra bfdd ospfd bgpd\n")
 
 
 def test_frames_for_a_member_go_to_the_site_where_its_port_is() -> None:
@@ -99,7 +101,7 @@ def test_without_a_quarantine_lan_a_port_under_test_is_on_a_bridge_without_tunne
     changes: dict[str, Fields | None] = {"Port/alice": {"state": "quarantine"}, "Lan/test": None}
     found = port("alice", changes)
     assert (found.bridge, found.lan) == ("br--quarantine", None)
-    assert [end.lan for end in switch("hz", changes).lans] == ["peering"]
+    assert [end.lan for end in switch("hz", changes).lans if not end.private] == ["peering"]
 
 
 def test_a_port_may_speak_for_its_sessions_addresses_and_for_those_its_mac_makes() -> None:
@@ -138,7 +140,7 @@ def test_links_carry_the_largest_frame_with_its_tunnel_around_it() -> None:
 @pytest.mark.parametrize(("latency", "expected"), [(0, 1), (4, 1), (10, 1), (1200, 120), (655_350, 65535), (2_000_000, 65535)])
 def test_a_links_cost_is_its_latency(latency: int, expected: int) -> None:
     """In steps of 10 µs, within what OSPF can say."""
-    assert cost(LinkEnd("link/x", "l-x", 1600, latency)) == expected
+    assert cost(latency) == expected
 
 
 def test_a_site_without_tunnel_end_costs_the_others_nothing() -> None:
@@ -147,10 +149,43 @@ def test_a_site_without_tunnel_end_costs_the_others_nothing() -> None:
 
 
 def test_an_artifact_names_what_it_is_made_from() -> None:
-    """The member whose MAC it forwards, as well as its own port; the underlay only its links."""
+    """The member whose MAC it forwards, as well as its own port; the underlay its links, and the sites it speaks EVPN with."""
     made = artifacts(exchange())
     assert {"session/bob", "port/alice", "session/alice", "lan/peering", "site/hz", "link/hz-nb"} <= made["hz", "iproute", "fabric"].about
-    assert made["hz", "frr", "underlay"].about == {"site/hz", "link/hz-nb"}
+    assert made["hz", "frr", "underlay"].about == {"site/hz", "link/hz-nb", "site/nb", "site/wz"}
+    assert made["switch-7", "frr", "underlay"].about == {"site/wz", "link/nb-wz", "site/nb", "site/hz"}
+
+
+def test_the_backbone_points_reflect_and_where_there_are_fewer_the_hub() -> None:
+    """Two reflectors wherever there are two switches; a switch that is none speaks with both, and takes in nothing that is registered."""
+    assert reflectors(exchange()) == ("nb", "hz")
+    assert reflectors(exchange({"Site/wz": {"role": "backbone"}})) == ("nb", "wz")
+    assert reflectors(exchange({"Site/nb": {"vtep": None}, "Site/wz": {"vtep": None}})) == ()
+    node = artifacts(exchange())["switch-7", "frr", "underlay"].content.decode()
+    assert "neighbor 10.255.0.1 remote-as 139136" in node
+    assert "route-reflector-client" not in node
+    assert "  vni 4000\n   route-target import 10.255.0.3:0\n" in node
+    assert artifacts(exchange())["hz", "frr", "underlay"].content.count(b"route-reflector-client") == 1
+
+
+def test_a_circuit_stands_only_where_it_ends() -> None:
+    """A wire floods to its one far end; a group's addresses come by EVPN; where all ends are at one site there is no tunnel."""
+    changes: dict[str, Any] = {
+        "Circuit/private": None,
+        "Circuit/wire": {"ends": ["far-1", "far-2"], "vni": 100000, "mtu": 9000},
+        "Circuit/near": {"ends": ["near-1", "near-2"], "vni": 100001},
+        **{f"Port/far-{n}": {"member": "alice", "site": site, "speed": "10G"} for n, site in ((1, "hz"), (2, "wz"))},
+        **{f"Port/near-{n}": {"member": "bob", "site": "hz", "speed": "10G"} for n in (1, 2)},
+    }
+    hub, node, wz = switches(exchange(changes))
+    assert [(end.of, end.vxlan, end.flood) for end in hub.lans if end.private] == [
+        ("circuit/near", None, ()),
+        ("circuit/wire", "vc-wire", (wz.vtep,)),
+    ]
+    assert not [end for end in node.lans if end.private]
+    assert [(end.of, end.learns) for end in wz.lans if end.private] == [("circuit/wire", False)]
+    assert hub.links[0].mtu == 9050
+    assert "vni 100000" in frr.spell(wz).decode()
 
 
 @given(st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"))
@@ -171,7 +206,7 @@ def test_long_names_with_one_beginning_stay_apart() -> None:
 def test_a_port_is_called_as_it_says() -> None:
     """And a link the same at both ends."""
     snapshot = exchange()
-    assert [port_interface(each) for each in snapshot.of(Port)] == ["p-alice", "et48"]
+    assert [port_interface(each) for each in snapshot.of(Port)] == ["p-alice", "p-alice-2", "et48", "p-bob-2"]
     assert [link_interface(each, str(each.b)) for each in snapshot.of(Link)] == ["l-hz-nb", "l-nb-wz"]
     assert [lan_bridge(each) for each in snapshot.of(Lan)] == ["br-peering", "br-test"]
     with pytest.raises(ValueError, match="not at wz"):

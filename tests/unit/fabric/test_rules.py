@@ -33,6 +33,16 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
         [("port/alice", "")],
     ),
     "fabric.port-interface-possible": ({"Port/bob": {"interface": "et-0/0/1"}}, [("port/bob", "interface")]),
+    "fabric.circuit-vni-once": ({"Circuit/private": {"vni": 4000}}, [("circuit/private", "vni")]),
+    "fabric.circuit-ends-free": (
+        {
+            "Circuit/second": {"ends": ["bob-2", "bob", "alice-3", "alice-3"]},
+            "Port/alice-3": {"member": "alice", "site": "wz", "speed": "1G"},
+        },
+        [("circuit/second", "ends[0]"), ("circuit/second", "ends[1]"), ("circuit/second", "ends[3]")],
+    ),
+    "fabric.circuit-fits-ports": ({"Port/bob-2": {"committed": "900M"}}, [("circuit/private", "capacity")]),
+    "fabric.bfd-pace": ({"Link/hz-nb": {"bfd": "5ms"}}, [("link/hz-nb", "bfd")]),
     "fabric.interface-once": ({"Port/carol": {"member": "bob", "site": "wz", "speed": "10G", "interface": "et48"}}, [("site/wz", "")]),
     "fabric.traffic-two-ends": ({"Traffic/alice-bob": {"b": {"site": "hz", "member": "bob"}}}, [("traffic/alice-bob", "b")]),
     "fabric.lan-keeps-promise": ({"Lan/peering": {"survives": ["link"]}}, [("lan/peering", "survives")] * 2),

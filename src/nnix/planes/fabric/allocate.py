@@ -1,31 +1,32 @@
-"""VXLAN network identifiers: each LAN without one gets a number, and keeps it.
+"""VXLAN network identifiers: each LAN and circuit without one gets a number, and keeps it.
 
-A number that moved would take the LAN apart for as long as two switches disagree, so a LAN keeps what it had before. A new
-LAN gets the lowest number from 4000 up that no LAN has.
+A number that moved would take the LAN apart for as long as two switches disagree, so it keeps what it had before. A new LAN gets the
+lowest number from 4000 up that nobody has, a circuit from 100000 up: whoever reads a capture sees which it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Lan
+from nnix.planes.fabric.kinds import Circuit, Lan
 
-VNI_FIRST = 4000
+FIRST: Mapping[type[Lan | Circuit], int] = {Lan: 4000, Circuit: 100000}
 
 
 def allocate(snapshot: Snapshot, before: Snapshot) -> Iterator[Resource]:
-    """Each Lan of `snapshot` that has no `vni`, completed. What `before` says of the LAN is kept unless another LAN now claims it."""
-    taken = {lan.vni for lan in snapshot.of(Lan) if lan.vni is not None}
-    unset = [lan for lan in snapshot.of(Lan) if lan.vni is None]
+    """Each Lan and Circuit of `snapshot` that has no `vni`, completed. What `before` says of it is kept unless another now claims it."""
+    everyone: list[Lan | Circuit] = [*snapshot.of(Lan), *snapshot.of(Circuit)]
+    taken = {each.vni for each in everyone if each.vni is not None}
+    unset = [each for each in everyone if each.vni is None]
     kept: dict[str, int] = {}
-    for lan in unset:
-        earlier = before.get(Lan, lan.name)
+    for each in unset:
+        earlier = before.get(type(each), each.name)
         if earlier is not None and earlier.vni is not None and earlier.vni not in taken:
-            kept[lan.name] = earlier.vni
+            kept[each.id] = earlier.vni
             taken.add(earlier.vni)
-    free = (number for number in count(VNI_FIRST) if number not in taken)
-    for lan in unset:
-        yield lan.changed(vni=kept.get(lan.name) or next(free))
+    free = {kind: (number for number in count(first) if number not in taken) for kind, first in FIRST.items()}
+    for each in unset:
+        yield each.changed(vni=kept.get(each.id) or next(free[type(each)]))

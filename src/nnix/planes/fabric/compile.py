@@ -23,9 +23,11 @@ from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.planes.fabric import frr, iproute, nftables
-from nnix.planes.fabric.kinds import Lan, LanPurpose, Link, Port, PortState
+from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, PortState
 from nnix.planes.fabric.names import (
     QUARANTINE_BRIDGE,
+    circuit_bridge,
+    circuit_vxlan,
     lan_bridge,
     lan_vxlan,
     link_interface,
@@ -34,10 +36,11 @@ from nnix.planes.fabric.names import (
     switch_machine,
 )
 from nnix.planes.fabric.policy import Attachment, LanEnd, LinkEnd, Switch
-from nnix.planes.members.kinds import Site
+from nnix.planes.members.kinds import Exchange, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
 UNDERLAY_MTU_MIN = 1600
+REFLECTORS = 2
 TUNNEL_OCTETS = 50  # Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348, 4.3); an IEEE 802.1Q tag never travels inside
 
 ON_THE_LAN = (PortState.PRODUCTION, PortState.DRAINED)
@@ -61,9 +64,18 @@ def switches(snapshot: Snapshot) -> tuple[Switch, ...]:
     return tuple(_switch(snapshot, site, vtep, plugged) for site in snapshot.of(Site) if (vtep := _end(site)))
 
 
+def reflectors(snapshot: Snapshot) -> tuple[str, ...]:
+    """The two sites whose switches reflect EVPN routes (RFC 4456): the backbone connect points; where there are fewer, the hub, then
+    nodes by name. None where there is but one switch."""
+    rank = (SiteRole.BACKBONE, SiteRole.HUB, SiteRole.NODE)
+    able = sorted((each for each in snapshot.of(Site) if _end(each)), key=lambda each: (rank.index(each.role), each.name))
+    return tuple(each.name for each in able[:REFLECTORS]) if len(able) > 1 else ()
+
+
 def underlay_mtu(snapshot: Snapshot) -> int:
-    """Octets of the largest IP packet on links: the largest frame of any LAN with its tunnel around it. At least 1600."""
-    return max(UNDERLAY_MTU_MIN, 0, *(lan.mtu + TUNNEL_OCTETS for lan in snapshot.of(Lan)))
+    """Octets of the largest IP packet on links: the largest frame of any LAN or circuit with its tunnel around it. At least 1600."""
+    largest = [*(lan.mtu for lan in snapshot.of(Lan)), *(circuit.mtu for circuit in snapshot.of(Circuit))]
+    return max([UNDERLAY_MTU_MIN, *(mtu + TUNNEL_OCTETS for mtu in largest)])
 
 
 def attachments(snapshot: Snapshot, site: Site) -> tuple[Attachment, ...]:
@@ -79,6 +91,11 @@ def port_sessions(snapshot: Snapshot, port: Port) -> tuple[Session, ...]:
     return tuple(each for each in sessions if each.lan == sessions[0].lan)
 
 
+def circuit_of(snapshot: Snapshot, port: Port) -> Circuit | None:
+    """The circuit that ends at `port`, if there is one; the rules allow no second."""
+    return next((each for each in snapshot.of(Circuit) if port.name in each.ends), None)
+
+
 def quarantine_lan(snapshot: Snapshot) -> Lan | None:
     """The LAN for ports under test, if there is one."""
     return next(iter(snapshot.where(Lan, purpose=LanPurpose.QUARANTINE)), None)
@@ -89,9 +106,12 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
     quarantined = port.state is PortState.QUARANTINE
     home = snapshot.at(sessions[0].lan) if sessions else None
     lan = quarantine_lan(snapshot) if quarantined else home
+    circuit = None if quarantined or sessions else circuit_of(snapshot, port)
     macs = tuple(sorted({mac for each in sessions for mac in each.macs}))
     if port.state not in LIT:
         bridge = None
+    elif circuit is not None:
+        bridge = circuit_bridge(circuit)
     elif lan is None:
         bridge = QUARANTINE_BRIDGE if quarantined else None
     else:
@@ -102,14 +122,17 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
         up=port.state in LIT,
         lan=lan.name if lan and port.state in LIT else None,
         bridge=bridge,
-        mtu=(home or lan).mtu if home or lan else 1500,  # type: ignore[union-attr]
+        mtu=next((each.mtu for each in (circuit, home, lan) if each is not None), 1500),
         isolated=quarantined,
         drained=port.state is PortState.DRAINED,
         tester=False,
+        private=circuit is not None,
+        learns=circuit is not None and len(circuit.ends) > 2,
+        rate_bits_per_second=int(circuit.capacity) if circuit and circuit.capacity else None,
         macs=macs,
         v4=tuple(sorted({each.v4 for each in sessions if each.v4})),
         v6=tuple(sorted({*(each.v6 for each in sessions if each.v6), *map(link_local, macs)})),
-        about=frozenset({port.id, *(each.id for each in sessions)}),
+        about=frozenset({port.id, *(each.id for each in sessions), *([circuit.id] if circuit else [])}),
     )
 
 
@@ -126,6 +149,9 @@ def _route_server(snapshot: Snapshot, server: RouteServer) -> Attachment:
         isolated=False,
         drained=False,
         tester=True,
+        private=False,
+        learns=False,
+        rate_bits_per_second=None,
         macs=macs,
         v4=(server.v4,) if server.v4 else (),
         v6=tuple(sorted({*((server.v6,) if server.v6 else ()), *map(link_local, macs)})),
@@ -146,32 +172,45 @@ def _end(site: Site) -> IPv4Address | None:
 
 def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str, tuple[Attachment, ...]]) -> Switch:
     links = tuple(
-        LinkEnd(link.id, link_interface(link, site.name), underlay_mtu(snapshot), int(link.latency))
+        LinkEnd(link.id, link_interface(link, site.name), underlay_mtu(snapshot), int(link.latency), int(link.bfd) // 1000)
         for link in snapshot.of(Link)
         if site.name in (link.a, link.b) and link.a != link.b
     )
-    lans = tuple(_lan_end(snapshot, site, lan, plugged) for lan in snapshot.of(Lan) if lan.vni is not None)
+    lans = (
+        *(_lan_end(snapshot, site, lan, plugged) for lan in snapshot.of(Lan) if lan.vni is not None),
+        *(_circuit_end(snapshot, site, each) for each in snapshot.of(Circuit) if each.vni is not None and _ends_at(snapshot, each, site)),
+    )
     here = plugged[site.name]
-    underlay_about = frozenset({site.id, *(each.of for each in links)})
+    ends = {each.name: end for each in snapshot.of(Site) if (end := _end(each))}
+    reflecting = reflectors(snapshot)
+    others = reflecting if site.name not in reflecting else tuple(ends)
+    underlay_about = frozenset({site.id, *(each.of for each in links), *(f"site/{name}" for name in others)})
     elsewhere = {
         name
         for end in lans
         for other, group in plugged.items()
         if other != site.name
         for each in group
-        if each.lan == end.lan
+        if each.lan is not None and each.lan == end.lan
         for name in each.about
     }
     return Switch(
         site=site.name,
         machine=switch_machine(snapshot, site),
+        asn=next((each.asn for each in snapshot.of(Exchange)), 0),
         vtep=vtep,
+        reflectors=tuple(ends[name] for name in reflecting if name != site.name),
+        clients=tuple(sorted(end for name, end in ends.items() if name not in reflecting)) if site.name in reflecting else (),
         links=links,
         lans=lans,
         attachments=here,
         prefixes_v4=_v4(snapshot.of(Lan)),
         prefixes_v6=_v6(snapshot.of(Lan)),
-        about=underlay_about | {lan.id for lan in snapshot.of(Lan)} | frozenset().union(*(each.about for each in here)) | elsewhere,
+        about=underlay_about
+        | {end.of for end in lans}
+        | {lan.id for lan in snapshot.of(Lan)}
+        | frozenset().union(*(each.about for each in here))
+        | elsewhere,
         underlay_about=underlay_about,
     )
 
@@ -202,6 +241,31 @@ def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tup
         flood=tuple(sorted(flood)),
         far=tuple(sorted((mac, vtep) for mac, vtep in far.items() if mac not in local)),
         tunnel_isolated=quarantine and tested_here,
+        private=False,
+        learns=False,
+    )
+
+
+def _ends_at(snapshot: Snapshot, circuit: Circuit, site: Site) -> bool:
+    return any(snapshot.at(end).site == site.name for end in circuit.ends)
+
+
+def _circuit_end(snapshot: Snapshot, site: Site, circuit: Circuit) -> LanEnd:
+    """A circuit at one of its sites. Between two ends it is a wire: whatever comes in here goes out there, and nothing is looked up."""
+    sites = {snapshot.at(snapshot.at(end).site) for end in circuit.ends}
+    far = sorted(vtep for each in sites if each.name != site.name and (vtep := _end(each)))
+    return LanEnd(
+        of=circuit.id,
+        lan=circuit.name,
+        bridge=circuit_bridge(circuit),
+        vxlan=circuit_vxlan(circuit) if far else None,
+        vni=circuit.vni or 0,
+        mtu=circuit.mtu,
+        flood=tuple(far),
+        far=(),
+        tunnel_isolated=False,
+        private=True,
+        learns=len(circuit.ends) > 2,
     )
 
 

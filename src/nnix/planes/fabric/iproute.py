@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Interface
 
-from nnix.daemons.iproute.facts import FLOOD, Addr, Bridge, Fact, Fdb, Sysctl, Vxlan, Wire, encode
+from nnix.daemons.iproute.facts import FLOOD, Addr, Bridge, Fact, Fdb, Shaper, Sysctl, Vxlan, Wire, encode
 from nnix.planes.fabric.names import LOOPBACK, QUARANTINE_BRIDGE
 from nnix.planes.fabric.policy import Attachment, LanEnd, Switch
 
@@ -19,6 +19,12 @@ SETTINGS = {"net.ipv4.ip_forward": "1", "net.ipv4.conf.all.rp_filter": "0", "net
 
 # Where br_netfilter is loaded, members' packets would be put through the switch's own iptables, reassembled and tracked.
 BRIDGED_SETTINGS = tuple(f"net.bridge.bridge-nf-call-{tables}" for tables in ("iptables", "ip6tables", "arptables"))
+
+
+def shaper(interface: str, bits_per_second: int) -> Shaper:
+    """A token bucket as narrow as that. It holds a jiffy's worth, or the bucket itself would be the bottleneck."""
+    burst = max(131072, bits_per_second // 8 // 250)
+    return Shaper(dev=interface, rate_bits_per_second=bits_per_second, burst_octets=min(burst, 2**31 - 1))
 
 
 def spell(switch: Switch) -> bytes:
@@ -42,12 +48,28 @@ def _facts(switch: Switch) -> Iterator[Fact]:
 
 def _lan(switch: Switch, end: LanEnd) -> Iterator[Fact]:
     yield Bridge(link=end.bridge, mtu=end.mtu)
-    yield Vxlan(link=end.vxlan, mtu=end.mtu, master=end.bridge, vni=end.vni, local=switch.vtep, isolated=end.tunnel_isolated)
+    if end.vxlan is None:
+        return
+    # On a circuit nobody is known: what has no entry of its own goes to every end (RFC 7348, 4.2).
+    yield Vxlan(
+        link=end.vxlan, mtu=end.mtu, master=end.bridge, vni=end.vni, local=switch.vtep, isolated=end.tunnel_isolated, flood=end.private
+    )
     yield from (Fdb(fdb=FLOOD, dev=end.vxlan, dst=vtep) for vtep in end.flood)
     yield from (Fdb(fdb=mac, dev=end.vxlan, dst=vtep) for mac, vtep in end.far)
 
 
 def _attachment(each: Attachment) -> Iterator[Fact]:
-    yield Wire(link=each.interface, mtu=each.mtu, master=each.bridge, up=each.up, isolated=each.isolated, of=each.of)
+    yield Wire(
+        link=each.interface,
+        mtu=each.mtu,
+        master=each.bridge,
+        up=each.up,
+        isolated=each.isolated,
+        learning=each.learns,
+        flood=each.private,
+        of=each.of,
+    )
+    if each.rate_bits_per_second is not None:
+        yield shaper(each.interface, each.rate_bits_per_second)
     if each.bridge is not None:
         yield from (Fdb(fdb=mac, dev=each.interface) for mac in each.macs)

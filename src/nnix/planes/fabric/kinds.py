@@ -1,4 +1,4 @@
-"""The vocabulary of layer 2: Link, Lan, Port, Traffic."""
+"""The vocabulary of layer 2: Link, Lan, Port, Circuit, Traffic."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class Link(Resource):
     b: Ref[Site] = Field(description="the other end")
     capacity: BitRate = Field(description="each way", examples=["400G"])
     latency: Duration = Field(description="one way", examples=["1.2ms"])
+    bfd: Duration = Field(
+        default=Duration(300_000),
+        description="how often each end says that it is there (RFC 5880); three times unheard, the link is left. 50ms is quick and costs CPU time",
+        examples=["50ms"],
+    )
     carrier: Ref[Carrier] | None = Field(default=None, description="whom it is leased from; unset: own fibre")
     level: Level | None = Field(default=None, description="scope of the way it takes, where that is larger than its ends say")
 
@@ -115,6 +120,24 @@ class Port(Resource):
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 
 
+class Circuit(Resource):
+    """A private layer-2 service between ports: a wire between two (MEF 6.3, E-Line), a switch of its own for more (E-LAN).
+
+    A port belongs to at most one circuit, and then to no LAN. Nothing is registered on a circuit: whoever bought it decides what
+    it carries. A cloud's port is an end like any other.
+    """
+
+    columns: ClassVar = ("ends", "capacity", "vni")
+
+    title: Title | None = Field(default=None, description="what the circuit is called")
+    ends: tuple[Ref[Port], ...] = Field(min_length=2, description="the ports that it joins", examples=[["alibaba-3", "tencent-3"]])
+    capacity: BitRate | None = Field(default=None, description="at most, towards each end; unset: as much as its port can", examples=["1G"])
+    mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that it carries")
+    vni: int | None = Field(
+        default=None, ge=1, le=16777215, description="VXLAN network identifier; allocated when unset", examples=[100000]
+    )
+
+
 class TrafficEnd(Record):
     """One end of traffic: a site, or a member wherever its ports are."""
 
@@ -133,4 +156,4 @@ class Traffic(Resource):
     b_to_a: BitRate | None = Field(default=None, description="what b sends to a; unset: nothing", examples=["5G"])
 
 
-KINDS: tuple[type[Resource], ...] = (Link, Lan, Port, Traffic)
+KINDS: tuple[type[Resource], ...] = (Link, Lan, Port, Circuit, Traffic)

@@ -3,7 +3,7 @@
 Linux allows 15 octets for the name of an interface. A name that fits stands behind its prefix as it is, so that an operator recognises
 it; a longer one keeps its beginning and gets six hexadecimal digits of its SHA-256 in place of the rest, so that it is the
 same on every run and on every machine. The prefix says what an interface is: `l-` a link to another site, `p-` a member's
-port, `rs-` a route server, `br-` the bridge and `vx-` the tunnel of a LAN.
+port, `rs-` a route server, `br-` the bridge and `vx-` the tunnel of a LAN, `bc-` and `vc-` those of a circuit.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Lan, Link, Port
+from nnix.planes.fabric.kinds import Circuit, Lan, Link, Port
 from nnix.planes.members.kinds import Site
 from nnix.planes.routing.kinds import RouteServer
 
 NAME_OCTETS_MAX = 15
-PREFIXES = ("l-", "p-", "rs-", "br-", "vx-")
+PREFIXES = ("l-", "p-", "rs-", "br-", "vx-", "bc-", "vc-")
 LOOPBACK = "lo"
 
 # No name of a LAN begins with a hyphen, so no LAN's bridge is ever called this.
@@ -60,6 +60,16 @@ def lan_bridge(lan: Lan) -> str:
 def lan_vxlan(lan: Lan) -> str:
     """The tunnel end of a LAN, the same at each site."""
     return fitted("vx-", lan.name)
+
+
+def circuit_bridge(circuit: Circuit) -> str:
+    """The bridge of a circuit, the same at each of its ends."""
+    return fitted("bc-", circuit.name)
+
+
+def circuit_vxlan(circuit: Circuit) -> str:
+    """The tunnel end of a circuit, the same at each of its ends."""
+    return fitted("vc-", circuit.name)
 
 
 def switch_machine(snapshot: Snapshot, site: Site) -> str:

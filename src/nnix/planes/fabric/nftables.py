@@ -17,6 +17,9 @@ whether there are ten ports or a thousand. Each reason has a chain of its own th
 Hooks stand before priority 0: where the module br_netfilter is loaded, it takes IP packets there for a walk through iptables
 and puts them back behind everything else of that priority, so that a chain at 0 would see nothing of them.
 
+On a circuit nothing is registered, and whoever bought it decides what it carries. Only what speaks to the next switch (IEEE 802.1Q,
+8.6.3) is not let in: the next switch is ours.
+
 A route server's port is held to the same. What comes out of a tunnel was tested where it went in.
 """
 
@@ -45,7 +48,7 @@ REASONS: Mapping[str, str] = {
 }
 
 # Sets of what is let in: whose entry goes is heard no more. The driver reads these names, in a comment, for what a plan says.
-PERMITTED = ("ports", "macs", "arp4", "own4", "own6", "targets")
+PERMITTED = ("ports", "private", "macs", "arp4", "own4", "own6", "targets")
 
 RULES = """\
 	chain port {
@@ -103,9 +106,14 @@ RULES = """\
 		ip6 saddr { @LANS6@fe80::/10 } ip6 daddr { @LANS6@fe80::/10 } tcp dport 179 goto drop_drained
 		ip6 saddr { @LANS6@fe80::/10 } ip6 daddr { @LANS6@fe80::/10 } tcp sport 179 goto drop_drained
 	}
+	chain circuit {
+		ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 goto drop_control
+		ether saddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 goto drop_mac
+	}
 	chain ingress {
 		type filter hook prerouting priority -300; policy accept;
 		iifname @ports jump port
+		iifname @private jump circuit
 	}
 	chain between {
 		type filter hook forward priority -200; policy accept;
@@ -114,6 +122,7 @@ RULES = """\
 	chain output {
 		type filter hook output priority -200; policy accept;
 		oifname @ports counter drop
+		oifname @private counter drop
 		oifname @tunnels counter drop
 	}
 """
@@ -121,10 +130,12 @@ RULES = """\
 
 def spell(switch: Switch) -> bytes:
     """The artifact for the driver nftables: the table of this switch."""
-    ports = [each for each in switch.attachments if each.bridge is not None]
+    lit = [each for each in switch.attachments if each.bridge is not None]
+    ports = [each for each in lit if not each.private]
     sets: dict[str, tuple[str, Iterable[str]]] = {
         "ports": ("type ifname", (_name(each) for each in ports)),
-        "tunnels": ("type ifname", (f'"{end.vxlan}"' for end in switch.lans)),
+        "private": ("type ifname", (_name(each) for each in lit if each.private)),
+        "tunnels": ("type ifname", (f'"{end.vxlan}"' for end in switch.lans if end.vxlan is not None)),
         "drained": ("type ifname", (_name(each) for each in ports if each.drained)),
         "macs": ("type ifname . ether_addr", (f"{_name(each)} . {mac}" for each in ports for mac in each.macs)),
         "arp4": (
@@ -139,9 +150,9 @@ def spell(switch: Switch) -> bytes:
         "lans6": ("type ipv6_addr; flags interval", map(str, switch.prefixes_v6)),
         "storm": (f"type ifname; {STORM}", (f"{_name(each)} {STORM}" for each in ports)),
     }
-    sets |= {f"dropped_{reason}": ("type ifname; counter", (f"{_name(each)} counter" for each in ports)) for reason in REASONS}
+    sets |= {f"dropped_{reason}": ("type ifname; counter", (f"{_name(each)} counter" for each in lit)) for reason in REASONS}
     lans6 = "".join(f"{prefix}, " for prefix in switch.prefixes_v6)
-    text = [f"# behind {_name(each)}: {' '.join(_behind(each))}\n" for each in ports]
+    text = [f"# behind {_name(each)}: {' '.join(_behind(each))}\n" for each in lit]
     text += [f"# interrupted by leaving: {' '.join(PERMITTED)}\n# interrupted by joining: drained\n", f"table {TABLE} {{\n"]
     text += [_set(name, kind, members) for name, (kind, members) in sets.items()]
     text += [

@@ -12,6 +12,7 @@ class Attachment:
 
     up: whether there is light. lan and bridge: where it is plugged in; a port under test without a quarantine LAN has a bridge and no LAN.
     tester: a route server; on the quarantine LAN the one that ports under test may meet.
+    private: on a circuit, where nothing is registered; learns: on one of more than two ends.
     macs, v4, v6: who may speak there; v6 includes the link-local addresses that the MACs make.
     """
 
@@ -24,6 +25,9 @@ class Attachment:
     isolated: bool
     drained: bool
     tester: bool
+    private: bool
+    learns: bool
+    rate_bits_per_second: int | None
     macs: tuple[str, ...]
     v4: tuple[IPv4Address, ...]
     v6: tuple[IPv6Address, ...]
@@ -32,40 +36,51 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class LinkEnd:
-    """One end of a link. The latency is one way, in microseconds."""
+    """One end of a link. The latency is one way, in microseconds; `bfd_milliseconds` is how often either end says that it is there."""
 
     of: str
     interface: str
     mtu: int
     latency_microseconds: int
+    bfd_milliseconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class LanEnd:
-    """A LAN on this switch: its bridge and its tunnel.
+    """A LAN or a circuit on this switch: its bridge and its tunnel (none where all its ends are here).
 
     flood: tunnel ends that broadcast and multicast are copied to. far: MAC address → the tunnel end that it is behind.
+    private: a circuit. learns: who is behind the ports is not registered, so far MAC addresses come from EVPN.
     tunnel_isolated: frames from the tunnel do not reach isolated ports, nor theirs the tunnel.
     """
 
     of: str
     lan: str
     bridge: str
-    vxlan: str
+    vxlan: str | None
     vni: int
     mtu: int
     flood: tuple[IPv4Address, ...]
     far: tuple[tuple[str, IPv4Address], ...]
     tunnel_isolated: bool
+    private: bool
+    learns: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """All that a site's switch is told."""
+    """All that a site's switch is told.
+
+    asn: of the exchange, inside which EVPN speaks. reflectors: tunnel ends of the route reflectors. clients: where this switch is
+    one of them, the tunnel ends of all that are none.
+    """
 
     site: str
     machine: str
+    asn: int
     vtep: IPv4Address
+    reflectors: tuple[IPv4Address, ...]
+    clients: tuple[IPv4Address, ...]
     links: tuple[LinkEnd, ...]
     lans: tuple[LanEnd, ...]
     attachments: tuple[Attachment, ...]

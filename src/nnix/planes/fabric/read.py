@@ -20,7 +20,8 @@ from nnix.kernel.plane import Machines, Status
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Unreachable
 from nnix.planes.fabric.compile import switches
-from nnix.planes.fabric.kinds import Lan, Link, Port, PortState
+from nnix.planes.fabric.kinds import Circuit, Lan, Link, Port, PortState
+from nnix.planes.fabric.names import port_interface
 from nnix.planes.fabric.nftables import REASONS, TABLE
 from nnix.planes.fabric.policy import Attachment, Switch
 from nnix.planes.members.kinds import Site
@@ -45,7 +46,7 @@ class Seen:
 
 
 async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
-    """A status for every Site, Link, Lan and Port, by kind and name. A switch that cannot be asked makes statuses, not exceptions."""
+    """A status for every Site, Link, Lan, Port and Circuit, by kind and name. A switch that cannot be asked makes statuses, not exceptions."""
     plans = {switch.site: switch for switch in switches(snapshot)}
     answers = await asyncio.gather(*(_ask(switch, machines) for switch in plans.values()))
     seen = dict(zip(plans, answers, strict=True))
@@ -54,6 +55,7 @@ async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
         *(_link(link, plans, seen) for link in snapshot.of(Link)),
         *(_lan(lan, plans, seen) for lan in snapshot.of(Lan)),
         *(_port(port, snapshot, plans, seen) for port in snapshot.of(Port)),
+        *(_circuit(each, snapshot, plans, seen) for each in snapshot.of(Circuit)),
     )
 
 
@@ -83,7 +85,7 @@ def parse(out: str) -> Seen:
     return Seen(
         links={row["ifname"]: row for row in json.loads(links or "[]") if row},
         routes=frozenset(row["dst"] for row in json.loads(routes or "[]") if row),
-        guarded=frozenset(each for each in sets.get("ports", ()) if isinstance(each, str)),
+        guarded=frozenset(each for name in ("ports", "private") for each in sets.get(name, ()) if isinstance(each, str)),
         dropped=dropped,
     )
 
@@ -130,18 +132,39 @@ def _link(link: Link, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> 
 
 
 def _lan(lan: Lan, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
-    def whole(site: str) -> bool:
-        links = seen[site].links
-        ends = [end for end in plans[site].lans if end.of == lan.id]
-        up = all("UP" in links.get(name, {}).get("flags", ()) for end in ends for name in (end.bridge, end.vxlan))
-        return up and all(links[end.vxlan].get("master") == end.bridge for end in ends)
-
-    missing = [site for site in plans if not seen[site].trouble and not whole(site)]
+    missing = [site for site in plans if not seen[site].trouble and not _whole(lan.id, plans[site], seen[site])]
     silent = [site for site, here in seen.items() if here.trouble]
     reasons = [f"not whole at {_listed(missing)}"] if missing else []
     reasons += [f"{_listed(silent)} cannot be asked"] if silent else []
     members = sum(each.of.startswith("port/") and each.lan == lan.name for plan in plans.values() for each in plan.attachments)
     return _status(lan.id, "up", reasons, {"vni": lan.vni, "ports": members}, wrong="partial")
+
+
+def _whole(of: str, plan: Switch, here: Seen) -> bool:
+    """Whether bridge and tunnel of a LAN or circuit are there, up, and joined."""
+    ends = [end for end in plan.lans if end.of == of]
+    names = [name for end in ends for name in (end.bridge, end.vxlan) if name is not None]
+    up = all("UP" in here.links.get(name, {}).get("flags", ()) for name in names)
+    return up and all(here.links[end.vxlan].get("master") == end.bridge for end in ends if end.vxlan is not None)
+
+
+def _circuit(circuit: Circuit, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+    """A circuit is up when its bridges and tunnels stand and each of its ends has light."""
+    reasons = []
+    sites = dict.fromkeys(str(snapshot.at(end).site) for end in circuit.ends)
+    for site in sites:
+        if site not in plans or seen[site].trouble:
+            reasons.append(f"{site} cannot be asked")
+        elif not _whole(circuit.id, plans[site], seen[site]):
+            reasons.append(f"not whole at {site}")
+    if not reasons:
+        for end in circuit.ends:
+            port = snapshot.at(end)
+            if port.state is not PortState.PRODUCTION:
+                reasons.append(f"{port.id} is {port.state.value}")
+            elif not seen[str(port.site)].lit(port_interface(port)):
+                reasons.append(f"no light at {port.id}")
+    return _status(circuit.id, "up", reasons, {"vni": circuit.vni, "sites": list(sites)})
 
 
 def _port(port: Port, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
@@ -156,7 +179,7 @@ def _port(port: Port, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Map
         return Status(port.id, "down", f"interface {each.interface} is not there", good=False, facts=facts)
     reasons = list(_port_wrong(each, here))
     state = "up" if port.state is PortState.PRODUCTION else port.state.value
-    if not reasons and port.state is PortState.PRODUCTION and not snapshot.where(Session, port=port.name):
+    if not reasons and port.state is PortState.PRODUCTION and not snapshot.where(Session, port=port.name) and not each.private:
         return Status(port.id, "idle", "no session stands behind it", facts=facts)
     return _status(port.id, state, reasons, facts)
 

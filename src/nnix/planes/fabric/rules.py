@@ -13,11 +13,13 @@ from ipaddress import IPv4Address
 
 from nnix.kernel.rule import Broken, Rule, rule
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Lan, LanPurpose, Link, Port, Traffic
+from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, Traffic
 from nnix.planes.fabric.names import (
     LOOPBACK,
     PREFIXES,
     QUARANTINE_BRIDGE,
+    circuit_bridge,
+    circuit_vxlan,
     lan_bridge,
     lan_vxlan,
     link_interface,
@@ -102,6 +104,48 @@ def vni_once(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
             yield Broken("vni", lan.vni, f"a number of its own; {first.id} has this one", "leave it out: nnix allocates one")
 
 
+@rule("fabric.circuit-vni-once", source="RFC 7348, 4")
+def circuit_vni_once(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
+    """A circuit shares its VXLAN network identifier with no LAN and no other circuit."""
+    if circuit.vni is not None:
+        lans, circuits = snapshot.where(Lan, vni=circuit.vni), snapshot.where(Circuit, vni=circuit.vni)
+        first = lans[0].id if lans else circuits[0].id
+        if circuit.id != first:
+            yield Broken("vni", circuit.vni, f"a number of its own; {first} has this one", "leave it out: nnix allocates one")
+
+
+@rule("fabric.circuit-ends-free", source=MODEL)
+def circuit_ends_free(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
+    """A port is an end of one circuit, once, and then of nothing else: frames at ports carry no tag that could tell several apart (yet)."""
+    for index, end in enumerate(circuit.ends):
+        field = f"ends[{index}]"
+        sessions = snapshot.where(Session, port=end)
+        others = [each for each in snapshot.of(Circuit) if end in each.ends and each.name < circuit.name]
+        if end in circuit.ends[:index]:
+            yield Broken(field, end, "a port that is not an end already")
+        elif sessions:
+            yield Broken(field, end, f"a port without a session; {sessions[0].id} stands behind this one", "order a port for the circuit")
+        elif others:
+            yield Broken(field, end, f"a port in no other circuit; {others[0].id} ends there", "order a port for each circuit")
+
+
+@rule("fabric.circuit-fits-ports", source="MEF 10.4, 8.3, ingress bandwidth profile")
+def circuit_fits_ports(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
+    """What a circuit promises is no more than the slowest of its ports can carry."""
+    if circuit.capacity is not None:
+        slowest = min((snapshot.at(end) for end in circuit.ends), key=lambda port: int(port.committed or port.speed))
+        most = slowest.committed or slowest.speed
+        if circuit.capacity > most:
+            yield Broken("capacity", circuit.capacity, f"at most {most}, what {slowest.id} can carry", "order a faster port")
+
+
+@rule("fabric.bfd-pace", source="FRR, bfdd: 10 ms to 60 s")
+def bfd_pace(link: Link, snapshot: Snapshot) -> Iterator[Broken]:
+    """A link's ends are heard at a pace that BFD daemons can keep."""
+    if not 10_000 <= int(link.bfd) <= 60_000_000 or int(link.bfd) % 1000:
+        yield Broken("bfd", link.bfd, "whole milliseconds from 10ms to 60s")
+
+
 @rule("fabric.quarantine-lan-once", source="Euro-IX, quarantine procedure")
 def quarantine_lan_once(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
     """There is at most one quarantine LAN, since a port in quarantine does not say which."""
@@ -147,7 +191,7 @@ def port_interface_possible(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
 
 @rule("fabric.interface-once", source=MODEL)
 def interface_once(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
-    """On one switch, each port, link, route server and LAN has an interface of its own."""
+    """On one switch, each port, link, route server, LAN and circuit has an interface of its own."""
     users: dict[str, list[str]] = defaultdict(list)
     for port in snapshot.where(Port, site=site.name):
         users[port_interface(port)].append(port.id)
@@ -158,6 +202,9 @@ def interface_once(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
     for lan in snapshot.of(Lan):
         users[lan_bridge(lan)].append(lan.id)
         users[lan_vxlan(lan)].append(lan.id)
+    for circuit in snapshot.of(Circuit):
+        users[circuit_bridge(circuit)].append(circuit.id)
+        users[circuit_vxlan(circuit)].append(circuit.id)
     users[QUARANTINE_BRIDGE].append(site.id)
     for name, who in users.items():
         if len(who) > 1:
@@ -204,6 +251,10 @@ RULES: tuple[Rule, ...] = (
     lan_has_prefix,
     lan_prefixes_apart,
     vni_once,
+    circuit_vni_once,
+    circuit_ends_free,
+    circuit_fits_ports,
+    bfd_pace,
     quarantine_lan_once,
     commitment_fits_port,
     port_on_one_lan,

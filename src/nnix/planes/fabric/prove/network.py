@@ -17,7 +17,6 @@ from enum import StrEnum
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric import frr
 from nnix.planes.fabric.kinds import Link, Port, PortState
-from nnix.planes.fabric.policy import LinkEnd
 from nnix.planes.members.kinds import Site, SiteRole
 
 CONNECTED = (PortState.PRODUCTION, PortState.DRAINED)  # drained for an hour is not gone
@@ -87,7 +86,7 @@ def bits(numbers: int) -> Iterator[int]:
 
 def cost(link: Link) -> int:
     """What OSPF is told of a link."""
-    return frr.cost(LinkEnd(link.id, "", 0, int(link.latency)))
+    return frr.cost(int(link.latency))
 
 
 def network(snapshot: Snapshot) -> Network:

@@ -1,0 +1,172 @@
+"""Circuits on real switches: a wire between two ports, a switch of their own for three; ordered, used, narrowed, released."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from nnix.kernel.resource import Resource
+from nnix.lab.compile import circuit_addresses, customer
+from nnix.planes.fabric.compile import reflectors
+from nnix.planes.fabric.kinds import Circuit
+from tests.lab.exchange import Lab, frame, member, resource
+
+pytestmark = pytest.mark.lab
+
+AT_ONCE_SECONDS = 1.0
+SLACK_SECONDS = 4.0
+
+
+def port(name: str, site: str, owner: str) -> Resource:
+    return resource("Port", name, member=owner, site=site, speed="10G")
+
+
+BASE = [
+    *frame(), *member(1), *member(2), *member(3),
+    port("c1", "east", "m1"), port("c2", "west", "m2"), port("c3", "east", "m3"),
+    port("g1", "east", "m1"), port("g2", "west", "m1"), port("g3", "south", "m1"),
+]  # fmt: skip
+WIRE = resource("Circuit", "wire", ends=["c1", "c2"])
+GROUP = resource("Circuit", "group", ends=["g1", "g2", "g3"])
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(tmp_path_factory.mktemp("circuits"))
+    try:
+        assert made.apply(BASE).verified
+        deadline = time.monotonic() + 60
+        while not ping(made, "m1", "203.0.113.102") or not ping(made, "m1", "203.0.113.103"):
+            assert time.monotonic() < deadline, "the underlay does not converge"
+        yield made
+    finally:
+        assert made.close() == []
+
+
+def ping(lab: Lab, machine: str, address: str, *words: str) -> bool:
+    argv = ["ping", "-n", "-q", "-c", "1", "-W", "1", *words, address]
+    return lab.run(lab.setting.machines.host(machine).run(argv)).status == 0
+
+
+def soon(lab: Lab, name: str, a: str, b: str) -> bool:
+    """Whether packets pass within a second or so of the order; a busy machine gets a little more."""
+    ordered = time.monotonic()
+    while not passes(lab, name, a, b):
+        if time.monotonic() - ordered > AT_ONCE_SECONDS + SLACK_SECONDS:
+            return False
+    return True
+
+
+def vtysh(lab: Lab, site: str, command: str) -> Any:
+    home = lab.setting.homes / site / "frr/underlay"
+    return json.loads(lab.host_run(site, "sh", "-c", f"cd {home} && vtysh --vty_socket . --config_dir . -c '{command} json'"))
+
+
+def passes(lab: Lab, name: str, a: str, b: str, *words: str) -> bool:
+    """Whether IPv4 and IPv6 pass from end to end."""
+    circuit = lab.snapshot.get(Circuit, name)
+    assert circuit is not None
+    there = circuit_addresses(circuit)[b]
+    return all(ping(lab, customer(a), str(each.ip), *words) for each in there)
+
+
+def test_a_wire_passes_packets_as_soon_as_it_is_applied(lab: Lab) -> None:
+    """Ordered, applied; the first packet passes within a second, both families, large ones as well."""
+    assert lab.apply([*BASE, WIRE]).verified
+    assert soon(lab, "wire", "c1", "c2")
+    assert passes(lab, "wire", "c1", "c2", "-s", "1452", "-M", "do")  # with its headers 1480 octets of IPv4, 1500 of IPv6
+    assert lab.differences() == {}
+
+
+def test_a_wire_needs_neither_registry_nor_control_plane(lab: Lab) -> None:
+    """A wire knows no addresses: what comes in here goes out there, and no forwarding entry is made of it."""
+    lab.apply([*BASE, WIRE])
+    assert soon(lab, "wire", "c1", "c2")
+    entries = json.loads(lab.host_run("east", "bridge", "-j", "fdb", "show", "br", "bc-wire"))
+    assert {each.get("dst") for each in entries if each["ifname"] == "vc-wire" and "dst" in each} == {vtep(lab, "west")}
+    assert not [each for each in entries if "extern_learn" in each.get("flags", ())]
+
+
+def vtep(lab: Lab, site: str) -> str:
+    return next(str(each.vtep) for each in lab.snapshot if each.id == f"site/{site}")  # type: ignore[attr-defined]
+
+
+def test_a_group_of_three_learns_over_evpn(lab: Lab) -> None:
+    """What is not registered is told by EVPN (RFC 7432, type 2), reflected, and put into the kernel by the routing daemon."""
+    assert lab.apply([*BASE, WIRE, GROUP]).verified
+    assert all(soon(lab, "group", a, b) for a, b in (("g1", "g2"), ("g2", "g3"), ("g3", "g1")))
+
+    def learnt() -> set[str]:
+        entries = json.loads(lab.host_run("east", "bridge", "-j", "fdb", "show", "br", "bc-group"))
+        return {each["dst"] for each in entries if "extern_learn" in each.get("flags", ()) and "dst" in each}
+
+    deadline = time.monotonic() + 20
+    while learnt() != {vtep(lab, "south"), vtep(lab, "west")}:
+        assert time.monotonic() < deadline, learnt()
+        time.sleep(0.1)
+    assert lab.differences() == {}, "what EVPN put there is no drift"
+
+
+def test_circuits_do_not_meet(lab: Lab) -> None:
+    """Neither one another nor the peering LAN, not even by broadcast."""
+    lab.apply([*BASE, WIRE, GROUP])
+    group = lab.snapshot.get(Circuit, "group")
+    assert group is not None
+    v4, _ = circuit_addresses(group)["g1"]
+    intruder = f"{v4.ip + 70}/24"
+    lab.host_run(customer("c1"), "ip", "address", "add", intruder, "dev", "eth0")
+    try:
+        assert not ping(lab, customer("c1"), str(v4.ip))
+        assert not ping(lab, customer("c1"), "203.0.113.101")
+    finally:
+        lab.host_run(customer("c1"), "ip", "address", "del", intruder, "dev", "eth0")
+
+
+def test_both_ends_at_one_site_need_no_tunnel(lab: Lab) -> None:
+    lab.apply([*BASE, resource("Circuit", "short", ends=["c1", "c3"])])
+    assert soon(lab, "short", "c1", "c3")
+    assert "vc-short" not in lab.host_run("east", "ip", "link")
+
+
+def test_a_circuit_is_as_narrow_as_it_was_bought(lab: Lab) -> None:
+    """1 Mbit/s: fifty packets of 1,400 octets sent at once do not arrive within the time that 10G would take."""
+    lab.apply([*BASE, resource("Circuit", "wire", ends=["c1", "c2"], capacity="1M")])
+    shown = json.loads(lab.host_run("west", "tc", "-j", "qdisc", "show", "dev", "p-c2"))
+    assert [each["options"]["rate"] * 8 for each in shown if each["kind"] == "tbf"] == [1_000_000]
+    assert soon(lab, "wire", "c1", "c2")
+
+
+def test_release_takes_every_trace(lab: Lab) -> None:
+    """Bridge, tunnel, shaper, EVPN routes: nothing of it is left on any switch, and nobody else was disturbed."""
+    lab.apply([*BASE, WIRE, GROUP])
+    assert lab.apply(BASE).verified
+    for site in ("east", "south", "west"):
+        links = lab.host_run(site, "ip", "link")
+        assert "bc-" not in links
+        assert "vc-" not in links
+        assert "10000" not in lab.host_run(site, "cat", str(lab.setting.homes / site / "frr/underlay/frr.conf"))
+    assert lab.differences() == {}
+
+
+def test_registered_members_do_not_notice_the_death_of_the_control_plane(lab: Lab) -> None:
+    """bgpd killed on the member's own switch, and on both reflectors: not one of fifty packets at 100 Hz is lost."""
+    lab.apply(BASE)
+    sites = {"east", *reflectors(lab.snapshot)}
+    assert any(peer["state"] == "Established" for peer in vtysh(lab, "east", "show bgp l2vpn evpn summary")["peers"].values())
+    probe = ["ping", "-n", "-q", "-i", "0.01", "-c", "100", "-W", "1", "203.0.113.102"]
+
+    async def storm() -> str:
+        host = lab.setting.machines.host
+        running = asyncio.create_task(host("m1").run(probe))
+        await asyncio.sleep(0.2)
+        for site in sites:
+            await host(site).run(["sh", "-c", f"kill -9 $(cat {lab.setting.homes / site}/frr/underlay/bgpd.pid)"])
+        return (await running).out
+
+    said = lab.run(storm())
+    assert "100 received" in said, said
