@@ -66,7 +66,7 @@ def _value(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> SearchStrategy
         case "object":
             return _object(schema, defs)
         case "array":
-            return st.lists(_value(schema["items"], defs), max_size=4)
+            return st.lists(_value(schema["items"], defs), min_size=schema.get("minItems", 0), max_size=4)
         case "boolean":
             return st.booleans()
         case "integer":
