@@ -27,7 +27,19 @@ from nnix.kernel.world import Failed, Unreachable
 DONE, REFUSED, USAGE, DISAGREES = 0, 1, 2, 3
 
 SECTIONS = {
-    "Look before you touch (no root needed)": ("check", "compile", "plan", "map", "schema", "rules", "explain", "import", "export", "set"),
+    "Look before you touch (no root needed)": (
+        "check",
+        "compile",
+        "plan",
+        "prove",
+        "map",
+        "schema",
+        "rules",
+        "explain",
+        "import",
+        "export",
+        "set",
+    ),
     "Change": ("apply", "approve", "undo"),
     "Run": ("up", "run", "down"),
     "See": ("status", "get", "routes", "ping"),
@@ -135,9 +147,9 @@ def resource_named(snapshot: Snapshot, text: str) -> Resource:
 
 def whole_cli() -> click.Group:
     """The root with every command at its place. They are imported here, since each of them imports the root."""
-    from nnix.cli import changing, history, reference, running
+    from nnix.cli import changing, history, proving, reference, running
 
-    for module in (reference, changing, running, history):
+    for module in (reference, changing, proving, running, history):
         for command in module.COMMANDS:
             cli.add_command(command)
     return cli

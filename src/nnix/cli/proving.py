@@ -1,0 +1,441 @@
+"""nnix prove: what would happen, worked out before anything is touched."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnix.cli import tables
+from nnix.cli.command import DONE, REFUSED, begun, json_option, pass_setting
+from nnix.cli.files import admitted
+from nnix.cli.root import Setting
+from nnix.kernel.document import nearest
+from nnix.kernel.resource import BitRate
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.fabric.levels import ORDER, Levels
+from nnix.planes.fabric.prove.mend import mends, removes
+from nnix.planes.fabric.prove.network import Failure, Part
+from nnix.planes.fabric.prove.promises import Breach, breaches
+
+if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
+    from nnix.planes.fabric.prove.survival import Case, Pairs, Survival
+
+SHOWN_MAX = 10
+FACTOR = 0.2
+
+
+@click.group("prove")
+def prove_group() -> None:
+    """What would happen if something failed: proved on the files, before anything is touched."""
+
+
+@prove_group.command("fabric")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--pairs", is_flag=True, help="Every two failures at once as well (N-2).")
+@click.option("--failure", "named", multiple=True, metavar="NAME", help="Only this one, in full; given twice: both at once.")
+@click.option("--levels", "show_levels", is_flag=True, help="Instead: how far traffic between sites reaches, and which failure widens it.")
+@click.option(
+    "--matrix", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Measured traffic: CSV with a,b,bits_per_second."
+)
+@click.option(
+    "--factor",
+    type=click.FloatRange(0, 1),
+    default=FACTOR,
+    show_default=True,
+    help="Without any matrix: what members send of what they bought.",
+)
+@click.option(
+    "--fen-per-km-gbit", "price", type=click.IntRange(min=1), help="Price of a new link per km and Gbit/s, for the cost of mends."
+)
+@json_option
+@pass_setting
+def fabric(
+    setting: Setting,
+    folder: Path | None,
+    pairs: bool,
+    named: tuple[str, ...],
+    show_levels: bool,
+    matrix: Path | None,
+    factor: float,
+    price: int | None,
+    as_json: bool,
+) -> int:
+    """Who is cut off, and what links then carry, if a link, a site, a carrier, its hand-off or a route reflector failed.
+
+    Of DIR, or of the model. Links are loaded from a measured matrix (--matrix), else from declared Traffic, else by a guess from what
+    ports have bought; the first lines say which.
+
+    \b
+      nnix prove fabric examples/zhejiang
+      nnix prove fabric examples/zhejiang --pairs
+      nnix prove fabric examples/zhejiang --failure link/hangzhou-ningbo
+      nnix prove fabric examples/zhejiang --failure site/ningbo --failure carrier/unicom
+      nnix prove fabric examples/zhejiang --levels
+
+    Exit status 1: a promise (`survives` of a Lan or Port) would be broken.
+    """
+    snapshot = _snapshot(setting, folder)
+    if show_levels:
+        return _levels(snapshot, as_json)
+    survival = _survival(snapshot, matrix, factor)
+    if named:
+        return _in_full(survival, [_failure(survival, name) for name in named], price, as_json)
+    cases = survival.alone()
+    both = survival.in_pairs() if pairs else None
+    broken = breaches(snapshot)
+    if as_json:
+        tables.as_json(_facts(survival, cases, both, broken, price))
+    else:
+        _overview(survival, snapshot, cases)
+        _points(survival, cases, price)
+        _worst(survival, cases)
+        if both is not None:
+            _pairs(survival, cases, both)
+        _promises(snapshot, broken)
+    return REFUSED if broken else DONE
+
+
+def _snapshot(setting: Setting, folder: Path | None) -> Snapshot:
+    if folder is not None:
+        return admitted(folder, Snapshot()).snapshot
+    begun(setting)
+    return setting.book.model().snapshot
+
+
+def _survival(snapshot: Snapshot, file: Path | None, factor: float) -> Survival:
+    from nnix.planes.fabric.prove.network import network
+    from nnix.planes.fabric.prove.survival import Survival
+    from nnix.planes.fabric.prove.traffic import measured
+
+    try:
+        traffic = measured(file.read_bytes(), str(file), snapshot, network(snapshot)) if file else None
+        return Survival(snapshot, traffic, factor)
+    except ValueError as error:
+        raise LookupError(str(error)) from None
+
+
+def _failure(survival: Survival, name: str) -> Failure:
+    by_name = {each.of: each for each in survival.failures}
+    if name not in by_name:
+        near = nearest(name, by_name)
+        raise click.UsageError(
+            f"nothing called {name!r} can fail" + (f"; did you mean {near}?" if near else "; link/NAME, site/NAME, carrier/NAME …")
+        )
+    return by_name[name]
+
+
+# --- words
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %"
+
+
+def _rate(bits_per_second: float) -> str:
+    """To three digits: 1.31T."""
+    if bits_per_second < 1:
+        return "0"
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if bits_per_second >= size:
+            return f"{bits_per_second / size:.3g}{unit}"
+    return f"{bits_per_second:.0f}bit/s"
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _busiest(survival: Survival, load: Any) -> str:
+    found = survival.busiest(load)
+    return "–" if found is None else f"{_percent(found.utilisation)} {found.link} to {found.towards}"
+
+
+# --- tables
+
+
+def _overview(survival: Survival, snapshot: Snapshot, cases: Sequence[Case]) -> None:
+    net = survival.net
+    tables.out.print(f"{len(net.sites)} sites, {len(net.links)} links, {len(net.homes)} members with ports", style="bold")
+    tables.out.print(f"traffic   {survival.traffic.says}; {_rate(survival.traffic.offered)} in all", markup=False)
+    normal = survival.normal()
+    tables.out.print(f"normally  busiest: {_busiest(survival, normal.load)}\n", markup=False)
+    rows = []
+    for part in Part:
+        of_part = [case for case in cases if case.outcome.failure.part is part]
+        if not of_part:
+            continue
+        cut = [case for case in of_part if case.outcome.cut_off]
+        behind = sum(1 for case in of_part if _cuts_behind(case))
+        full = sum(1 for case in of_part if survival.utilisation(case.load).max(initial=0) > 1)
+        most = max(of_part, key=lambda case: len(case.outcome.cut_off))
+        says = f"{len(most.outcome.cut_off)} ({most.outcome.failure.of})" if cut else "0"
+        rows.append((part.value, len(of_part), len(cut), behind, says, full))
+    tables.table("One failure", ("what fails", "number", "cut members off", "of other sites", "most members", "a link above 100 %"), rows)
+    reflectors = [case.outcome.failure.of for case in cases if case.outcome.failure.part is Part.REFLECTOR]
+    if reflectors:
+        tables.out.print("Route reflectors: what is registered goes on being forwarded without them; new members wait.", style=tables.QUIET)
+
+
+def _cuts_behind(case: Case) -> bool:
+    """Whether members are cut off who were not at the very site that died."""
+    return bool(case.outcome.behind)
+
+
+def _points(survival: Survival, cases: Sequence[Case], price: int | None) -> None:
+    points = [case for case in cases if _cuts_behind(case)]
+    tables.out.print()
+    if points:
+        failures = [case.outcome.failure for case in points]
+        rows = []
+        for case in points:
+            for new in mends(survival.net, case.outcome.failure, price) or (None,):
+                also = [each for each in removes(survival.net, new, failures) if each != case.outcome.failure.of] if new else []
+                rows.append(
+                    (case.outcome.failure.of, len(case.outcome.behind), _some(case.outcome.behind), str(new or "–"), _some(also) or "–")
+                )
+        tables.table("Single points of failure", ("what fails", "cut off", "members", "mend", "also mends"), rows)
+    else:
+        tables.out.print("Single points of failure: none. Whoever is cut off was only at the site that failed.", style="bold")
+    alone = Counter({case.outcome.failure.of: len(case.outcome.own_site) for case in cases if case.outcome.own_site})
+    if alone:
+        said = ", ".join(f"{number} at {site}" for site, number in alone.most_common(SHOWN_MAX))
+        tables.out.print(f"Members at one site only: {alone.total()} ({said}). Mend: a second port at another site.", markup=False)
+
+
+def _worst(survival: Survival, cases: Sequence[Case]) -> None:
+    def fullest(case: Case) -> float:
+        return float(survival.utilisation(case.load).max(initial=0))
+
+    by_load = sorted(cases, key=lambda case: (-fullest(case), case.outcome.failure.of))[:SHOWN_MAX]
+    by_members = sorted((case for case in cases if case.outcome.cut_off), key=lambda case: (-len(case.outcome.cut_off), -case.traffic_lost))
+    tables.out.print()
+    tables.table(
+        "Worst failures, by members cut off",
+        ("what fails", "cut off", "traffic lost", "members", "busiest link then"),
+        [
+            (c.outcome.failure.of, len(c.outcome.cut_off), _rate(c.traffic_lost), _some(c.outcome.cut_off), _busiest(survival, c.load))
+            for c in by_members[:SHOWN_MAX]
+        ],
+    )
+    tables.out.print()
+    tables.table(
+        "Worst failures, by load",
+        ("what fails", "busiest link then", "links above 100 %"),
+        [(c.outcome.failure.of, _busiest(survival, c.load), int((_each_link(survival, c) > 1).sum())) for c in by_load],
+    )
+
+
+def _each_link(survival: Survival, case: Case) -> Any:
+    """Load by capacity of every link, the fuller way of it."""
+    return survival.utilisation(case.load).reshape(-1, 2).max(axis=1)
+
+
+def _beyond(survival: Survival, cases: Sequence[Case], both: Pairs) -> list[int]:
+    """Pairs that cut off members whom neither failure cuts off alone."""
+    alone = [case.outcome.lost for case in cases]
+    return [
+        number
+        for number in range(len(both))
+        if both.cut_off[number] > survival.members.cut_off_count(alone[both.first[number]] | alone[both.second[number]])
+    ]
+
+
+def _pairs(survival: Survival, cases: Sequence[Case], both: Pairs) -> None:
+    beyond = _beyond(survival, cases, both)
+    full = int((both.utilisation > 1).sum())
+    tables.out.print(f"\nTwo failures at once: {len(both)} pairs", style="bold")
+    tables.out.print(f"{len(beyond)} cut off members whom neither of the two cuts off alone; {full} fill a link above 100 %", markup=False)
+    alone = [case.outcome.lost for case in cases]
+    rows = []
+    for number in sorted(beyond, key=lambda number: (-both.cut_off[number], number))[:SHOWN_MAX]:
+        known = set(survival.members.cut_off(alone[both.first[number]] | alone[both.second[number]]))
+        more = [each for each in survival.members.cut_off(both.lost[number]) if each not in known]
+        rows.append((*both.names(number), int(both.cut_off[number]), _some(more), _rate(both.traffic_lost[number])))
+    if rows:
+        tables.table("Worst pairs, by members cut off", ("one", "other", "cut off", "of these only by both", "traffic lost"), rows)
+    worst = sorted(range(len(both)), key=lambda number: (-both.utilisation[number], number))[:SHOWN_MAX]
+    tables.table(
+        "Worst pairs, by load",
+        ("one", "other", "busiest link then"),
+        [(*both.names(number), f"{_percent(both.utilisation[number])} {_arc(survival, both.arc[number])}") for number in worst],
+    )
+
+
+def _arc(survival: Survival, arc: int) -> str:
+    if arc < 0:
+        return "–"
+    link = survival.net.links[arc >> 1]
+    return f"{link.id} to {link.a if arc & 1 else link.b}"
+
+
+def _promises(snapshot: Snapshot, broken: Sequence[Breach]) -> None:
+    tables.out.print()
+    if broken:
+        tables.table(
+            "Broken promises",
+            ("who promised", "what fails", "cut off", "mend"),
+            [(b.of, b.failure, _some(b.members), b.mend) for b in broken],
+        )
+        return
+    from nnix.planes.fabric.kinds import Lan, Port
+
+    lans = [f"{lan.id} ({', '.join(lan.survives)})" for lan in snapshot.of(Lan) if lan.survives]
+    ports = sum(1 for port in snapshot.of(Port) if port.survives)
+    if lans or ports:
+        tables.out.print(f"✓ promises kept: {', '.join([*lans, *([f'{ports} ports'] if ports else [])])}", markup=False)
+    else:
+        tables.out.print("Nothing is promised: `survives` of a Lan or a Port says what must not cut its members off.", style=tables.QUIET)
+
+
+# --- one case in full, levels, facts
+
+
+def _in_full(survival: Survival, found: Sequence[Failure], price: int | None, as_json: bool) -> int:
+    case = survival.several(*found)
+    normal = survival.normal()
+    if as_json:
+        tables.as_json(_case_facts(survival, case, price))
+        return DONE
+    outcome = case.outcome
+    tables.out.print(outcome.failure.of, style="bold", markup=False)
+    tables.out.print(f"cut off   {len(outcome.cut_off)} members: {', '.join(outcome.cut_off) or 'none'}", markup=False)
+    tables.out.print(f"sites     {', '.join(survival.net.named(outcome.lost)) or 'none'} no longer part of the exchange", markup=False)
+    tables.out.print(
+        f"traffic   {_rate(case.traffic_lost)} of {_rate(survival.traffic.offered)} lost; {survival.traffic.says}", markup=False
+    )
+    for new in mends(survival.net, outcome.failure, price):
+        tables.out.print(f"mend      {new}", markup=False)
+    if outcome.loses:
+        tables.out.print()
+        tables.table(
+            "Members that stay and lose something", ("member", "loses"), [(m, ", ".join(what)) for m, what in outcome.loses.items()]
+        )
+    tables.out.print()
+    before, after = survival.utilisation(normal.load), survival.utilisation(case.load)
+    rows = [
+        (
+            link.id,
+            str(link.capacity),
+            *(f"{_rate(case.load[arc])} {_percent(after[arc])} (was {_percent(before[arc])})" for arc in (2 * n, 2 * n + 1)),
+        )
+        for n, link in enumerate(survival.net.links)
+        if not outcome.failure.links >> n & 1
+    ]
+    tables.table("What links then carry", ("link", "capacity", "from a to b", "from b to a"), rows)
+    return DONE
+
+
+def _levels(snapshot: Snapshot, as_json: bool) -> int:
+    from nnix.planes.members.kinds import Site
+
+    levels = Levels(snapshot)
+    facts = []
+    for one, other in combinations(snapshot.of(Site), 2):
+        normal = levels.normal(one.name, other.name)
+        worst = normal
+        for each in levels.after_each(one.name, other.name):
+            if each.level and (worst.level is None or ORDER.index(each.level) > ORDER.index(worst.level)):
+                worst = each
+        facts.append((one.name, other.name, normal, worst))
+    if as_json:
+        tables.as_json(
+            [
+                {
+                    "a": a,
+                    "b": b,
+                    "level": normal.level,
+                    "path": normal.path,
+                    "widest": {"level": worst.level, "failure": worst.failure, "path": worst.path},
+                }
+                for a, b, normal, worst in facts
+            ]
+        )
+        return DONE
+    rows = [
+        (
+            a,
+            b,
+            normal.level or "no way",
+            " ".join(normal.path),
+            *((worst.level, worst.failure, " ".join(worst.path)) if worst is not normal else ("–",) * 3),
+        )
+        for a, b, normal, worst in facts
+    ]
+    tables.table("", ("a", "b", "level", "over", "widened to", "by", "over"), rows)
+    wide = sum(1 for *_, normal, worst in facts if worst is not normal)
+    tables.out.print(f"\n{len(facts)} pairs of sites; a single failure widens the level of {wide}", style="bold")
+    return DONE
+
+
+def _case_facts(survival: Survival, case: Case, price: int | None) -> dict[str, Any]:
+    outcome = case.outcome
+    full = survival.utilisation(case.load)
+    return {
+        "failure": outcome.failure.of,
+        "part": outcome.failure.part.value,
+        "sites_lost": survival.net.named(outcome.lost),
+        "cut_off": outcome.cut_off,
+        "only_at_the_failed_site": outcome.own_site,
+        "lose": outcome.loses,
+        "traffic_lost_bits_per_second": round(case.traffic_lost),
+        "links": {
+            link.name: {
+                "a_to_b_bits_per_second": round(float(case.load[2 * n])),
+                "b_to_a_bits_per_second": round(float(case.load[2 * n + 1])),
+                "utilisation": round(float(full[2 * n : 2 * n + 2].max()), 4),
+            }
+            for n, link in enumerate(survival.net.links)
+            if not outcome.failure.links >> n & 1
+        },
+        "mends": [
+            {
+                "a": new.a,
+                "b": new.b,
+                "capacity": str(BitRate(new.capacity)),
+                "kilometres": new.kilometres and round(new.kilometres, 1),
+                "fen": new.fen,
+            }
+            for new in mends(survival.net, outcome.failure, price)
+        ],
+    }
+
+
+def _facts(survival: Survival, cases: Sequence[Case], both: Pairs | None, broken: Sequence[Breach], price: int | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "sites": len(survival.net.sites),
+        "links": len(survival.net.links),
+        "members": len(survival.net.homes),
+        "traffic": {"source": survival.traffic.says, "offered_bits_per_second": round(survival.traffic.offered)},
+        "normal": _case_facts(survival, survival.normal(), price),
+        "failures": [_case_facts(survival, case, price) for case in cases],
+        "single_points": [case.outcome.failure.of for case in cases if _cuts_behind(case)],
+        "broken_promises": [{"of": b.of, "failure": b.failure, "members": b.members, "mend": b.mend} for b in broken],
+    }
+    if both is not None:
+        beyond = set(_beyond(survival, cases, both))
+        facts["pairs"] = {
+            "number": len(both),
+            "above_100_percent": int((both.utilisation > 1).sum()),
+            "cut_off_more_than_alone": len(beyond),
+            "each": [
+                {
+                    "failures": both.names(number),
+                    "sites_lost": survival.net.named(both.lost[number]),
+                    "cut_off": int(both.cut_off[number]),
+                    "traffic_lost_bits_per_second": round(float(both.traffic_lost[number])),
+                    "utilisation": round(float(both.utilisation[number]), 4),
+                    "busiest": _arc(survival, int(both.arc[number])),
+                }
+                for number in range(len(both))
+                if number in beyond or both.utilisation[number] > 1
+            ],
+        }
+    return facts
+
+
+COMMANDS = (prove_group,)
