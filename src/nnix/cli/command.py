@@ -41,7 +41,7 @@ SECTIONS = {
         "set",
     ),
     "Change": ("apply", "approve", "undo"),
-    "Run": ("up", "run", "down"),
+    "Run": ("up", "run", "drill", "down"),
     "See": ("status", "get", "routes", "ping"),
     "Account for": ("log", "show", "verify"),
 }
@@ -147,9 +147,9 @@ def resource_named(snapshot: Snapshot, text: str) -> Resource:
 
 def whole_cli() -> click.Group:
     """The root with every command at its place. They are imported here, since each of them imports the root."""
-    from nnix.cli import changing, history, proving, reference, running
+    from nnix.cli import changing, drilling, history, proving, reference, running
 
-    for module in (reference, changing, proving, running, history):
+    for module in (reference, changing, proving, running, drilling, history):
         for command in module.COMMANDS:
             cli.add_command(command)
     return cli

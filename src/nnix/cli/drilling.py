@@ -1,0 +1,120 @@
+"""`nnix drill`: failures rehearsed on the running lab, and what came of it, for people, programs and the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from nnix.cli import tables
+from nnix.cli.command import DONE, REFUSED, as_root, begun, json_option, pass_setting
+from nnix.cli.root import Setting, clock
+from nnix.kernel.world import Failed
+from nnix.lab.compile import is_lab
+from nnix.lab.drill import BFD_SECONDS_DRILLED, RATE_PER_SECOND, Drill, Drilled
+from nnix.lab.failures import DAEMONS, PROMISED, WHAT, Failure, Impossible, Sort, every, failure
+from nnix.lab.report import html
+
+EVERY = "every"
+
+
+@click.command()
+@click.argument("scenario", type=click.Choice([*(sort.value for sort in Sort), EVERY]))
+@click.argument("target", required=False, metavar="[link/NAME|site/NAME|port/NAME]")
+@click.option("--daemon", type=click.Choice(DAEMONS), default="bgpd", show_default=True, help="Which one, for kill.")
+@click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="How often; figures are medians.")
+@click.option("--bfd", "bfd_milliseconds", type=click.IntRange(10, 1000), default=round(BFD_SECONDS_DRILLED * 1000), show_default=True,
+              help="BFD's pace while it lasts, in milliseconds.")  # fmt: skip
+@click.option(
+    "--rate", type=click.IntRange(10, 1000), default=RATE_PER_SECOND, show_default=True, help="Packets a second, each flow and way."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Where the report goes. [below the state folder]")
+@json_option
+@pass_setting
+def drill(
+    setting: Setting,
+    scenario: str,
+    target: str | None,
+    daemon: str,
+    repeat: int,
+    bfd_milliseconds: int,
+    rate: int,
+    output: Path | None,
+    as_json: bool,
+) -> int:
+    """Rehearse a failure on the running lab: predicted, really made, measured, healed, compared.
+
+    \b
+      nnix drill silent link/hangzhou-ningbo    the light stays on, frames die between
+      nnix drill cut link/hangzhou-ningbo       the light goes
+      nnix drill flap link/hangzhou-ningbo      it goes and comes, twice at each end
+      nnix drill dark site/jinhua               a site loses its power
+      nnix drill reflectors                     both route reflectors die
+      nnix drill kill site/ningbo --daemon bgpd
+      nnix drill loop port/alibaba-1            somebody loops a port; lacp: sends LACP
+      nnix drill every                          each link and each site, one after another
+
+    Exit status 0: the promise was kept and reachability was as predicted; 1: not so. The report is HTML with plots, and JSON.
+    """
+    begun(setting)
+    as_root(setting)
+    model = setting.book.model()
+    if not is_lab(model.snapshot):
+        raise Failed("a drill breaks things on purpose, so it runs in a lab only (`lab: true` at the Exchange)")
+    try:
+        chosen = list(every(model.snapshot)) if scenario == EVERY else [failure(model.snapshot, Sort(scenario), target, daemon)]
+    except Impossible as wrong:
+        raise click.UsageError(str(wrong)) from None
+    done = setting.run(_rehearsed(setting, chosen, repeat, bfd_milliseconds / 1000, rate))
+    folder = output or setting.state / "drills" / f"{clock():%Y%m%dT%H%M%SZ}-{scenario}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps([each.record() for each in done], indent=1, ensure_ascii=False) + "\n")
+    (folder / "report.html").write_text(html(done))
+    for each in done:
+        setting.office.note("drill", f"{each.failure.sort.value} {each.failure.of}", each.record())
+    if as_json:
+        tables.as_json([each.record() for each in done])
+    else:
+        _told(done)
+        tables.out.print(f"\nReport: {folder / 'report.html'}", markup=False)
+    return DONE if all(each.agrees and each.kept for each in done) else REFUSED
+
+
+async def _rehearsed(setting: Setting, chosen: list[Failure], repeat: int, bfd_seconds: float, rate: int) -> list[Drilled]:
+    model = setting.book.model()
+    wanted = setting.office.wanted(model)
+    done = []
+    with tables.err.status("drilling") as spinner:
+        work = Drill(model.snapshot, setting.world, wanted, lambda machine: f"{setting.prefix}{machine}", spinner.update)
+        async with setting.lock.held(), work.quicker(bfd_seconds):
+            for each in chosen:
+                spinner.update(f"{each.sort.value} {each.of}: {WHAT[each.sort]}")
+                done.append(await work.run(each, at=f"{clock():%Y-%m-%d %H:%M:%S} UTC", repeat=repeat, rate_per_second=rate))
+    return done
+
+
+def _told(done: list[Drilled]) -> None:
+    rows = []
+    for each in done:
+        failing, healing = PROMISED[each.failure.sort]
+        sign = Text("✓", style=tables.GOOD) if each.agrees and each.kept else Text("✗", style=tables.BAD)
+        over = "–" if each.crossed is None else f"{each.crossed:.0f} of {each.sent:.0f}"
+        rows.append(
+            (
+                sign,
+                each.failure.sort.value,
+                each.failure.of,
+                len(each.flows),
+                over,
+                f"{each.failing * 1000:.0f} (≤ {failing * 1000:.0f})",
+                f"{each.healing * 1000:.0f} (≤ {healing * 1000:.0f})",
+                "as predicted" if each.agrees else f"predicted {len(each.predicted)}, seen {len(each.observed)}",
+            )
+        )
+    columns = ("", "failure", "of", "flows", "packets/s over it", "outage, ms", "at heal, ms", "pairs of sites cut")
+    tables.table("", columns, rows)
+
+
+COMMANDS = (drill,)

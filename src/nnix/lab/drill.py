@@ -1,0 +1,411 @@
+"""Drills: a failure is predicted, really made, measured, healed, measured again, and compared with what was predicted.
+
+Two sorts of flows are measured. *Crossing* flows run between members' routers whose only shortest paths lead over what fails: for them
+the outage is measured, when it fails and when it heals. One *witness* from each site to each other, between tunnel ends, tells which sites
+reach one another while it lasts; that set is compared with the one that the graph predicts.
+
+That crossing flows do cross is not believed: the counters of the interfaces that fail are read before and after a second of traffic.
+
+The drive lock is held throughout, so that no loop mends what is broken on purpose. Whatever happens, healing is the last thing done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from itertools import combinations, cycle, islice
+
+from nnix.kernel.drive import World, converge
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Artifact, Failed, Host
+from nnix.lab.failures import PROMISED, Failure, Round
+from nnix.lab.kinds import Router
+from nnix.lab.probe import Flow, Probe, Trace
+from nnix.planes.fabric.kinds import Link, PortState
+from nnix.planes.fabric.names import link_interface, switch_machine
+from nnix.planes.fabric.prove.network import Network, network
+from nnix.planes.members.kinds import Site
+from nnix.planes.routing.kinds import RouteServer
+
+CROSSING = 16
+RATE_PER_SECOND = 250
+WITNESS_EVERY = 25
+SETTLE_SECONDS = 1.5
+BEFORE_SECONDS = 1.5
+CONVERGED_SECONDS_MAX = 30.0
+BFD_SECONDS_DRILLED = 0.05
+Pair = tuple[str, str]
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One round: seconds without an arrival, the worst of the flows that should survive, when it failed and when it healed."""
+
+    failing: float
+    healing: float
+    lost: int
+    sent: int
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """What came out. `silent_before`: flows that had not worked before, and are not counted. `predicted`, `observed`: pairs of sites
+    that do not reach one another. `sent`: packets a second that the crossing flows send, `crossed`: that were counted on what failed."""
+
+    failure: Failure
+    at: str
+    flows: tuple[str, ...]
+    silent_before: tuple[str, ...]
+    rounds: tuple[Measured, ...]
+    predicted: frozenset[Pair]
+    observed: frozenset[Pair]
+    sent: float
+    crossed: float | None
+    took_seconds: float
+    timeline: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+
+    @property
+    def failing(self) -> float:
+        """The median of what failing cost, in seconds."""
+        return statistics.median(each.failing for each in self.rounds)
+
+    @property
+    def healing(self) -> float:
+        return statistics.median(each.healing for each in self.rounds)
+
+    @property
+    def agrees(self) -> bool:
+        return self.predicted == self.observed
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise of its sort was kept."""
+        failing, healing = PROMISED[self.failure.sort]
+        return self.failing <= failing and self.healing <= healing
+
+    def record(self) -> dict[str, object]:
+        failing, healing = PROMISED[self.failure.sort]
+        return {
+            "failure": self.failure.sort.value,
+            "of": self.failure.of,
+            "at": self.at,
+            "flows": list(self.flows),
+            "silent_before": list(self.silent_before),
+            "rounds": [vars(each) for each in self.rounds],
+            "failing_seconds_median": self.failing,
+            "failing_seconds_promised": failing,
+            "healing_seconds_median": self.healing,
+            "healing_seconds_promised": healing,
+            "kept": self.kept,
+            "predicted_unreachable": sorted(self.predicted),
+            "observed_unreachable": sorted(self.observed),
+            "agrees": self.agrees,
+            "packets_per_second_sent": self.sent,
+            "packets_per_second_over_it": self.crossed,
+            "took_seconds": self.took_seconds,
+        }
+
+
+# -- what is predicted ---------------------------------------------------------------------------------------------
+
+
+def unreachable(snapshot: Snapshot, failure: Failure) -> frozenset[Pair]:
+    """Pairs of sites that do not reach one another while it lasts, by the declared graph."""
+    net = network(snapshot)
+    reach = _reach(net, failure)
+    return frozenset((a, b) for a, b in combinations(sorted(site.name for site in net.sites), 2) if b not in reach[a])
+
+
+def _reach(net: Network, failure: Failure) -> dict[str, set[str]]:
+    reached: dict[str, set[str]] = {}
+    for start in net.sites:
+        if start.name in failure.sites:
+            reached[start.name] = set()
+            continue
+        found, queue = {start.name}, [net.number(start.name)]
+        while queue:
+            for there, link in net.around[queue.pop()]:
+                name = net.sites[there].name
+                if name not in found and name not in failure.sites and net.links[link].name not in failure.links:
+                    found.add(name)
+                    queue.append(there)
+        reached[start.name] = found
+    return reached
+
+
+def crossing(snapshot: Snapshot, failure: Failure) -> frozenset[Pair]:
+    """Pairs of surviving sites whose shortest paths all lead over what fails; all surviving pairs where nothing of the graph fails."""
+    net = network(snapshot)
+    names = [site.name for site in net.sites]
+    whole, without = _distances(net, frozenset(), frozenset()), _distances(net, failure.links, failure.sites)
+    alive = [name for name in names if name not in failure.sites]
+    longer = (pair for pair in combinations(alive, 2) if whole[pair] < without.get(pair, float("inf")) < float("inf"))
+    if failure.links or failure.sites:
+        return frozenset(longer)
+    return frozenset(combinations(alive, 2))
+
+
+def _distances(net: Network, links: frozenset[str], sites: frozenset[str]) -> dict[Pair, float]:
+    """The cost of the shortest path between any two sites, without these; those that do not reach one another are left out."""
+    names = [site.name for site in net.sites if site.name not in sites]
+    far: dict[Pair, float] = {(name, name): 0.0 for name in names}
+    for (one, other), cost, link in zip(net.ends, net.costs, net.links, strict=True):
+        x, y = net.sites[one].name, net.sites[other].name
+        if link.name not in links and x not in sites and y not in sites:
+            for pair in ((x, y), (y, x)):
+                far[pair] = min(cost, far.get(pair, cost))
+    for via in names:
+        for a in names:
+            if (first := far.get((a, via))) is not None:
+                for b in names:
+                    if (second := far.get((via, b))) is not None and first + second < far.get((a, b), float("inf")):
+                        far[a, b] = first + second
+    return far
+
+
+# -- what is measured ----------------------------------------------------------------------------------------------
+
+
+def flows_for(snapshot: Snapshot, failure: Failure, namespace: Callable[[str], str], count: int = CROSSING) -> list[Flow]:
+    """Crossing flows between members, `count` of them (several over one pair where there are few), then the witnesses."""
+    speakers = _speakers(snapshot, failure.own)
+    pairs = sorted(crossing(snapshot, failure))
+    able = [
+        (a, b, here, there)
+        for a, b in pairs
+        for lan in speakers[a].keys() & speakers[b].keys()
+        for here, there in islice(zip(cycle(speakers[a][lan]), cycle(speakers[b][lan]), strict=False), max(len(speakers[a][lan]), 2))
+    ]
+    spread = sorted(able, key=lambda each: (able.index(each) % max(1, len(pairs)), each))
+    chosen = list(islice(cycle(spread), count)) if spread else []
+    flows = [
+        Flow(f"{index}: {here[0]} ({a}) – {there[0]} ({b})", (namespace(here[0]), here[1]), (namespace(there[0]), there[1]))
+        for index, (a, b, here, there) in enumerate(chosen, 1)
+    ]
+    ends = {site.name: str(site.vtep) for site in snapshot.of(Site) if isinstance(site.vtep, IPv4Address)}
+    switch = {site.name: namespace(switch_machine(snapshot, site)) for site in snapshot.of(Site)}
+    flows += [Flow(f"{a}~{b}", (switch[a], ends[a]), (switch[b], ends[b]), WITNESS_EVERY) for a, b in combinations(sorted(ends), 2)]
+    return flows
+
+
+def _speakers(snapshot: Snapshot, without: str | None) -> dict[str, dict[str, list[Pair]]]:
+    """site → LAN → (machine, address) of members' routers and route servers that speak there as registered."""
+    found: dict[str, dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+    for router in snapshot.of(Router):
+        session = snapshot.at(router.session)
+        port = snapshot.at(session.port)
+        address = session.v4 or session.v6
+        if router.name != without and port.state is PortState.PRODUCTION and address and (router.mac is None or router.mac in session.macs):
+            found[str(port.site)][str(session.lan)].append((router.name, str(address)))
+    for server in snapshot.of(RouteServer):
+        if address := server.v4 or server.v6:
+            found[str(server.site)][str(server.lan)].append((str(server.machine or server.name), str(address)))
+    return found
+
+
+@dataclass
+class Drill:
+    """One drill on a running lab. `namespace`: machine → the name of its namespace. `told` gets a line for people for each thing done."""
+
+    snapshot: Snapshot
+    world: World
+    artifacts: Mapping[Key, Artifact]
+    namespace: Callable[[str], str]
+    told: Callable[[str], None]
+
+    async def run(self, failure: Failure, *, at: str, repeat: int = 1, rate_per_second: int = RATE_PER_SECOND) -> Drilled:
+        """Rehearse `failure`, `repeat` times. Raises Failed when it cannot be made."""
+        started = time.monotonic()
+        flows = flows_for(self.snapshot, failure, self.namespace)
+        crossers = [flow.name for flow in flows if "~" not in flow.name]
+        probe = Probe(flows, rate_per_second)
+        windows: list[tuple[float, float, float]] = []
+        async with self._measuring(probe) as traces:
+            await self._converged()
+            await asyncio.sleep(BEFORE_SECONDS)
+            before = await self._packets(failure)
+            await asyncio.sleep(1.0)
+            during = await self._packets(failure)
+            for each in failure.rounds * repeat:
+                failed = time.monotonic()
+                await self._make(failure, each)
+                await asyncio.sleep(SETTLE_SECONDS)
+                healed = time.monotonic()
+                await self._heal(failure, each)
+                await self._converged()
+                await asyncio.sleep(SETTLE_SECONDS)
+                windows.append((failed, healed, time.monotonic()))
+                self.told(f"{failure.sort.value} {failure.of}: round {len(windows)} done")
+        crossed = None if before is None or during is None else during - before
+        begun = windows[0][0]
+        silent = tuple(sorted({t.flow for t in traces if t.flow in crossers and _dead(t, begun - BEFORE_SECONDS, begun)}))
+        alive = [t for t in traces if t.flow in crossers and t.flow not in silent]
+        rounds = tuple(
+            Measured(
+                failing=max((t.outage(failed, healed) for t in alive), default=0.0),
+                healing=max((t.outage(healed, after) for t in alive), default=0.0),
+                lost=sum(t.lost(failed, after)[1] for t in alive),
+                sent=sum(t.lost(failed, after)[0] for t in alive),
+            )
+            for failed, healed, after in windows
+        )
+        failed, healed, _ = windows[0]
+        quiet = frozenset(_pair(t.flow) for t in traces if "~" in t.flow and _dead(t, healed - 0.5, healed))
+        return Drilled(
+            failure=failure,
+            at=at,
+            flows=tuple(name for name in crossers if name not in silent),
+            silent_before=silent,
+            rounds=rounds,
+            predicted=unreachable(self.snapshot, failure),
+            observed=quiet,
+            sent=2.0 * rate_per_second * (len(crossers) - len(silent)),
+            crossed=crossed,
+            took_seconds=time.monotonic() - started,
+            timeline=_timeline(alive, failed),
+        )
+
+    @contextlib.asynccontextmanager
+    async def _measuring(self, probe: Probe) -> AsyncIterator[list[Trace]]:
+        """Traffic runs inside; the traces are there afterwards."""
+        traces: list[Trace] = []
+        process = await asyncio.create_subprocess_exec(
+            *probe.command(), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=1 << 28
+        )
+        try:
+            if process.stdin is None or process.stdout is None:
+                raise Failed("the probe cannot be spoken with")
+            process.stdin.write(probe.order())
+            await process.stdin.drain()
+            if await process.stdout.readline() != b"ready\n":
+                _, words = await process.communicate()
+                raise Failed(f"the probe does not start: {words.decode(errors='replace').strip()[-300:]}")
+            yield traces
+            said, words = await process.communicate(b"stop\n")
+            if process.returncode:
+                raise Failed(f"the probe ended: {words.decode(errors='replace').strip()[-300:]}")
+            traces.extend(probe.read(said))
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def _make(self, failure: Failure, each: Round) -> None:
+        try:
+            await asyncio.gather(*(self._shell(machine, lines) for machine, lines in each.make.items()))
+            await asyncio.gather(*(self._shell(machine, self._killing(machine, daemon)) for machine, daemon in failure.daemons))
+        except BaseException:
+            with contextlib.suppress(Failed):
+                await self._heal(failure, each)
+            raise
+
+    async def _heal(self, failure: Failure, each: Round) -> None:
+        await asyncio.gather(*(self._shell(machine, lines) for machine, lines in each.heal.items()))
+        dead = {machine for machine, _ in failure.daemons}
+        await converge(self.world, {key: a for key, a in self.artifacts.items() if key[0] in dead and key[1] == "frr"})
+
+    def _killing(self, machine: str, daemon: str) -> str:
+        home = self._hand(machine).home.replace(f"@{machine}", machine)
+        return f"kill -9 $(cat {home}/frr/underlay/{daemon}.pid)"
+
+    def _hand(self, machine: str) -> Host:
+        return self.world.machines.host(f"@{machine}")
+
+    async def _shell(self, machine: str, lines: str) -> str:
+        result = await self._hand(machine).run(["sh", "-e"], stdin=lines.encode())
+        if result.status:
+            raise Failed(f"{machine}: {result.err.strip() or f'status {result.status}'}")
+        return result.out
+
+    async def _converged(self) -> None:
+        """Wait until every switch is adjacent over each of its links. Raises Failed after a while, naming one that is not."""
+        deadline = time.monotonic() + CONVERGED_SECONDS_MAX
+        wanted: dict[str, int] = defaultdict(int)
+        for link in self.snapshot.of(Link):
+            if link.a != link.b:
+                for end in (link.a, link.b):
+                    wanted[switch_machine(self.snapshot, self.snapshot.at(end))] += 1
+        while late := [machine for machine, count in wanted.items() if await self._adjacent(machine) < count]:
+            if time.monotonic() > deadline:
+                raise Failed(f"{late[0]} has not found its neighbours again within {CONVERGED_SECONDS_MAX:g} s")
+            await asyncio.sleep(0.2)
+
+    async def _adjacent(self, machine: str) -> int:
+        home = self._hand(machine).home.replace(f"@{machine}", machine)
+        return (
+            await self._shell(machine, f"cd {home}/frr/underlay && vtysh --vty_socket . --config_dir . -c 'show ip ospf neighbor'")
+        ).count("Full")
+
+    async def _packets(self, failure: Failure) -> float | None:
+        """Packets sent so far over the links that fail, both ways together."""
+        total = 0.0
+        if not failure.links:
+            return None
+        for link in self.snapshot.of(Link):
+            if link.name in failure.links:
+                for end in (link.a, link.b):
+                    interface = link_interface(link, end)
+                    shown = await self._shell(switch_machine(self.snapshot, self.snapshot.at(end)), f"ip -j -s link show dev {interface}")
+                    total += json.loads(shown)[0]["stats64"]["tx"]["packets"]
+        return total
+
+    @contextlib.asynccontextmanager
+    async def quicker(self, bfd_seconds: float = BFD_SECONDS_DRILLED) -> AsyncIterator[None]:
+        """BFD at the drill's pace on every link; back to what is declared afterwards."""
+        paces = {int(link.bfd) // 1000 for link in self.snapshot.of(Link)}
+        try:
+            await self._pace(dict.fromkeys(paces, round(bfd_seconds * 1000)))
+            yield
+        finally:
+            await self._pace({pace: pace for pace in paces})
+
+    async def _pace(self, paces: Mapping[int, int]) -> None:
+        words = ["conf t", "bfd"]
+        for profile, pace in paces.items():
+            words += [f"profile every-{profile}-ms", f"transmit-interval {pace}", f"receive-interval {pace}", "exit"]
+        told = " ".join(f"-c '{each}'" for each in words)
+        machines = [switch_machine(self.snapshot, site) for site in self.snapshot.of(Site)]
+
+        async def one(machine: str) -> None:
+            home = self._hand(machine).home.replace(f"@{machine}", machine)
+            await self._shell(machine, f"cd {home}/frr/underlay && vtysh --vty_socket . --config_dir . {told}")
+
+        await asyncio.gather(*map(one, machines))
+
+
+def _pair(name: str) -> Pair:
+    a, _, b = name.partition("~")
+    return a, b
+
+
+def _dead(trace: Trace, since: float, until: float) -> bool:
+    sent, lost = trace.lost(since, until)
+    return sent > 0 and sent == lost
+
+
+def _timeline(traces: Sequence[Trace], zero: float) -> dict[str, tuple[tuple[float, float], ...]]:
+    """flow → (seconds since the failure, share that arrived), in steps of 20 ms, the worse of both directions."""
+    lines: dict[str, tuple[tuple[float, float], ...]] = {}
+    for flow, group in _by_flow(traces):
+        steps: dict[int, list[bool]] = defaultdict(list)
+        for trace in group:
+            for at, ok in zip(trace.sent, trace.arrived, strict=True):
+                if -0.5 <= at - zero <= 2 * SETTLE_SECONDS:
+                    steps[int((at - zero) * 50)].append(ok)
+        lines[flow] = tuple((step / 50, sum(oks) / len(oks)) for step, oks in sorted(steps.items()))
+    return lines
+
+
+def _by_flow(traces: Iterable[Trace]) -> Iterator[tuple[str, list[Trace]]]:
+    groups: dict[str, list[Trace]] = defaultdict(list)
+    for each in traces:
+        groups[each.flow].append(each)
+    yield from groups.items()
