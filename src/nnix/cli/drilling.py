@@ -14,7 +14,7 @@ from nnix.cli.root import Setting, clock
 from nnix.kernel.world import Failed
 from nnix.lab.compile import is_lab
 from nnix.lab.drill import BFD_SECONDS_DRILLED, RATE_PER_SECOND, Drill, Drilled
-from nnix.lab.failures import DAEMONS, PROMISED, WHAT, Failure, Impossible, Sort, every, failure
+from nnix.lab.failures import DAEMONS, WHAT, Failure, Impossible, Sort, every, failure
 from nnix.lab.report import html
 
 EVERY = "every"
@@ -98,7 +98,7 @@ async def _rehearsed(setting: Setting, chosen: list[Failure], repeat: int, bfd_s
 def _told(done: list[Drilled]) -> None:
     rows = []
     for each in done:
-        failing, healing = PROMISED[each.failure.sort]
+        failing, healing = each.failure.promised
         sign = Text("✓", style=tables.GOOD) if each.agrees and each.kept else Text("✗", style=tables.BAD)
         over = "–" if each.crossed is None else f"{each.crossed:.0f} of {each.sent:.0f}"
         rows.append(

@@ -25,7 +25,7 @@ from itertools import combinations, cycle, islice
 from nnix.kernel.drive import World, converge
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Failed, Host
-from nnix.lab.failures import PROMISED, Failure, Round
+from nnix.lab.failures import Failure, Round
 from nnix.lab.kinds import Router
 from nnix.lab.probe import Flow, Probe, Trace
 from nnix.planes.fabric.kinds import Link, PortState
@@ -88,11 +88,11 @@ class Drilled:
     @property
     def kept(self) -> bool:
         """Whether the promise of its sort was kept."""
-        failing, healing = PROMISED[self.failure.sort]
+        failing, healing = self.failure.promised
         return self.failing <= failing and self.healing <= healing
 
     def record(self) -> dict[str, object]:
-        failing, healing = PROMISED[self.failure.sort]
+        failing, healing = self.failure.promised
         return {
             "failure": self.failure.sort.value,
             "of": self.failure.of,

@@ -52,17 +52,9 @@ WHAT: Mapping[Sort, str] = {
     Sort.LACP: "a member's router sends LACP, where nobody has a bundle",
 }
 
-# Seconds without an arrival that are promised, for flows that survive: (when it fails, when it heals), with BFD at 50 ms.
-PROMISED: Mapping[Sort, tuple[float, float]] = {
-    Sort.CUT: (0.05, 0.05),
-    Sort.SILENT: (0.25, 0.05),
-    Sort.DARK: (0.25, 0.05),
-    Sort.FLAP: (0.05, 0.05),
-    Sort.REFLECTORS: (0.05, 0.05),
-    Sort.KILL: (0.05, 0.05),
-    Sort.LOOP: (0.05, 0.05),
-    Sort.LACP: (0.05, 0.05),
-}
+QUICK, HEARD, MENDED = 0.05, 0.25, 10.0
+"""seconds without an arrival that are promised, with BFD at 50 ms: what the switch itself sees; what BFD must find out; what the loop must
+bring back"""
 
 
 @dataclass(frozen=True)
@@ -85,6 +77,15 @@ class Failure:
     sites: frozenset[str] = frozenset()
     daemons: tuple[tuple[str, str], ...] = ()
     own: str | None = None
+
+    @property
+    def promised(self) -> tuple[float, float]:
+        """Seconds without an arrival that flows which survive may have: when it fails, and when it heals."""
+        if self.sort in (Sort.SILENT, Sort.DARK):
+            return HEARD, QUICK
+        if self.daemons and any(daemon != "bgpd" for _, daemon in self.daemons):
+            return QUICK, MENDED  # the underlay's own daemons: without OSPF a switch is left alone until the loop has mended it
+        return QUICK, QUICK
 
 
 class Impossible(Exception):
@@ -129,7 +130,8 @@ def failure(snapshot: Snapshot, sort: Sort, target: str | None, daemon: str = "b
             site = _of(snapshot, Site, target)
             if daemon not in DAEMONS:
                 raise Impossible(f"no daemon {daemon!r}; one of {', '.join(DAEMONS)} would be accepted")
-            return Failure(sort, f"{daemon} of {site.id}", daemons=((switch_machine(snapshot, site), daemon),))
+            alone = frozenset({site.name} if daemon in ("ospfd", "bfdd") else ())  # neighbours that hear no OSPF or BFD go round it
+            return Failure(sort, f"{daemon} of {site.id}", sites=alone, daemons=((switch_machine(snapshot, site), daemon),))
         case Sort.LOOP | Sort.LACP:
             port = _of(snapshot, Port, target)
             router = next((each for each in snapshot.of(Router) if snapshot.at(each.session).port == port.name), None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from nnix.lab.drill import Drilled
-from nnix.lab.failures import PROMISED, WHAT
+from nnix.lab.failures import WHAT
 
 # Okabe and Ito's colours, which most colour-blind eyes tell apart; states are said in words as well.
 ARRIVED, LOST, LINE = "#0072B2", "#D55E00", "#999999"
@@ -32,7 +32,7 @@ def html(drills: Sequence[Drilled]) -> str:
 def _summary(drills: Iterable[Drilled]) -> str:
     rows = []
     for each in drills:
-        failing, healing = PROMISED[each.failure.sort]
+        failing, healing = each.failure.promised
         rows.append(
             f"<tr><td>{each.failure.sort.value}</td><td>{escape(each.failure.of)}</td><td class=n>{len(each.flows)}</td>"
             f"{_figure(each.failing, failing)}{_figure(each.healing, healing)}"
