@@ -103,8 +103,9 @@ class Gravity:
         self._at: dict[int, list[int]] = defaultdict(list)
         for index, shares in enumerate(self._ends):
             self._add(self._out, self._in, self._self, index, 0, 1.0)
-            for site in shares:
-                self._at[site].append(index)
+            if len(shares) > 1:  # of the others nothing is left but in rows and columns of lost sites
+                for site in shares:
+                    self._at[site].append(index)
 
     def within(self, lost: int) -> Rates:
         out, into, itself = self._out.copy(), self._in.copy(), self._self.copy()
@@ -112,7 +113,7 @@ class Gravity:
             self._add(out, into, itself, index, 0, -1.0)
             self._add(out, into, itself, index, lost, 1.0)
         found = np.outer(into, out) - itself
-        for site in bits(lost):  # else rounding would leave a trace
+        for site in bits(lost):
             found[site, :] = found[:, site] = 0.0
         return np.maximum(found, 0.0, out=found)
 
@@ -166,7 +167,7 @@ def matrix(snapshot: Snapshot, net: Network, factor: float) -> Matrix:
 def measured(text: bytes, file: str, snapshot: Snapshot, net: Network) -> Matrix:
     """The matrix of a CSV file: a header `a,b,bits_per_second`, then one line a flow; ends are `site/NAME` or `member/NAME`.
 
-    Raises Refused with every line that cannot be used.
+    Raises Refused with the lines that cannot be used, the first 20 of them.
     """
     number = {site.name: index for index, site in enumerate(net.sites)}
     ports = bought(snapshot, net)
