@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,15 +15,17 @@ from nnix.cli.root import Setting, clock
 from nnix.kernel.world import Failed
 from nnix.lab.compile import is_lab
 from nnix.lab.drill import BFD_SECONDS_DRILLED, RATE_PER_SECOND, Drill, Drilled
-from nnix.lab.failures import DAEMONS, WHAT, Failure, Impossible, Sort, every, failure
+from nnix.lab.failures import DAEMONS, WHAT, Failure, Impossible, every, failure, planned
 from nnix.lab.report import html
+from nnix.planes.fabric.kinds import EmergencyPlan
+from nnix.planes.fabric.kinds import FailureSort as Sort
 
-EVERY = "every"
+EVERY, PLAN = "every", "plan"
 
 
 @click.command()
-@click.argument("scenario", type=click.Choice([*(sort.value for sort in Sort), EVERY]))
-@click.argument("target", required=False, metavar="[link/NAME|site/NAME|port/NAME]")
+@click.argument("scenario", type=click.Choice([*(sort.value for sort in Sort), EVERY, PLAN]))
+@click.argument("target", required=False, metavar="[link/NAME|site/NAME|port/NAME|PLAN]")
 @click.option("--daemon", type=click.Choice(DAEMONS), default="bgpd", show_default=True, help="Which one, for kill.")
 @click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="How often; figures are medians.")
 @click.option("--bfd", "bfd_milliseconds", type=click.IntRange(10, 1000), default=round(BFD_SECONDS_DRILLED * 1000), show_default=True,
@@ -55,6 +58,7 @@ def drill(
       nnix drill kill site/ningbo --daemon bgpd
       nnix drill loop port/alibaba-1            somebody loops a port; lacp: sends LACP
       nnix drill every                          each link and each site, one after another
+      nnix drill plan hub-dark                  an emergency plan, against its own target
 
     Exit status 0: the promise was kept and reachability was as predicted; 1: not so. The report is HTML with plots, and JSON.
     """
@@ -64,16 +68,23 @@ def drill(
     if not is_lab(model.snapshot):
         raise Failed("a drill breaks things on purpose, so it runs in a lab only (`lab: true` at the Exchange)")
     try:
-        chosen = list(every(model.snapshot)) if scenario == EVERY else [failure(model.snapshot, Sort(scenario), target, daemon)]
+        plan: EmergencyPlan | None = None
+        if scenario == EVERY:
+            chosen = list(every(model.snapshot))
+        elif scenario == PLAN:
+            plan, once = planned(model.snapshot, target)
+            chosen = [once]
+        else:
+            chosen = [failure(model.snapshot, Sort(scenario), target, daemon)]
     except Impossible as wrong:
         raise click.UsageError(str(wrong)) from None
-    done = setting.run(_rehearsed(setting, chosen, repeat, bfd_milliseconds / 1000, rate))
+    done = [replace(each, plan=plan) for each in setting.run(_rehearsed(setting, chosen, repeat, bfd_milliseconds / 1000, rate))]
     folder = output or setting.state / "drills" / f"{clock():%Y%m%dT%H%M%SZ}-{scenario}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps([each.record() for each in done], indent=1, ensure_ascii=False) + "\n")
     (folder / "report.html").write_text(html(done))
     for each in done:
-        setting.office.note("drill", f"{each.failure.sort.value} {each.failure.of}", each.record())
+        setting.office.note("drill", f"{plan.id if plan else each.failure.sort.value} {each.failure.of}", each.record())
     if as_json:
         tables.as_json([each.record() for each in done])
     else:
@@ -98,7 +109,7 @@ async def _rehearsed(setting: Setting, chosen: list[Failure], repeat: int, bfd_s
 def _told(done: list[Drilled]) -> None:
     rows = []
     for each in done:
-        failing, healing = each.failure.promised
+        failing, healing = each.promised
         sign = Text("✓", style=tables.GOOD) if each.agrees and each.kept else Text("✗", style=tables.BAD)
         over = "–" if each.crossed is None else f"{each.crossed:.0f} of {each.sent:.0f}"
         rows.append(

@@ -28,7 +28,7 @@ from nnix.kernel.world import Artifact, Failed, Host
 from nnix.lab.failures import Failure, Round
 from nnix.lab.kinds import Router
 from nnix.lab.probe import Flow, Probe, Trace
-from nnix.planes.fabric.kinds import Link, PortState
+from nnix.planes.fabric.kinds import EmergencyPlan, Link, PortState
 from nnix.planes.fabric.names import link_interface, switch_machine
 from nnix.planes.fabric.prove.network import Network, network
 from nnix.planes.members.kinds import Site
@@ -71,6 +71,13 @@ class Drilled:
     crossed: float | None
     took_seconds: float
     timeline: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    plan: EmergencyPlan | None = None
+
+    @property
+    def promised(self) -> tuple[float, float]:
+        """Seconds without an arrival when it fails, and when it heals: the plan's where one is rehearsed."""
+        failing, healing = self.failure.promised
+        return (self.plan.restore_within.seconds, healing) if self.plan else (failing, healing)
 
     @property
     def failing(self) -> float:
@@ -88,12 +95,13 @@ class Drilled:
     @property
     def kept(self) -> bool:
         """Whether the promise of its sort was kept."""
-        failing, healing = self.failure.promised
+        failing, healing = self.promised
         return self.failing <= failing and self.healing <= healing
 
     def record(self) -> dict[str, object]:
-        failing, healing = self.failure.promised
+        failing, healing = self.promised
         return {
+            "plan": self.plan.id if self.plan else None,
             "failure": self.failure.sort.value,
             "of": self.failure.of,
             "at": self.at,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TypeVar
 
 from nnix.kernel.document import nearest
@@ -21,24 +20,12 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.lab.compile import ETHERNET
 from nnix.lab.kinds import Router
 from nnix.planes.fabric.compile import attachments, reflectors
-from nnix.planes.fabric.kinds import Link, Port
+from nnix.planes.fabric.kinds import EmergencyPlan, Link, Port
+from nnix.planes.fabric.kinds import FailureSort as Sort
 from nnix.planes.fabric.names import link_interface, switch_machine
 from nnix.planes.members.kinds import Site
 
 DAEMONS = ("bgpd", "ospfd", "bfdd", "zebra")
-
-
-class Sort(StrEnum):
-    """What can be rehearsed."""
-
-    CUT = "cut"
-    SILENT = "silent"
-    DARK = "dark"
-    FLAP = "flap"
-    REFLECTORS = "reflectors"
-    KILL = "kill"
-    LOOP = "loop"
-    LACP = "lacp"
 
 
 WHAT: Mapping[Sort, str] = {
@@ -153,6 +140,12 @@ def failure(snapshot: Snapshot, sort: Sort, target: str | None, daemon: str = "b
 
 
 R = TypeVar("R", bound=Resource)
+
+
+def planned(snapshot: Snapshot, name: str | None) -> tuple[EmergencyPlan, Failure]:
+    """The emergency plan called `name`, and the failure that it is for. Raises Impossible."""
+    plan = _of(snapshot, EmergencyPlan, f"emergency-plan/{(name or '').removeprefix('emergency-plan/')}")
+    return plan, failure(snapshot, plan.failure, plan.target)
 
 
 def _of(snapshot: Snapshot, kind: type[R], target: str | None) -> R:

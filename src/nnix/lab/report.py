@@ -32,7 +32,7 @@ def html(drills: Sequence[Drilled]) -> str:
 def _summary(drills: Iterable[Drilled]) -> str:
     rows = []
     for each in drills:
-        failing, healing = each.failure.promised
+        failing, healing = each.promised
         rows.append(
             f"<tr><td>{each.failure.sort.value}</td><td>{escape(each.failure.of)}</td><td class=n>{len(each.flows)}</td>"
             f"{_figure(each.failing, failing)}{_figure(each.healing, healing)}"
@@ -53,6 +53,12 @@ def _one(each: Drilled) -> str:
         f"<h2>{each.failure.sort.value} {escape(each.failure.of)}</h2>",
         f"<p>{escape(WHAT[each.failure.sort])}. Made {escape(each.at)}, {len(each.rounds)} round(s), {each.took_seconds:.0f} s in all.</p>",
     ]
+    if each.plan is not None:
+        steps = "".join(f"<li>{escape(step)}</li>" for step in each.plan.steps)
+        facts.append(
+            f"<p>Emergency plan <b>{escape(each.plan.title.en)}</b>. Trigger: {escape(each.plan.trigger)}. Expected: {escape(each.plan.expects)}. "
+            f"Approved by {escape(each.plan.approver)}.</p><ol>{steps}</ol>"
+        )
     if each.crossed is not None:
         facts.append(f"<p>Over what failed went {each.crossed:.0f} packets a second, of {each.sent:.0f} that the flows sent.</p>")
     missing, extra = sorted(each.predicted - each.observed), sorted(each.observed - each.predicted)

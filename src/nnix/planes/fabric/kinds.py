@@ -1,4 +1,4 @@
-"""The vocabulary of layer 2: Link, Lan, Port, Circuit, Traffic."""
+"""The vocabulary of layer 2: Link, Lan, Port, Circuit, Traffic; and of its emergencies, EmergencyPlan."""
 
 from __future__ import annotations
 
@@ -156,4 +156,40 @@ class Traffic(Resource):
     b_to_a: BitRate | None = Field(default=None, description="what b sends to a; unset: nothing", examples=["5G"])
 
 
-KINDS: tuple[type[Resource], ...] = (Link, Lan, Port, Circuit, Traffic)
+class FailureSort(StrEnum):
+    """What can fail, and be rehearsed."""
+
+    CUT = "cut"
+    SILENT = "silent"
+    DARK = "dark"
+    FLAP = "flap"
+    REFLECTORS = "reflectors"
+    KILL = "kill"
+    LOOP = "loop"
+    LACP = "lacp"
+
+
+class EmergencyPlan(Resource):
+    """What is done when something fails: by whom, in which order, how soon it must be over. `nnix drill plan NAME` rehearses it."""
+
+    columns: ClassVar = ("failure", "target", "restore_within")
+
+    title: Title = Field(description="what the plan is called")
+    trigger: str = Field(
+        min_length=1, max_length=500, description="how one knows that it has happened", examples=["BFD down on both links of a site"]
+    )
+    failure: FailureSort = Field(
+        description="what fails: cut, silent or flap (a link), dark or kill (a site), reflectors, loop or lacp (a port)"
+    )
+    target: str | None = Field(
+        default=None, pattern=r"^(link|site|port)/[a-z0-9][a-z0-9-]*$", description="which link, site or port", examples=["site/jinhua"]
+    )
+    steps: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field(min_length=1, description="what is done, in order")
+    approver: str = Field(
+        pattern=r"^contact:[A-Za-z0-9._-]{1,64}$", description="who approves it, by reference", examples=["contact:director-operations"]
+    )
+    expects: str = Field(min_length=1, max_length=500, description="what members notice, and what they do not")
+    restore_within: Duration = Field(description="from the failure until traffic that has another way passes again", examples=["250ms"])
+
+
+KINDS: tuple[type[Resource], ...] = (Link, Lan, Port, Circuit, Traffic, EmergencyPlan)

@@ -8,12 +8,12 @@ the operator to choose. read.py states both figures for each site.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 
 from nnix.kernel.rule import Broken, Rule, rule
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, Traffic
+from nnix.planes.fabric.kinds import Circuit, EmergencyPlan, FailureSort, Lan, LanPurpose, Link, Port, Traffic
 from nnix.planes.fabric.names import (
     LOOPBACK,
     PREFIXES,
@@ -244,7 +244,32 @@ def _broken(breach: Breach) -> Broken:
     return Broken("survives", f"if {breach.failure} fails, {named}{more} would be cut off", "a network that survives it", breach.mend)
 
 
+TARGETS: Mapping[FailureSort, type[Link | Site | Port] | None] = {
+    FailureSort.CUT: Link,
+    FailureSort.SILENT: Link,
+    FailureSort.FLAP: Link,
+    FailureSort.DARK: Site,
+    FailureSort.KILL: Site,
+    FailureSort.REFLECTORS: None,
+    FailureSort.LOOP: Port,
+    FailureSort.LACP: Port,
+}
+
+
+@rule("fabric.emergency-plan-target", source="guidelines for national IXPs (MIIT, 30 Dec 2025), article 8")
+def emergency_plan_target(plan: EmergencyPlan, snapshot: Snapshot) -> Iterator[Broken]:
+    """A plan names a link, site or port that is there, of the sort that its failure is about: one that cannot be rehearsed is none."""
+    kind = TARGETS[plan.failure]
+    if kind is None:
+        if plan.target is not None:
+            yield Broken("target", plan.target, "no target: reflectors are those of the whole exchange", "leave it out")
+    elif plan.target is None or snapshot.get(kind, plan.target.removeprefix(f"{kind.slug()}/")) is None:
+        known = ", ".join(each.id for each in snapshot.of(kind)[:6])
+        yield Broken("target", plan.target or "unset", f"a {kind.slug()} of this exchange: {known} …")
+
+
 RULES: tuple[Rule, ...] = (
+    emergency_plan_target,
     link_two_ends,
     site_reachable,
     tunnel_end_v4,
