@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from nnix.lab.report import html
 from nnix.planes.fabric.kinds import EmergencyPlan
 from nnix.planes.fabric.kinds import FailureSort as Sort
 
-EVERY, PLAN = "every", "plan"
+EVERY, PLAN, HEAL = "every", "plan", "heal"
 
 
 @click.command()
-@click.argument("scenario", type=click.Choice([*(sort.value for sort in Sort), EVERY, PLAN]))
+@click.argument("scenario", type=click.Choice([*(sort.value for sort in Sort), EVERY, PLAN, HEAL]))
 @click.argument("target", required=False, metavar="[link/NAME|site/NAME|port/NAME|PLAN]")
 @click.option("--daemon", type=click.Choice(DAEMONS), default="bgpd", show_default=True, help="Which one, for kill.")
 @click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="How often; figures are medians.")
@@ -59,6 +60,7 @@ def drill(
       nnix drill loop port/alibaba-1            somebody loops a port; lacp: sends LACP
       nnix drill every                          each link and each site, one after another
       nnix drill plan hub-dark                  an emergency plan, against its own target
+      nnix drill heal                           what a killed drill has left is taken back
 
     Exit status 0: the promise was kept and reachability was as predicted; 1: not so. The report is HTML with plots, and JSON.
     """
@@ -67,6 +69,10 @@ def drill(
     model = setting.book.model()
     if not is_lab(model.snapshot):
         raise Failed("a drill breaks things on purpose, so it runs in a lab only (`lab: true` at the Exchange)")
+    if scenario == HEAL:
+        setting.run(_healed(setting))
+        tables.out.print("✓ nothing of a drill is left, and everything is as the model says")
+        return DONE
     try:
         plan: EmergencyPlan | None = None
         if scenario == EVERY:
@@ -94,16 +100,24 @@ def drill(
 
 
 async def _rehearsed(setting: Setting, chosen: list[Failure], repeat: int, bfd_seconds: float, rate: int) -> list[Drilled]:
-    model = setting.book.model()
-    wanted = setting.office.wanted(model)
     done = []
     with tables.err.status("drilling") as spinner:
-        work = Drill(model.snapshot, setting.world, wanted, lambda machine: f"{setting.prefix}{machine}", spinner.update)
+        work = _work(setting, spinner.update)
         async with setting.lock.held(), work.quicker(bfd_seconds):
             for each in chosen:
                 spinner.update(f"{each.sort.value} {each.of}: {WHAT[each.sort]}")
                 done.append(await work.run(each, at=f"{clock():%Y-%m-%d %H:%M:%S} UTC", repeat=repeat, rate_per_second=rate))
     return done
+
+
+async def _healed(setting: Setting) -> None:
+    async with setting.lock.held():
+        await _work(setting, lambda line: None).heal()
+
+
+def _work(setting: Setting, told: Callable[[str], None]) -> Drill:
+    model = setting.book.model()
+    return Drill(model.snapshot, setting.world, setting.office.wanted(model), lambda machine: f"{setting.prefix}{machine}", told)
 
 
 def _told(done: list[Drilled]) -> None:

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from itertools import combinations, cycle, islice
 
-from nnix.kernel.drive import World, converge
+from nnix.kernel.drive import AT_ONCE, World, converge
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Artifact, Failed, Host
-from nnix.lab.failures import Failure, Round
+from nnix.kernel.world import Artifact, Failed, Host, Unreachable
+from nnix.lab.failures import Failure, Round, leftovers
 from nnix.lab.kinds import Router
 from nnix.lab.probe import Flow, Probe, Trace
 from nnix.planes.fabric.kinds import EmergencyPlan, Link, PortState
@@ -332,6 +332,20 @@ class Drill:
         if result.status:
             raise Failed(f"{machine}: {result.err.strip() or f'status {result.status}'}")
         return result.out
+
+    async def heal(self) -> None:
+        """Take back what a drill that was killed has left, and let the drivers put everything right."""
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def one(machine: str, lines: str) -> None:
+            async with limit:
+                with contextlib.suppress(Unreachable):
+                    await self._shell(machine, lines)
+
+        await asyncio.gather(*(one(machine, lines) for machine, lines in leftovers(self.snapshot).items()))
+        failures = [each for each in await converge(self.world, self.artifacts) if each.failure]
+        if failures:
+            raise Failed(f"{'/'.join(failures[0].key)}: {failures[0].failure}")
 
     async def _converged(self) -> None:
         """Wait until every switch is adjacent over each of its links. Raises Failed after a while, naming one that is not."""

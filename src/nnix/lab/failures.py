@@ -171,6 +171,13 @@ def _deaf(*interfaces: str, dumb: bool = False) -> str:
     return f"nft -f - <<'END'\ntable netdev nnix-drill {{\n{chains}}}\nEND"
 
 
+def leftovers(snapshot: Snapshot) -> dict[str, str]:
+    """machine → what takes back whatever a killed drill may have left there. Links and daemons are the loop's business."""
+    found = {switch_machine(snapshot, site): f"{HEARS} 2>/dev/null || true" for site in snapshot.of(Site)}
+    found |= {router.name: f"tc qdisc del dev {ETHERNET} clsact 2>/dev/null || true" for router in snapshot.of(Router)}
+    return found
+
+
 def every(snapshot: Snapshot) -> Iterator[Failure]:
     """Each link silently, and each site."""
     yield from (failure(snapshot, Sort.SILENT, link.id) for link in snapshot.of(Link) if link.a != link.b)

@@ -1,7 +1,8 @@
 """Spells a switch for FRR: how tunnel ends find one another over the links.
 
 OSPF (RFC 2328) with point-to-point interfaces, unnumbered; the cost of a link is its latency in steps of 10 µs, so that
-frames go the quickest way. BFD (RFC 5880) on each link finds a cut that keeps its light. zebra keeps no nexthop groups in the kernel: FRR 8.4 loses track of them when the second uplink
+frames go the quickest way. BFD (RFC 5880) on each link finds a cut that keeps its light. What a router has to say is said
+at once (FRR waits 5 s between two originations), since a link that returns should be used again. zebra keeps no nexthop groups in the kernel: FRR 8.4 loses track of them when the second uplink
 flaps, and then black-holes.
 """
 
@@ -55,6 +56,8 @@ def spell(switch: Switch) -> bytes:
     lines += [
         "router ospf",
         f" ospf router-id {switch.vtep}",
+        " timers throttle lsa all 50",
+        " timers lsa min-arrival 20",
         " timers throttle spf 0 50 1000",
         "exit",
         "!",

@@ -1,0 +1,100 @@
+"""What a drill predicts, whom it measures, and how it reads the stopwatch; on paper."""
+
+from __future__ import annotations
+
+import pytest
+
+from nnix.cli.root import ALL_PLANES
+from nnix.kernel.change import admit
+from nnix.kernel.snapshot import Snapshot
+from nnix.lab.drill import crossing, flows_for, unreachable
+from nnix.lab.failures import Impossible, every, failure, planned
+from nnix.lab.probe import Trace
+from nnix.planes.fabric.kinds import FailureSort as Sort
+from tests.lab.exchange import frame, member, resource
+
+
+def small(*more: object) -> Snapshot:
+    """Three sites in a triangle, a member at each, and a fourth site behind the west."""
+    tail = [
+        resource("Site", "far", title={"en": "far"}, role="node", level="city", city="far", country="CN"),
+        resource("Link", "west-far", a="west", b="far", capacity="10G", latency="1ms"),
+        resource("EmergencyPlan", "tail", title={"en": "Tail"}, trigger="x", failure="silent", target="link/west-far", steps=["y"],
+                 approver="contact:z", expects="far is off", restore_within="1s"),
+    ]  # fmt: skip
+    return admit(ALL_PLANES, [*frame(), *member(1), *member(2), *member(3), *tail], Snapshot())
+
+
+def test_a_ring_survives_any_one_link_and_a_tail_does_not() -> None:
+    assert unreachable(small(), failure(small(), Sort.SILENT, "link/east-south")) == frozenset()
+    assert unreachable(small(), failure(small(), Sort.CUT, "link/west-far")) == {("east", "far"), ("far", "south"), ("far", "west")}
+
+
+def test_a_dark_site_reaches_nobody_and_takes_what_is_behind_it() -> None:
+    assert unreachable(small(), failure(small(), Sort.DARK, "site/west")) == {
+        ("east", "far"), ("east", "west"), ("far", "south"), ("far", "west"), ("south", "west"),
+    }  # fmt: skip
+
+
+def test_the_death_of_reflectors_is_predicted_to_cut_nobody() -> None:
+    assert unreachable(small(), failure(small(), Sort.REFLECTORS, None)) == frozenset()
+
+
+def test_flows_cross_what_fails_and_survive_it() -> None:
+    """Between the ends of the link, whose only shortest path it is; not between those that it cuts off, nor between others."""
+    assert crossing(small(), failure(small(), Sort.SILENT, "link/east-south")) == {("east", "south")}
+    assert crossing(small(), failure(small(), Sort.SILENT, "link/west-far")) == frozenset()
+
+
+def test_there_are_as_many_flows_as_asked_and_a_witness_for_each_pair_of_sites() -> None:
+    flows = flows_for(small(), failure(small(), Sort.SILENT, "link/east-south"), lambda machine: f"x-{machine}", 16)
+    assert len([flow for flow in flows if "~" not in flow.name]) == 16
+    assert {flow.name for flow in flows if "~" in flow.name} == {
+        "east~far", "east~south", "east~west", "far~south", "far~west", "south~west",
+    }  # fmt: skip
+    assert all(flow.source[0].startswith("x-") for flow in flows)
+
+
+def test_every_link_and_every_site_has_its_drill() -> None:
+    assert [each.of for each in every(small())] == [
+        "link/east-south", "link/south-west", "link/west-east", "link/west-far", "site/east", "site/far", "site/south", "site/west",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sort", "target", "hint"),
+    [
+        (Sort.CUT, "link/east-suoth", "did you mean link/east-south?"),
+        (Sort.CUT, "site/east", "no link"),
+        (Sort.DARK, None, "no site"),
+        (Sort.LOOP, "port/m9", "no port"),
+    ],
+)
+def test_what_cannot_fail_is_said_with_what_could(sort: Sort, target: str | None, hint: str) -> None:
+    with pytest.raises(Impossible, match=hint.replace("?", r"\?")):
+        failure(small(), sort, target)
+
+
+def test_an_emergency_plan_brings_its_own_target() -> None:
+    plan, once = planned(small(), "tail")
+    assert (once.of, plan.restore_within.seconds) == ("link/west-far", 1.0)
+    with pytest.raises(Impossible, match="did you mean emergency-plan/tail"):
+        planned(small(), "tali")
+
+
+def trace(marks: str) -> Trace:
+    """x: arrived, .: lost; one packet every 10 ms from 100 s on."""
+    return Trace("f", False, [100 + n / 100 for n in range(len(marks))], [mark == "x" for mark in marks])
+
+
+@pytest.mark.parametrize(
+    ("marks", "seconds"),
+    [("xxxxx", 0.0), ("xx..xx", 0.02), ("x.x..x.x", 0.02), ("xx....", 0.03), ("......", 0.05), ("..xx", 0.02)],
+)
+def test_an_outage_is_the_longest_time_without_an_arrival(marks: str, seconds: float) -> None:
+    assert trace(marks).outage(100, 200) == pytest.approx(seconds)
+
+
+def test_only_what_was_sent_in_the_window_counts() -> None:
+    assert trace("..xxxx....xx").outage(100.015, 100.055) == pytest.approx(0.0)
+    assert trace("..xxxx....xx").lost(100, 100.105) == (11, 6)
