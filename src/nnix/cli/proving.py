@@ -84,7 +84,7 @@ def fabric(
         return _levels(snapshot, as_json)
     survival = _survival(snapshot, matrix, factor)
     if named:
-        return _in_full(survival, [_failure(survival, name) for name in named], price, as_json)
+        return _in_full(survival, [found_failure(survival, name) for name in named], price, as_json)
     cases = survival.alone()
     both = survival.in_pairs() if pairs else None
     broken = breaches(snapshot)
@@ -119,7 +119,8 @@ def _survival(snapshot: Snapshot, file: Path | None, factor: float) -> Survival:
         raise LookupError(str(error)) from None
 
 
-def _failure(survival: Survival, name: str) -> Failure:
+def found_failure(survival: Survival, name: str) -> Failure:
+    """What can fail under that name. Raises a usage error that suggests the right one."""
     by_name = {each.of: each for each in survival.failures}
     if name not in by_name:
         near = nearest(name, by_name)

@@ -1,4 +1,4 @@
-"""Commands that need no exchange and no root: rules, schemas, explanations, maps, and member lists in and out."""
+"""Commands that need no exchange and no root: rules, schemas, explanations, and member lists in and out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from nnix.kernel.document import nearest, write
 from nnix.kernel.resource import NAME_PATTERN, Resource
 from nnix.kernel.rule import Rule
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.map import draw
 from nnix.planes.members.ixf_read import read_ixf
 from nnix.planes.members.ixf_write import write_ixf
 from nnix.planes.members.peeringdb import read_peeringdb
@@ -201,24 +200,6 @@ def _around(setting: Setting, what: str) -> dict[str, Any]:
     }
 
 
-@click.command("map")
-@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the picture here instead of printing it.")
-@pass_setting
-def map_command(setting: Setting, folder: Path | None, output: Path | None) -> int:
-    """Draw the exchange as a picture (SVG): of DIR, or of the model."""
-    snapshot = admitted(folder, Snapshot()).snapshot if folder else setting.book.model().snapshot if setting.begun else Snapshot()
-    if not len(snapshot):
-        raise LookupError("there is no exchange to draw; name a folder")
-    picture = draw(snapshot)
-    if output:
-        output.write_text(picture)
-        tables.out.print(f"✓ {output}", markup=False)
-    else:
-        sys.stdout.write(picture)
-    return DONE
-
-
 @click.group("import")
 def import_group() -> None:
     """Make an exchange of a member list: IX-F, or PeeringDB."""
@@ -329,4 +310,4 @@ def completion(shell: str) -> int:
     return DONE
 
 
-COMMANDS = (rules, schema, explain, map_command, import_group, export_group, completion)
+COMMANDS = (rules, schema, explain, import_group, export_group, completion)

@@ -1,7 +1,8 @@
 """What became of sites, links, LANs and ports: asked of the kernels of the switches, by one command each.
 
 A site is up when its switch answers and has a route to every other tunnel end; that says more than the state of a routing daemon, which may
-believe what the kernel does not have. A link is up when both of its ends have carrier. A port is as its state says when it
+believe what the kernel does not have. A link is up when both of its ends have carrier, and unknown while
+nothing is known against it but one of them cannot be asked. A port is as its state says when it
 has light (or none) and is plugged into the right bridge behind the filter.
 
 What ports were refused is told by reason, counted by the filter itself since it was loaded.
@@ -27,6 +28,7 @@ from nnix.planes.fabric.policy import Attachment, Switch
 from nnix.planes.members.kinds import Site
 from nnix.planes.routing.kinds import Session
 
+COUNTERS = ["ip", "-j", "-s", "link", "show"]
 QUESTIONS = f"ip -j link show; echo; echo @route; ip -j -4 route show; echo; echo @filter; nft -j list table {TABLE} 2>/dev/null; exit 0\n"
 
 
@@ -57,6 +59,32 @@ async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
         *(_port(port, snapshot, plans, seen) for port in snapshot.of(Port)),
         *(_circuit(each, snapshot, plans, seen) for each in snapshot.of(Circuit)),
     )
+
+
+async def octets(snapshot: Snapshot, machines: Machines) -> dict[str, tuple[int, int]]:
+    """link name → octets that went from its `a` to its `b`, and back, as one of its ends has counted. Links whose ends cannot be asked are left out."""
+    plans = {switch.site: switch for switch in switches(snapshot)}
+    answers = await asyncio.gather(*(_counters(switch, machines) for switch in plans.values()))
+    counted = dict(zip(plans, answers, strict=True))
+    found = {}
+    for link in snapshot.of(Link):
+        for site, away in ((str(link.a), True), (str(link.b), False)):
+            end = next((each for each in plans[site].links if each.of == link.id), None) if site in plans else None
+            if end is not None and (both := counted[site].get(end.interface)) is not None:
+                sent, received = both
+                found[link.name] = (sent, received) if away else (received, sent)
+                break
+    return found
+
+
+async def _counters(switch: Switch, machines: Machines) -> dict[str, tuple[int, int]]:
+    """interface → octets sent and received."""
+    try:
+        result = await machines.host(switch.machine).run(COUNTERS)
+        rows = json.loads(result.out or "[]")
+        return {row["ifname"]: (row["stats64"]["tx"]["bytes"], row["stats64"]["rx"]["bytes"]) for row in rows if "stats64" in row}
+    except (Unreachable, ValueError, KeyError, TypeError):
+        return {}
 
 
 async def _ask(switch: Switch, machines: Machines) -> Seen:
@@ -119,16 +147,17 @@ def _site(site: Site, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Map
 
 
 def _link(link: Link, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
-    reasons = []
+    reasons, silent = [], []
     for site in dict.fromkeys((str(link.a), str(link.b))):
         end = next((each for each in plans[site].links if each.of == link.id), None) if site in plans else None
         if end is None or seen[site].trouble:
-            reasons.append(f"{site} cannot be asked")
+            silent.append(f"{site} cannot be asked")
         elif end.interface not in seen[site].links:
             reasons.append(f"{end.interface} is not there at {site}")
         elif not seen[site].lit(end.interface):
             reasons.append(f"no carrier at {site}")
-    return _status(link.id, "up", reasons, {"capacity": str(link.capacity), "latency": str(link.latency)})
+    facts = {"capacity": str(link.capacity), "latency": str(link.latency)}
+    return _status(link.id, "up", reasons + silent, facts, wrong="down" if reasons else "unknown")
 
 
 def _lan(lan: Lan, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:

@@ -34,7 +34,7 @@ def parts(net: Network, dead_sites: int, dead_links: int) -> list[int]:
         found.append(part)
         left &= ~part
     if len(found) > 1:
-        found.sort(key=lambda part: (-sum(net.ports[site] for site in bits(part)), -(part & net.hub), part & -part))
+        found.sort(key=lambda part: (-_ports(net, part), -(part & net.hub), part & -part))
     return found
 
 
@@ -80,26 +80,35 @@ def lost_to_pairs(net: Network, found: Sequence[Failure]) -> Iterator[tuple[int,
         left = parts(net, one.sites, one.links)
         alone = net.everywhere & ~left[0] if left else net.everywhere
         cut_sites, cut_links = cut_elements(net, one.sites, one.links)
+        # by how many ports the exchange is larger than the next part: one without so many can leave it, and it stays the largest
+        ahead = _ports(net, left[0]) - _ports(net, left[1]) if len(left) > 1 else sum(net.ports) + 1
         row = []
         for other in found[first + 1 :]:
             sites, links = other.sites & ~one.sites, other.links & ~one.links
             if not sites and not links:
                 row.append(alone)
-            elif len(left) == 1 and sites and not sites & (sites - 1) and not sites & cut_sites and other.links == _links_of(net, sites):
-                row.append(alone | sites)
-            elif len(left) == 1 and not sites and not links & (links - 1) and not links & cut_links:
+            elif not sites and not links & (links - 1) and not links & cut_links:
                 row.append(alone)
+            elif sites and _one_site(net, other, sites) and not sites & cut_sites and _ports(net, sites) < ahead:
+                row.append(alone | sites)
             else:
                 both = parts(net, one.sites | other.sites, one.links | other.links)
                 row.append(net.everywhere & ~both[0] if both else net.everywhere)
         yield first, row
 
 
-def _links_of(net: Network, site: int) -> int:
+def _ports(net: Network, sites: int) -> int:
+    return sum(net.ports[site] for site in bits(sites))
+
+
+def _one_site(net: Network, failure: Failure, sites: int) -> bool:
+    """Whether a failure is that of one site and nothing else."""
+    if sites & (sites - 1):
+        return False
     links = 0
-    for _, link in net.around[site.bit_length() - 1]:
+    for _, link in net.around[sites.bit_length() - 1]:
         links |= 1 << link
-    return links
+    return links == failure.links
 
 
 def cut_elements(net: Network, dead_sites: int, dead_links: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,38 +93,63 @@ class Gravity:
     def __init__(self, sites: int, bought: Mapping[str, Shares], factor: float) -> None:
         """`bought`: member → site → bits per second. factor: 0 to 1."""
         self.says = f"gravity: each member sends {factor:g} times what its ports have bought, to the others in proportion to theirs"
-        self._ends = [shares for _, shares in sorted(bought.items())]
-        sizes = [sum(shares.values()) for shares in self._ends]
+        ends = [shares for _, shares in sorted(bought.items())]
+        sizes = [sum(shares.values()) for shares in ends]
         whole = sum(sizes)
-        self._sends = [factor * size / (whole - size) if whole > size else 0.0 for size in sizes]
-        self._sizes = sizes
-        self.offered = sum(send * (whole - size) for send, size in zip(self._sends, sizes, strict=True))
-        self._out, self._in, self._self = np.zeros(sites), np.zeros(sites), np.zeros((sites, sites))
-        self._at: dict[int, list[int]] = defaultdict(list)
-        for index, shares in enumerate(self._ends):
-            self._add(self._out, self._in, self._self, index, 0, 1.0)
+        sends = [factor * size / (whole - size) if whole > size else 0.0 for size in sizes]
+        self.offered = sum(send * (whole - size) for send, size in zip(sends, sizes, strict=True))
+        self._sites, self._sends, self._sizes = sites, np.array(sends), np.array(sizes, dtype=np.float64)
+        # one entry for each member at each of its sites, and one couple for each two entries of a member
+        self._member = np.array([member for member, shares in enumerate(ends) for _ in shares], dtype=np.intp)
+        self._site = np.array([site for shares in ends for site in shares], dtype=np.intp)
+        # where nothing is bought, all sites are equal
+        self._speed = np.array([speed if size else 1.0 for shares, size in zip(ends, sizes, strict=True) for speed in shares.values()])
+        first = np.cumsum([0, *map(len, ends)])
+        self._entries = [np.arange(first[member], first[member + 1]) for member in range(len(ends))]
+        self._couples = [np.array([(one, other) for one in each for other in each]).reshape(-1, 2) for each in self._entries]
+        self._members_at: dict[int, list[int]] = defaultdict(list)
+        for member, shares in enumerate(ends):
             if len(shares) > 1:  # of the others nothing is left but in rows and columns of lost sites
                 for site in shares:
-                    self._at[site].append(index)
+                    self._members_at[site].append(member)
+        self._nowhere = np.zeros(sites, dtype=bool)
+        self._out, self._in, self._self = np.zeros(sites), np.zeros(sites), np.zeros((sites, sites))
+        self._add(self._out, self._in, self._self, range(len(ends)), self._nowhere, 1.0)
 
     def within(self, lost: int) -> Rates:
+        gone = self._nowhere.copy()
+        gone[list(bits(lost))] = True
         out, into, itself = self._out.copy(), self._in.copy(), self._self.copy()
-        for index in sorted({index for site in bits(lost) for index in self._at.get(site, ())}):
-            self._add(out, into, itself, index, 0, -1.0)
-            self._add(out, into, itself, index, lost, 1.0)
-        found = np.outer(into, out) - itself
-        for site in bits(lost):
-            found[site, :] = found[:, site] = 0.0
+        moving = sorted(set[int]().union(*(self._members_at.get(site, ()) for site in bits(lost))))
+        self._add(out, into, itself, moving, self._nowhere, -1.0)
+        self._add(out, into, itself, moving, gone, 1.0)
+        found: Rates = np.outer(into, out) - itself
+        found[gone, :] = 0.0
+        found[:, gone] = 0.0
         return np.maximum(found, 0.0, out=found)
 
-    def _add(self, out: Rates, into: Rates, itself: Rates, index: int, lost: int, sign: float) -> None:
-        send, size = sign * self._sends[index], self._sizes[index]
-        shares = left(self._ends[index], lost)
-        for here, part in shares.items():
-            out[here] += send * part
-            into[here] += sign * size * part
-            for there, share in shares.items():
-                itself[there, here] += send * size * part * share
+    def _add(self, out: Rates, into: Rates, itself: Rates, members: Sequence[int], gone: NDArray[np.bool_], sign: float) -> None:
+        """Add what `members` send, get and would send to themselves, with the sites in `gone` lost."""
+        if not members:
+            return
+        entries = np.concatenate([self._entries[member] for member in members])
+        couples = np.concatenate([self._couples[member] for member in members])
+        member, site = self._member[entries], self._site[entries]
+        speed = np.where(gone[site], 0.0, self._speed[entries])
+        whole = np.bincount(member, speed, minlength=len(self._sizes))
+        kept = np.bincount(member, ~gone[site], minlength=len(self._sizes))
+        # where only sites with nothing bought are left, they are equal
+        none = (whole == 0) & (kept > 0)
+        speed = np.where(none[member] & ~gone[site], 1.0, speed)
+        whole = np.where(none, kept, np.where(whole == 0, 1.0, whole))
+        part = np.zeros(len(self._member))
+        part[entries] = speed / whole[member]
+        np.add.at(out, site, sign * self._sends[member] * part[entries])
+        np.add.at(into, site, sign * self._sizes[member] * part[entries])
+        one, other = couples[:, 0], couples[:, 1]
+        owner = self._member[one]
+        amount = sign * self._sends[owner] * self._sizes[owner] * part[one] * part[other]
+        np.add.at(itself, (self._site[other], self._site[one]), amount)
 
 
 def left(shares: Shares, lost: int) -> Shares:
