@@ -22,6 +22,7 @@ from tests.lab.exchange import frame, member, resource
 pytestmark = pytest.mark.lab
 
 ACCOUNT = "nnix-test-user"
+AS_ACCOUNT = ("setpriv", f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--init-groups")
 
 
 def closed(path: Path) -> Path | None:
@@ -33,8 +34,8 @@ class Ordinary:
     """The command, as an account that is not root. Where this interpreter or the code stands in a closed folder (root's home, say), the
     account sees that folder with nothing in it but these."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.state = home, home / "state"
+    def __init__(self, home: Path, state: str = "state") -> None:
+        self.home, self.state = home, home / state
         repository = Path(__file__).parents[2]
         needed = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), repository.resolve()}
         self.prepare = ""
@@ -46,8 +47,11 @@ class Ordinary:
             self.prepare += f"mount -t tmpfs -o mode=755 tmpfs {top}\n"
             self.prepare += "".join(f"mkdir -p {each} && mount --bind {stage} {each}\n" for each, stage in stages.items())
 
-    def __call__(self, *words: str, status: int | None = 0, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
-        enter = f'set -e\n{self.prepare}exec setpriv --reuid {ACCOUNT} --regid {ACCOUNT} --init-groups "$@"'
+    def __call__(
+        self, *words: str, status: int | None = 0, path: str = "/usr/bin:/bin", chroot: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        step = "mount --rbind / /mnt\nexec /usr/sbin/chroot /mnt" if chroot else "exec"
+        enter = f'set -e\n{self.prepare}{step} {" ".join(AS_ACCOUNT)} "$@"'
         environment = {"HOME": str(self.home), "USER": ACCOUNT, "NNIX_STATE": str(self.state), "PATH": path}
         script = Path(sys.prefix) / "bin/nnix"
         done = subprocess.run(
@@ -59,7 +63,8 @@ class Ordinary:
 
 
 @pytest.fixture(scope="module")
-def nnix() -> Iterator[Ordinary]:
+def account() -> Iterator[Ordinary]:
+    """The command, an exchange in the account's home, and no promise that the machine can have a lab without root."""
     if os.geteuid() != 0:
         pytest.skip("making an account needs root")
     subprocess.run(["userdel", "--remove", ACCOUNT], capture_output=True, check=False)
@@ -79,6 +84,15 @@ def nnix() -> Iterator[Ordinary]:
         command("down", status=None)
         Rootless(command.state).end() if command.state.exists() else None
         subprocess.run(["userdel", "--remove", ACCOUNT], capture_output=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def nnix(account: Ordinary) -> Ordinary:
+    """The same, where the kernel gives an ordinary account a user namespace: not in a chroot, nor where an administrator forbids it."""
+    asked = subprocess.run([*AS_ACCOUNT, "unshare", "--user", "true"], capture_output=True, text=True, timeout=20, check=False, cwd="/")
+    if asked.returncode != 0:
+        pytest.skip(f"an ordinary account gets no user namespace here ({asked.stderr.strip()})")
+    return account
 
 
 def test_an_ordinary_account_brings_a_lab_up(nnix: Ordinary) -> None:
@@ -125,7 +139,25 @@ def _target(link: Path) -> str:
         return ""
 
 
-def test_a_machine_without_newuidmap_is_told_what_it_needs(nnix: Ordinary, tmp_path: Path) -> None:
+def test_where_the_kernel_refuses_a_sentence_says_so_and_nothing_stays(account: Ordinary) -> None:
+    """In a chroot no user namespace is given (user_namespaces(7), EPERM). unshare leaves a child behind there that waits for ever."""
+    refused = Ordinary(account.home, state="refused")
+    said = refused("up", str(account.home / "exchange"), status=1, chroot=True).stderr
+    assert "Operation not permitted" in said
+    assert "chroot" in said
+    assert "Traceback" not in said
+    left = [each.parent.name for each in Path("/proc").glob("[0-9]*/environ") if f"NNIX_STATE={refused.state}" in _text(each)]
+    assert not left
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_a_machine_without_newuidmap_is_told_what_it_needs(account: Ordinary, tmp_path: Path) -> None:
     """One sentence, and no traceback."""
     bare = tmp_path / "bin"
     bare.mkdir()
@@ -136,6 +168,6 @@ def test_a_machine_without_newuidmap_is_told_what_it_needs(nnix: Ordinary, tmp_p
     for folder in (tmp_path, *tmp_path.parents):
         if folder != Path("/"):
             folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-    said = nnix("up", str(nnix.home / "exchange"), status=1, path=str(bare)).stderr
+    said = account("up", str(account.home / "exchange"), status=1, path=str(bare)).stderr
     assert "newuidmap" in said
     assert "Traceback" not in said

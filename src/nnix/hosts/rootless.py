@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ INSIDE = "NNIX_ROOTLESS"
 """set for commands that run inside; not for people"""
 HOMES = Path("/run/nnix/hosts")
 PATIENCE_SECONDS = 10.0
+READY = b"ready\n"
 
 HOLD = """
 set -e
@@ -82,13 +84,13 @@ class Rootless:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd="/",
             env={**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"},
         )  # fmt: skip
-        if process.stdout is None or process.stdout.readline() != b"ready\n":
-            process.kill()
+        if not _ready(process):
+            os.killpg(process.pid, signal.SIGKILL)
             _, words = process.communicate()
             said = words.decode(errors="replace").strip().splitlines()
             raise NotHere(
-                f"a lab without root is not possible here ({said[-1] if said else 'unshare ended'}); "
-                "the kernel must allow user namespaces and /etc/subuid must grant this account 65536 ids, or run as root"
+                f"a lab without root is not possible here ({said[-1] if said else 'unshare did not answer'}); the kernel must allow "
+                "user namespaces, as it never does in a chroot, and /etc/subuid must grant this account 65536 ids, or run as root"
             )
         self._file.write_text(f"{process.pid} {_started(process.pid)}")
         process.returncode = 0  # it outlives us on purpose
@@ -134,6 +136,19 @@ def this_command() -> list[str]:
 def inside() -> bool:
     """Whether this process runs in such a place."""
     return os.environ.get(INSIDE) == "1"
+
+
+def _ready(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the holder, not yet waited for, says so in time. Its end is watched beside its pipe: an unshare(1) that the kernel refuses
+    leaves a child behind, which was to map users, waits for ever, and keeps the pipe open (util-linux 2.38 and 2.41)."""
+    if process.stdout is None:
+        return False
+    words, ended = process.stdout.fileno(), os.pidfd_open(process.pid)
+    try:
+        heard, _, _ = select.select([words, ended], [], [], PATIENCE_SECONDS)
+    finally:
+        os.close(ended)
+    return words in heard and os.read(words, len(READY)) == READY
 
 
 def _started(pid: int) -> str:

@@ -85,9 +85,7 @@ def lost_to_pairs(net: Network, found: Sequence[Failure]) -> Iterator[tuple[int,
         row = []
         for other in found[first + 1 :]:
             sites, links = other.sites & ~one.sites, other.links & ~one.links
-            if not sites and not links:
-                row.append(alone)
-            elif not sites and not links & (links - 1) and not links & cut_links:
+            if not sites and not links & (links - 1) and not links & cut_links:  # one link or none
                 row.append(alone)
             elif sites and _one_site(net, other, sites) and not sites & cut_sites and _ports(net, sites) < ahead:
                 row.append(alone | sites)

@@ -64,13 +64,13 @@ class Forwarding:
                 [arc for arcs_of in out for arc in arcs_of],
             )
         )
-        self._room = (self._real([0.0] * sites), self._whole([0] * (7 * sites + arcs), np.int64))
+        self._room = (self._real([0.0] * sites), self._whole([0] * (7 * sites + 2 * arcs), np.int64))
         self._state: tuple[Any, ...] = (
             self._whole([0] * arcs),
-            self._whole([FAR] * (sites * sites)),
+            self._whole(np.where(np.eye(sites, dtype=bool), 0, FAR).ravel()),
             self._whole([-1] * (sites * sites)),
-            self._whole([0] * (sites * sites)),
-            self._whole([0] * sites),
+            self._whole([target for target in range(sites) for _ in range(sites)]),
+            self._whole([1] * sites),
             self._real([0.0] * (sites * sites)),
             self._real([0.0] * arcs),
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 FAR = 2**30  # no way; more than 16,000 links of the largest cost, and small enough for 32 bits
 ALIVE, DEAD, DYING = 0, 1, 2  # an arc; dying: dead in the case being looked at only
+KEPT, HIT, TORN = 0, 1, 2  # a site that keeps its shortest ways, loses some of several, or loses all
 Array = Any  # a list, or a NumPy array of one dimension
 
 
@@ -50,12 +51,12 @@ def spread(
     The state before: `state` of arcs; by target and site `distance`, `via` (the one next arc, or -1 for several), `order` (sites from the
     nearest, of which `reached` are), `passing` (what leaves the site for the target); `load` of each arc.
     before, demand: by target and site, that of the state and that of the cases. wanted: whether a target gets anything. moved: they differ.
-    fresh: there is no state yet. commit: the (only) case becomes the state. change: `sites` numbers, scratch: 7 · `sites` + arcs
+    fresh: the state is that of no links: every target reaches itself. commit: the (only) case becomes the state. change: `sites` numbers, scratch: 7 · `sites` + 2 · arcs
     whole ones (64 bits), to work with.
     """
     arcs = len(head)
-    # where in scratch they begin: distances now; whether ways of a site have changed; sites without one; what they are offered; ...
-    now, hit, torn, offer, regained, line_up, heap = 0, sites, 2 * sites, 3 * sites, 4 * sites, 5 * sites, 6 * sites
+    # where in scratch they begin: distances now; what has become of a site's ways; the sites where something has; ...
+    now, fate, changed, offer, regained, line_up, heap = 0, sites, 2 * sites, 3 * sites, 4 * sites, 5 * sites, 6 * sites
     for case in range(len(case_start) - 1):
         base = case * arcs
         for arc in range(arcs):
@@ -68,80 +69,97 @@ def spread(
             at = to * sites
             if not (commit or moved or wanted[to]):
                 continue
-            nearest = FAR  # the distance of the nearest site that loses a way
+            touched = False
             for place in range(case_start[case], case_start[case + 1]):
                 arc = 2 * case_links[place]
                 if state[arc] == DYING:
                     one, other = distance[at + head[arc + 1]], distance[at + head[arc]]
                     if one < FAR and (one == other + cost[arc] or other == one + cost[arc]):
-                        nearest = min(nearest, max(one, other))
-            if nearest == FAR and not (moved or fresh):
+                        touched = True
+                        break
+            if not (touched or moved or fresh):
                 continue
-            # who has lost all shortest ways: the nearest first, so that the next sites on the way are known
-            kept = lost = 0
             for site in range(sites):
                 scratch[now + site] = distance[at + site]
-                scratch[hit + site] = 0
+                scratch[fate + site] = KEPT
                 change[site] = demand[at + site] - before[at + site] if moved else 0.0
+            # who has lost all shortest ways, and who some of several: from the dead arcs outwards. A site with several ways is looked at each time
+            # that it loses one, so the order does not matter
+            size = 0  # of `changed`
             if fresh:
                 for site in range(sites):
                     if site != to:
-                        scratch[torn + lost] = site
-                        lost += 1
-                scratch[now + to] = 0
-                scratch[line_up] = to
-                kept = 1
-            else:
-                for place in range(reached[to]):
-                    site = order[at + place]
-                    if distance[at + site] >= nearest:
-                        break
-                    scratch[line_up + place] = site
-                    kept += 1
-                for place in range(kept, reached[to]):
-                    site = order[at + place]
-                    arc = via[at + site]
-                    if arc >= 0:
-                        gone = state[arc] != ALIVE or scratch[now + head[arc]] == FAR
-                    else:
-                        gone = True
+                        scratch[fate + site] = TORN
+                        scratch[now + site] = FAR
+                        scratch[changed + size] = site
+                        size += 1
+            elif touched:
+                waiting = 0  # sites that have lost a way, in the place of the heap
+                for place in range(case_start[case], case_start[case + 1]):
+                    for arc in range(2 * case_links[place], 2 * case_links[place] + 2):
+                        here = distance[at + head[arc ^ 1]]
+                        if state[arc] == DYING and here < FAR and here == distance[at + head[arc]] + cost[arc]:
+                            scratch[heap + waiting] = head[arc ^ 1]
+                            waiting += 1
+                while waiting > 0:
+                    waiting -= 1
+                    site = scratch[heap + waiting]
+                    if scratch[fate + site] == TORN:
+                        continue
+                    if scratch[fate + site] == KEPT:
+                        scratch[fate + site] = HIT
+                        scratch[changed + size] = site
+                        size += 1
+                    torn = True
+                    if via[at + site] < 0:
                         for index in range(out_start[site], out_start[site + 1]):
                             arc = out_arcs[index]
-                            if state[arc] != DEAD and distance[at + site] == distance[at + head[arc]] + cost[arc]:
-                                if state[arc] == ALIVE and scratch[now + head[arc]] != FAR:
-                                    gone = False
-                                else:
-                                    scratch[hit + site] = 1
-                    if gone:
-                        scratch[hit + site] = 1
+                            other = head[arc]
+                            if (
+                                state[arc] == ALIVE
+                                and distance[at + site] == distance[at + other] + cost[arc]
+                                and scratch[fate + other] != TORN
+                            ):
+                                torn = False
+                                break
+                    if torn:
+                        scratch[fate + site] = TORN
                         scratch[now + site] = FAR
-                        scratch[torn + lost] = site
-                        lost += 1
-                    else:
-                        scratch[line_up + kept] = site
-                        kept += 1
-                    if scratch[hit + site]:  # its traffic leaves the ways of before
-                        amount = passing[at + site]
-                        arc = via[at + site]
-                        if arc >= 0:
-                            loads[base + arc] -= amount
-                            change[head[arc]] -= amount
-                        else:
-                            ways = 0
-                            for index in range(out_start[site], out_start[site + 1]):
-                                arc = out_arcs[index]
-                                if state[arc] != DEAD and distance[at + site] == distance[at + head[arc]] + cost[arc]:
-                                    ways += 1
-                            for index in range(out_start[site], out_start[site + 1]):
-                                arc = out_arcs[index]
-                                if state[arc] != DEAD and distance[at + site] == distance[at + head[arc]] + cost[arc]:
-                                    loads[base + arc] -= amount / ways
-                                    change[head[arc]] -= amount / ways
+                        for index in range(out_start[site], out_start[site + 1]):
+                            arc = out_arcs[index] ^ 1  # from the neighbour to here
+                            if state[arc] == ALIVE and distance[at + head[arc ^ 1]] == distance[at + site] + cost[arc]:
+                                scratch[heap + waiting] = head[arc ^ 1]
+                                waiting += 1
+            touching = size
+            # their traffic leaves the ways of before
+            for place in range(touching):
+                site = scratch[changed + place]
+                amount = passing[at + site]
+                if amount == 0.0:
+                    continue
+                change[site] += amount
+                arc = via[at + site]
+                if arc >= 0:
+                    loads[base + arc] -= amount
+                    change[head[arc]] -= amount
+                    continue
+                ways = 0
+                for index in range(out_start[site], out_start[site + 1]):
+                    arc = out_arcs[index]
+                    if state[arc] != DEAD and distance[at + site] == distance[at + head[arc]] + cost[arc]:
+                        ways += 1
+                for index in range(out_start[site], out_start[site + 1]):
+                    arc = out_arcs[index]
+                    if state[arc] != DEAD and distance[at + site] == distance[at + head[arc]] + cost[arc]:
+                        loads[base + arc] -= amount / ways
+                        change[head[arc]] -= amount / ways
             # what the torn get instead: first from those who kept theirs, then from one another. The nearest offer stands first in a heap (Williams
             # 1964) of distance · sites + site; one that was bettered stays in it, and is passed over when it comes
             size = 0
-            for place in range(lost):
-                site = scratch[torn + place]
+            for place in range(touching):
+                site = scratch[changed + place]
+                if scratch[fate + site] != TORN:
+                    continue
                 best = FAR
                 for index in range(out_start[site], out_start[site + 1]):
                     arc = out_arcs[index]
@@ -188,27 +206,28 @@ def spread(
                             scratch[heap + hole] = scratch[heap + (hole - 1) // 2]
                             hole = (hole - 1) // 2
                         scratch[heap + hole] = entry
-            # both are in order; merged from the far end
-            count = kept + found
-            place = count - 1
-            while found > 0:
-                if kept > 0 and scratch[now + scratch[line_up + kept - 1]] > scratch[now + scratch[regained + found - 1]]:
-                    kept -= 1
-                    scratch[line_up + place] = scratch[line_up + kept]
-                else:
+            # what has changed flows down, the farthest first: those that kept their distance and those that have a new one are both in order
+            rest, count = reached[to] - 1, 0
+            while True:
+                bound = scratch[now + scratch[regained + found - 1]] if found > 0 else 0
+                site = to
+                while rest > 0 and site == to:
+                    other = order[at + rest]
+                    if distance[at + other] <= bound:
+                        break
+                    rest -= 1
+                    if (commit or change[other] != 0.0) and scratch[fate + other] != TORN:
+                        site = other
+                if site == to:
+                    if found == 0:
+                        break
                     found -= 1
-                    scratch[line_up + place] = scratch[regained + found]
-                place -= 1
-            # what has changed flows down
-            for place in range(count - 1, 0, -1):
-                site = scratch[line_up + place]
+                    site = scratch[regained + found]
+                scratch[line_up + count] = site
+                count += 1
                 amount = change[site]
-                if scratch[hit + site]:
-                    amount += passing[at + site]
-                if amount == 0.0 and not commit:
-                    continue
                 here = scratch[now + site]
-                arc = -1 if fresh or scratch[hit + site] else via[at + site]
+                arc = via[at + site] if scratch[fate + site] == KEPT else -1
                 ways = 1
                 if arc < 0:
                     ways = 0
@@ -229,16 +248,16 @@ def spread(
                 if commit:
                     via[at + site] = arc if ways == 1 else -1
             if commit:
-                for place in range(lost):
-                    site = scratch[torn + place]
-                    if scratch[now + site] == FAR:  # nothing reaches it
-                        change[site] = -passing[at + site]
                 for site in range(sites):
-                    passing[at + site] += change[site]
+                    if scratch[fate + site] == KEPT:
+                        passing[at + site] += change[site]
+                    else:
+                        passing[at + site] = change[site] if scratch[now + site] < FAR else 0.0
                     distance[at + site] = scratch[now + site]
+                order[at] = to
                 for place in range(count):
-                    order[at + place] = scratch[line_up + place]
-                reached[to] = count
+                    order[at + count - place] = scratch[line_up + place]
+                reached[to] = count + 1
         for place in range(case_start[case], case_start[case + 1]):
             for arc in range(2 * case_links[place], 2 * case_links[place] + 2):
                 if state[arc] == DYING:
