@@ -84,13 +84,11 @@ def drill(
             chosen = [failure(model.snapshot, Sort(scenario), target, daemon)]
     except Impossible as wrong:
         raise click.UsageError(str(wrong)) from None
-    done = [replace(each, plan=plan) for each in setting.run(_rehearsed(setting, chosen, repeat, bfd_milliseconds / 1000, rate))]
+    done = setting.run(_rehearsed(setting, chosen, plan, repeat, bfd_milliseconds / 1000, rate))
     folder = output or setting.state / "drills" / f"{clock():%Y%m%dT%H%M%SZ}-{scenario}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps([each.record() for each in done], indent=1, ensure_ascii=False) + "\n")
     (folder / "report.html").write_text(html(done))
-    for each in done:
-        setting.office.note("drill", f"{plan.id if plan else each.failure.sort.value} {each.failure.of}", each.record())
     if as_json:
         tables.as_json([each.record() for each in done])
     else:
@@ -99,14 +97,23 @@ def drill(
     return DONE if all(each.agrees and each.kept for each in done) else REFUSED
 
 
-async def _rehearsed(setting: Setting, chosen: list[Failure], repeat: int, bfd_seconds: float, rate: int) -> list[Drilled]:
+async def _rehearsed(
+    setting: Setting, chosen: list[Failure], plan: EmergencyPlan | None, repeat: int, bfd_seconds: float, rate: int
+) -> list[Drilled]:
+    """One after another; what came of each is in the ledger before the next begins."""
     done = []
     with tables.err.status("drilling") as spinner:
         work = _work(setting, spinner.update)
         async with setting.lock.held(), work.quicker(bfd_seconds):
             for each in chosen:
                 spinner.update(f"{each.sort.value} {each.of}: {WHAT[each.sort]}")
-                done.append(await work.run(each, at=f"{clock():%Y-%m-%d %H:%M:%S} UTC", repeat=repeat, rate_per_second=rate))
+                came = await work.run(each, at=f"{clock():%Y-%m-%d %H:%M:%S} UTC", repeat=repeat, rate_per_second=rate)
+                done.append(replace(came, plan=plan))
+                setting.office.note("drill", f"{plan.id if plan else each.sort.value} {each.of}", done[-1].record())
+                if len(chosen) > 1:
+                    tables.err.print(
+                        f"{len(done)} of {len(chosen)}: {each.sort.value} {each.of}, {came.failing * 1000:.0f} ms", markup=False
+                    )
     return done
 
 
