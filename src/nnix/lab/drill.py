@@ -238,6 +238,7 @@ class Drill:
         windows: list[tuple[float, float, float]] = []
         async with self._measuring(probe) as traces:
             await self._converged()
+            await self._answering(flow for flow in flows if "~" not in flow.name)
             await asyncio.sleep(BEFORE_SECONDS)
             before = await self._packets(failure)
             await asyncio.sleep(1.0)
@@ -359,6 +360,19 @@ class Drill:
             if time.monotonic() > deadline:
                 raise Failed(f"{late[0]} has not found its neighbours again within {CONVERGED_SECONDS_MAX:g} s")
             await asyncio.sleep(0.2)
+
+    async def _answering(self, flows: Iterable[Flow]) -> None:
+        """Wait until both ends of every flow know one another; who does not after a while is reported as silent before."""
+        pairs = {(flow.source[0].removeprefix(self.namespace("")), flow.target[1]) for flow in flows}
+        deadline = time.monotonic() + CONVERGED_SECONDS_MAX
+
+        async def answers(machine: str, address: str) -> bool:
+            return (await self._hand(machine).run(["ping", "-n", "-q", "-c", "1", "-W", "1", address])).status == 0
+
+        while pairs and time.monotonic() < deadline:
+            asked = sorted(pairs)
+            answered = await asyncio.gather(*(answers(*pair) for pair in asked))
+            pairs -= {pair for pair, ok in zip(asked, answered, strict=True) if ok}
 
     async def _adjacent(self, machine: str) -> int:
         home = self._hand(machine).home.replace(f"@{machine}", machine)

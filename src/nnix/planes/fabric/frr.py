@@ -90,7 +90,8 @@ def _evpn(switch: Switch) -> Iterator[str]:
     """BGP inside the exchange's AS, EVPN routes only, between each switch and the reflectors (RFC 4456).
 
     Where everybody is registered, routes are announced and reflected, but none is taken in: what they could say stands in the kernel
-    already, and outlives every BGP session. So such a LAN imports a target that nobody exports.
+    already, and outlives every BGP session. So such a LAN imports a target that nobody exports. A circuit needs no line here: what it has
+    to tell is told (advertise-all-vni), and a wire has nothing to tell.
     """
     yield f"router bgp {switch.asn}"
     yield f" bgp router-id {switch.vtep}"
@@ -109,7 +110,7 @@ def _evpn(switch: Switch) -> Iterator[str]:
         yield f"  neighbor {end} route-map REGISTERED in"
     yield "  advertise-all-vni"
     for lan in switch.lans:
-        if not lan.learns and lan.vxlan is not None:
+        if not lan.private:
             yield from (f"  vni {lan.vni}", f"   route-target import {switch.vtep}:0", "  exit-vni")
     yield from (" exit-address-family", "exit", "!")
     # To whom broadcast is copied is declared as well, and stays when no reflector is left.
