@@ -141,7 +141,6 @@ def circuit_fits_ports(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]
             yield Broken("capacity", circuit.capacity, f"at most {most}, what {slowest.id} can carry", "order a faster port")
 
 
-@rule("fabric.bfd-pace", source="FRR, bfdd: 10 ms to 60 s")
 @rule("fabric.circuit-pins-fit", source="RFC 8986, 4 and 5.1")
 def circuit_pins_fit(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
     """Only a wire between two sites is led over others, over each of them once."""
@@ -215,6 +214,7 @@ def word(level: Level) -> str:
     return "country" if level is Level.NATIONAL else level.value
 
 
+@rule("fabric.bfd-pace", source="FRR, bfdd: 10 ms to 60 s")
 def bfd_pace(link: Link, snapshot: Snapshot) -> Iterator[Broken]:
     """A link's ends are heard at a pace that BFD daemons can keep."""
     if not 10_000 <= int(link.bfd) <= 60_000_000 or int(link.bfd) % 1000:
@@ -354,9 +354,9 @@ RULES: tuple[Rule, ...] = (
     circuit_vni_once,
     circuit_ends_free,
     circuit_fits_ports,
-    bfd_pace,
     circuit_pins_fit,
     circuit_stays_within,
+    bfd_pace,
     quarantine_lan_once,
     commitment_fits_port,
     port_on_one_lan,
