@@ -22,6 +22,8 @@ HEALS_SECONDS = 10.0
 LARGE = 1400
 COUNT = 50
 
+PROBE = ["ping", "-n", "-q", "-i", "0.01", "-c", "400", "-W", "1", "203.0.113.102"]
+
 BASE = [*frame(), *member(1), *member(2), *member(3), *(port(f"{site[0]}{n}", site, "m1") for site in ("east", "west") for n in (1, 2))]
 OVER_SOUTH = resource("Circuit", "over", ends=["e1", "w1"], via=["south"])
 PLAIN = resource("Circuit", "plain", ends=["e2", "w2"])
@@ -79,8 +81,7 @@ def test_the_first_pinned_circuit_passes_once_ipv6_is_routed_and_disturbs_nobody
     """Its frames take the long way, both directions, by the counters of all links; no daemon restarts, no member loses a packet."""
     running = {site: pids(lab, site) for site in SITES}
 
-    probe = ["ping", "-n", "-q", "-i", "0.01", "-c", "400", "-W", "1", "203.0.113.102"]
-    pinging = lab.loop.create_task(lab.setting.machines.host("m1").run(probe))
+    pinging = lab.loop.create_task(lab.setting.machines.host("m1").run(PROBE))
     assert lab.apply([*BASE, OVER_SOUTH]).verified
     took = converged(lab, "over", "e1", "w1", CONVERGENCE_SECONDS)
     print(f"order to packets: {took:.2f} s after it was applied")
@@ -163,10 +164,13 @@ def test_a_switch_that_lost_its_segments_gets_them_back(lab: Lab) -> None:
 
 
 def test_release_takes_every_trace(lab: Lab) -> None:
-    """Segments, addresses, the daemon that routes IPv6: all gone, the others have not noticed."""
+    """Segments, addresses, the daemon that routes IPv6: all gone; no other daemon restarts, no member loses a packet."""
     lab.apply([*BASE, OVER_SOUTH])
+    pinging = lab.loop.create_task(lab.setting.machines.host("m1").run(PROBE))
     running = {site: {name: pid for name, pid in pids(lab, site).items() if name != "ospf6d"} for site in SITES}
     assert lab.apply(BASE).verified
+    said = lab.run(_result(pinging)).out
+    assert "400 received" in said, said
     for site in SITES:
         assert "5f00" not in lab.host_run(site, "ip", "-6", "address") + lab.host_run(site, "ip", "-6", "route")
         links = lab.host_run(site, "ip", "link")
