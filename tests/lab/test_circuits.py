@@ -31,6 +31,12 @@ BASE = [
     port("c1", "east", "m1"), port("c2", "west", "m2"), port("c3", "east", "m3"),
     port("g1", "east", "m1"), port("g2", "west", "m1"), port("g3", "south", "m1"),
 ]  # fmt: skip
+CLOUDS = [
+    resource("Member", "cloud-1", title={"en": "One cloud"}, asn=64510, **{"class": "cloud"}),
+    resource("Member", "cloud-2", title={"en": "Another cloud"}, asn=64511, **{"class": "cloud"}),
+    port("hand-off-1", "west", "cloud-1"), port("hand-off-2", "south", "cloud-2"),
+    resource("Circuit", "clouds", ends=["c1", "hand-off-1", "hand-off-2"]),
+]  # fmt: skip
 WIRE = resource("Circuit", "wire", ends=["c1", "c2"])
 GROUP = resource("Circuit", "group", ends=["g1", "g2", "g3"])
 
@@ -110,6 +116,14 @@ def test_a_group_of_three_learns_over_evpn(lab: Lab) -> None:
         assert time.monotonic() < deadline, learnt()
         time.sleep(0.1)
     assert lab.differences() == {}, "what EVPN put there is no drift"
+
+
+def test_a_member_meets_several_clouds_and_they_one_another_without_a_router(lab: Lab) -> None:
+    """Cloud access by port, one circuit for all: packets of one hop (TTL and hop limit 1) arrive between each two."""
+    assert lab.apply([*BASE, *CLOUDS]).verified
+    for a, b in (("c1", "hand-off-1"), ("c1", "hand-off-2"), ("hand-off-1", "hand-off-2"), ("hand-off-2", "c1")):
+        assert soon(lab, "clouds", a, b)
+        assert passes(lab, "clouds", a, b, "-t", "1")
 
 
 def test_circuits_do_not_meet(lab: Lab) -> None:

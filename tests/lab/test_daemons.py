@@ -550,13 +550,21 @@ def test_a_dead_bgpd_is_started_beside_zebra_and_a_dead_zebra_restarts_all(host:
     assert "127.0.0.7" in vtysh(host, "show running-config")
 
 
-def test_another_set_of_frr_daemons_restarts_it(host: NamespaceHost, namespace: str) -> None:
-    """The one that is no longer wanted goes; the check refuses one that FRR does not have, and no list at all."""
+def test_frr_daemons_come_and_go_beside_the_others(host: NamespaceHost, namespace: str) -> None:
+    """No other one restarts; the check refuses one that FRR does not have, and no list at all."""
     drive(FRR, host, FRR_CONF)
-    drive(FRR, host, FRR_CONF.replace(b"zebra bgpd", b"zebra bgpd ospfd"))
-    assert sorted(inside(namespace).values()) == ["bgpd", "ospfd", "zebra"]
+    before = inside(namespace)
+    routed = (
+        FRR_CONF.replace(b"zebra bgpd", b"zebra bgpd ospf6d")
+        + b"interface lo\n ipv6 ospf6 area 0\nexit\nrouter ospf6\n ospf6 router-id 10.9.9.1\nexit\n"
+    )
+    drive(FRR, host, routed)
+    assert sorted(inside(namespace).values()) == ["bgpd", "ospf6d", "zebra"]
+    assert before.items() <= inside(namespace).items()
+    assert look(FRR, host, routed) == ""
     drive(FRR, host, FRR_CONF)
-    assert sorted(inside(namespace).values()) == ["bgpd", "zebra"]
+    assert inside(namespace) == before
+    assert look(FRR, host, FRR_CONF) == ""
 
     assert "no daemon 'bgqd'" in asyncio.run(FRR.check(host, b"! daemons: zebra bgqd\n"))
     assert "does not say which daemons" in asyncio.run(FRR.check(host, b"router bgp 1\n"))

@@ -20,7 +20,7 @@ from nnix.cli.root import Setting, clock
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Link
 from nnix.planes.fabric.look import Look, Octets, observed, rates, supposed
-from nnix.planes.fabric.map import NOTHING_SEEN, draw
+from nnix.planes.fabric.map import NOTHING_SEEN, carried, draw
 from nnix.planes.fabric.read import octets, read
 from nnix.planes.members.kinds import Site
 
@@ -114,7 +114,7 @@ def _line(snapshot: Snapshot, look: Look) -> str:
     fullest = max(links, key=lambda link: max(look.load.get(link.name, (0.0,))) / int(link.capacity), default=None)
     words = [f"{up} of {len(links)} links up"]
     if fullest is not None and fullest.name in look.load:
-        words.append(f"fullest {fullest.id} {100 * max(look.load[fullest.name]) / int(fullest.capacity):.2g} %")
+        words.append(f"fullest {fullest.id} {carried(fullest, max(look.load[fullest.name]))}")
     if look.failed:
         words.append("failed: " + ", ".join(sorted(look.failed)))
     if look.unknown:

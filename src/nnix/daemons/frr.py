@@ -9,9 +9,9 @@ The daemon's folder therefore belongs to `frr`. Nothing above it must be readabl
 inside and use names without a path; hence no `log file` in contents either: what they log goes to the driver's `log`.
 
 *Changing.* Lines that are no longer wanted are taken back one by one with `no`, in their context, and then the whole
-new configuration is given, which changes nothing where it is already so. Where FRR refuses one of these lines, or does not
-end up where it should, all of it is restarted; so it is when the set of daemons changes, or zebra died (the others do not
-find back to a new zebra within 10 s). Another daemon that died is started beside the others.
+new configuration is given, which changes nothing where it is already so. Daemons that are no longer wanted are ended in between, and new ones
+started beside the others. Where FRR refuses one of these lines, or does not end up where it should, all of it is restarted; so it is when
+zebra died (the others do not find back to a new zebra within 10 s). Another daemon that died is started beside the others.
 
 *Hand edits.* Operators change FRR in vtysh, not in files. What `show running-config` said after driving is kept, and its
 digest is the mark: lines that came on top are taken back, and if the digest is not as before, FRR is restarted.
@@ -28,6 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nnix.daemons.process import SILENT, Seen, act, difference, digest, folder, lacking, parsed, placed, probe, remove
 from nnix.kernel.world import Failed, Host, Step
@@ -135,7 +136,7 @@ mv -f wanted.conf {CONFIG}
 case $mode in
   change)
     rm -f applied
-    vt -f undo.conf >complaint 2>&1 && vt -f {CONFIG} >complaint 2>&1 && asked || mode=restart
+    vt -f undo.conf >complaint 2>&1 && {{ [ -z "$leaving" ] || stop 5 $leaving; }} && stack && vt -f {CONFIG} >complaint 2>&1 && asked || mode=restart
     [ -z "$expected" ] || [ "$mark" = "$expected" ] || mode=restart ;;
   revive)
     stack
@@ -151,6 +152,15 @@ rm -f complaint undo.conf
 applied {CONFIG} "$mark" $daemons
 echo "$mode"
 """
+
+
+class Way(NamedTuple):
+    """How to get there: the mode of DRIVE, the lines to take back first, the mark that must come out (if known), the daemons to end."""
+
+    mode: str
+    undo: bytes = b""
+    expected: str = ""
+    leaving: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,43 +204,54 @@ class FrrDriver:
         seen = (await probe(host, self.name, CONFIG, {name: processes}, ask=LOOK))[name]
         if not difference(seen, digest(content), processes):
             return
-        mode, undo, expected = await self._way(host, name, seen, content, processes)
+        mode, undo, expected, leaving = await self._way(host, name, seen, content, processes)
         settings = (
-            f"mode={mode}; expected={expected}; undo_bytes={len(undo)}; daemons='{' '.join(processes)}'; known='{' '.join(sorted(KNOWN))}'"
+            f"mode={mode}; expected={expected}; undo_bytes={len(undo)}; daemons='{' '.join(processes)}'; known='{' '.join(sorted(KNOWN))}'; "
+            f"leaving='{' '.join(leaving)}'"
         )
         await act(host, self.name, name, f"{settings}\n{DRIVE}", stdin=undo + content, timeout_seconds=180)
 
-    async def _way(self, host: Host, name: str, seen: Seen, content: bytes, processes: tuple[str, ...]) -> tuple[str, bytes, str]:
-        """The gentlest way that is sure: its mode, the lines to take back first, and the mark that must come out (if known)."""
-        restart = "restart", b"", ""
+    async def _way(self, host: Host, name: str, seen: Seen, content: bytes, processes: tuple[str, ...]) -> Way:
+        """The gentlest way that is sure."""
+        restart = Way("restart")
         same_wish = seen.applied == digest(content)
         if seen.pids[0] == "-" or seen.mark == SILENT:
             return restart
+        here = f"{self.name}/{name}"
+        files = await host.get([f"{here}/{CONFIG}", f"{here}/{RUNNING}"])
+        former, kept = files[f"{here}/{CONFIG}"], files[f"{here}/{RUNNING}"]
+        if former is not None and digest(former) != seen.applied:
+            former = None
+        if former is not None and daemons(former) != processes:
+            ran = dict(zip(daemons(former), seen.applied_pids, strict=False))
+            as_left = seen.mark == seen.marked and all(pid == ran.get(each, "-") for each, pid in zip(processes, seen.pids, strict=True))
+            return _changing(former, content) if as_left else restart
         if "-" in seen.pids:
             survivors = tuple(pid for pid in seen.pids if pid != "-")
             untouched = same_wish and len(seen.applied_pids) == len(seen.pids) and set(survivors) <= set(seen.applied_pids)
-            return ("revive", b"", "") if untouched else restart
+            return Way("revive") if untouched else restart
         if seen.pids != seen.applied_pids:
             return restart
-        here = f"{self.name}/{name}"
         if same_wish and seen.mark == seen.marked:
-            return "rewrite", b"", seen.marked
-        files = await host.get([f"{here}/{CONFIG}", f"{here}/{RUNNING}"])
-        former, kept = files[f"{here}/{CONFIG}"], files[f"{here}/{RUNNING}"]
-        undo: list[str] = []
+            return Way("rewrite", expected=seen.marked)
         if seen.mark != seen.marked:
             if kept is None or not same_wish:
                 return restart  # two things at once: not worth cleverness
             script = f"cd {folder(host, self.name, name)!r} && exec vtysh --vty_socket . --config_dir . -c 'show running-config'"
             now = await host.run(["sh", "-c", script])
             undo = taken_back(now.out, kept.decode(errors="replace"))
-            return "change", "\n".join([*undo, ""]).encode(), seen.marked
-        if former is None or digest(former) != seen.applied or daemons(former) != processes:
-            return restart
-        return "change", "\n".join([*taken_back(former.decode(errors="replace"), content.decode(errors="replace")), ""]).encode(), ""
+            return Way("change", "\n".join([*undo, ""]).encode(), seen.marked)
+        return _changing(former, content) if former is not None else restart
 
 
 FRR = FrrDriver()
+
+
+def _changing(former: bytes, content: bytes) -> Way:
+    """From one configuration to another while FRR runs. Raises ValueError when one of them does not say which daemons."""
+    undo = taken_back(former.decode(errors="replace"), content.decode(errors="replace"))
+    return Way("change", "\n".join([*undo, ""]).encode(), leaving=tuple(each for each in daemons(former) if each not in daemons(content)))
+
 
 # -- the configuration as a tree ----------------------------------------------------------------------------------
 
@@ -358,19 +379,25 @@ def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         return (Step(f"start FRR ({_asked(new or b'')})"),)
     if new is None:
         return (Step(f"stop FRR ({_asked(old)})", everybody),)
-    if _asked(old) != _asked(new):
-        return (Step(f"restart FRR ({_asked(new)} instead of {_asked(old)})", everybody),)
+    leaving, coming = (_named(one, other) for one, other in ((old, new), (new, old)))
+    found = [Step(f"end {leaving}", everybody if "bgpd" in leaving else frozenset())] if leaving else []
+    found += [Step(f"start {coming} beside the others")] if coming else []
     fewer, more = _leaves(tree(before)) - _leaves(tree(after)), _leaves(tree(after)) - _leaves(tree(before))
     if not fewer and not more:
-        return (Step("write the configuration anew; FRR need not be told"),)
+        return tuple(found) or (Step("write the configuration anew; FRR need not be told"),)
     lines = f"{len(more)} line{'' if len(more) == 1 else 's'} new, {len(fewer)} taken back"
     gone = everybody - frozenset(_SESSION.findall(after))
-    return (Step(f"change FRR while it runs ({lines})", gone | interrupted(before, fewer | more)),)
+    return (*found, Step(f"change FRR while it runs ({lines})", gone | interrupted(before, fewer | more)))
 
 
 def _leaves(of: Tree, path: tuple[str, ...] = ()) -> frozenset[tuple[str, ...]]:
     """Every line of a configuration that holds no others, with its context."""
     return frozenset().union(*(_leaves(inner, (*path, line)) if inner else {(*path, line)} for line, inner in of.items()))
+
+
+def _named(content: bytes, other: bytes) -> str:
+    """The daemons of one content that the other has not."""
+    return ", ".join(each for each in _asked(content).split(", ") if each not in _asked(other).split(", "))
 
 
 def _asked(content: bytes) -> str:

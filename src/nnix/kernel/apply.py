@@ -160,7 +160,8 @@ class Office:
         whole = whole or not (model.settled and model.driven) or await self._ground_lost(model)
         planned = {action.key for action in made.plan.actions}
         near = made.artifacts if whole else {k: a for k, a in made.artifacts.items() if k in planned or self.world.ground(a.machine)}
-        outcomes = await converge(self.world, near, gone, told)
+        new = made.artifacts.keys() - model.artifacts.keys() - model.leftovers
+        outcomes = await converge(self.world, near, gone, told, new=new)
         failures = [each for each in outcomes if each.failure]
         if not failures:
             self.note("verified", "the world agrees with the model", {"change": entry.seq})

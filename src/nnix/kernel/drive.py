@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nnix.kernel.change import Key
@@ -64,9 +64,16 @@ async def look(world: World, artifacts: Iterable[Artifact]) -> dict[Key, str]:
 
 
 async def converge(
-    world: World, wanted: Mapping[Key, Artifact], gone: Iterable[Key] = (), told: Told | None = None, *, force: bool = False
+    world: World,
+    wanted: Mapping[Key, Artifact],
+    gone: Iterable[Key] = (),
+    told: Told | None = None,
+    *,
+    new: Container[Key] = (),
 ) -> tuple[Outcome, ...]:
-    """Make the world agree with `wanted`, and take away what is `gone`. With `force`, drive also what seems to agree.
+    """Make the world agree with `wanted`, and take away what is `gone`.
+
+    What is `new`, wanted for the first time, is driven without a look beforehand: it cannot be there, and driving looks for itself.
 
     First what makes machines reachable, then all machines side by side, also in taking away; on each, what is gone goes in reverse.
     """
@@ -91,23 +98,24 @@ async def converge(
 
     await asyncio.gather(*(away(keys) for machine, keys in leaving.items() if not world.ground(machine)))
     for artifact in sorted(ground, key=lambda each: world.stage(each.driver)):
-        await _machine(world, [artifact], tell, force)
+        await _machine(world, [artifact], tell, new)
     by_machine: dict[str, list[Artifact]] = defaultdict(list)
     for each in rest:
         by_machine[each.machine].append(each)
 
     async def one(artifacts: list[Artifact]) -> None:
         async with limit:
-            await _machine(world, artifacts, tell, force)
+            await _machine(world, artifacts, tell, new)
 
-    await asyncio.gather(*(one(artifacts) for artifacts in by_machine.values()))
+    # The longest way first: what has most to do begins at once, so that nobody waits for it alone in the end.
+    await asyncio.gather(*(one(artifacts) for artifacts in sorted(by_machine.values(), key=len, reverse=True)))
     for machine, keys in leaving.items():
         if world.ground(machine):
             await away(keys)
     return tuple(outcomes)
 
 
-async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, force: bool) -> None:
+async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, new: Container[Key]) -> None:
     """One machine, in the order of the drivers. What cannot be done is told, and what stands on it is tried all the same."""
     by_driver: dict[str, list[Artifact]] = defaultdict(list)
     for each in artifacts:
@@ -116,7 +124,9 @@ async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, forc
         driver, group = world.drivers[name], by_driver[name]
         try:
             host = world.machines.host(group[0].machine)
-            different = {a.name: "driven" for a in group} if force else await driver.look(host, {a.name: a.content for a in group})
+            different = {a.name: "is new" for a in group if a.key in new}
+            if known := {a.name: a.content for a in group if a.name not in different}:
+                different = {**different, **await driver.look(host, known)}
         except (Unreachable, Failed) as error:
             for each in group:
                 tell(Outcome(each.key, failure=str(error)))

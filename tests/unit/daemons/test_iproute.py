@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 
 import pytest
 
 from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.iproute.difference import missing, strangers
-from nnix.daemons.iproute.facts import FLOOD, Addr, Bridge, Fact, Fdb, Key, Route, Shaper, Sysctl, Vxlan, Wire, decode, encode, remembered
-from nnix.daemons.iproute.seen import LinkSeen, Seen
+from nnix.daemons.iproute.facts import (
+    FLOOD,
+    Addr,
+    Behaviour,
+    Bridge,
+    Fact,
+    Fdb,
+    Key,
+    Route,
+    Shaper,
+    Sid,
+    Sysctl,
+    Vxlan,
+    Wire,
+    decode,
+    encode,
+    remembered,
+)
+from nnix.daemons.iproute.seen import LinkSeen, Seen, parsed
 from nnix.daemons.iproute.way import way
 
 MAC = "02:00:5e:10:00:01"
@@ -217,3 +234,62 @@ def test_many_steps_of_one_sort_are_counted() -> None:
 def test_an_interface_with_dots_in_its_name_has_slashes_in_its_settings() -> None:
     """As in sysctl(8)."""
     assert Sysctl(sysctl="net.ipv4.conf.eth0/7.rp_filter", value="0").path == "/proc/sys/net/ipv4/conf/eth0.7/rp_filter"
+
+
+# -- segment routing ----------------------------------------------------------------------------------------------
+
+END, LAST, LED = (IPv6Address(f"5f00::aff:{each}") for each in ("2:e:0:0", "3:d6:0:0", "3:c:1:86a0"))
+LEADING: tuple[Fact, ...] = (
+    Bridge(link="br--segments"),
+    Sid(sid=END, behaviour=Behaviour.END, dev="br--segments"),
+    Sid(sid=LAST, behaviour=Behaviour.END_DT6, dev="br--segments"),
+    Route(route=ip_network(LED), dev="br--segments", segments=(END, LAST)),
+)
+PRINTED = """
+@link
+[{"ifname": "br--segments", "mtu": 1500, "flags": ["UP"], "inet6_addr_gen_mode": "none", "linkinfo": {"info_kind": "bridge"}, "gso_max_segs": 65535}]
+@route
+[]
+@route6
+[{"dst":"5f00::aff:2:e:0:0","encap":"seg6local","action":"End","dev":"br--segments","metric":1024,"flags":[],"pref":"medium"},
+ {"dst":"5f00::aff:3:d6:0:0","encap":"seg6local","action":"End.DT6","table":"local","dev":"br--segments","flags":[]},
+ {"dst":"5f00:0:0:aff:2::/80","gateway":"fe80::1","dev":"l-ab","flags":[]},
+ {"dst":"5f00::aff:3:c:1:86a0","encap":"seg6","mode":"encap","segs":["5f00::aff:2:e:0:0","5f00::aff:3:d6:0:0"],"dev":"br--segments","flags":[]}]
+"""
+
+
+def test_segments_and_what_is_led_through_them_are_read_as_ip_prints_them() -> None:
+    """As iproute2 6.1 prints them; all of it is there, so nothing is done."""
+    seen = parsed(PRINTED)
+    assert [missing(each, seen) for each in LEADING] == [""] * len(LEADING)
+    assert not any(way(keyed(*LEADING), keyed(*LEADING), {}, seen))
+    assert decode(encode(LEADING)) == keyed(*LEADING)
+
+
+def test_segments_and_what_is_led_through_them_are_made_and_taken_away() -> None:
+    """With a count of what passed, so that anyone can see that it did."""
+    bare = parsed(PRINTED.partition("@route6")[0])
+    assert way(keyed(*LEADING), {}, {}, bare).ip == [
+        f"route replace {END}/128 encap seg6local action End count dev br--segments",
+        f"route replace {LED}/128 encap seg6 mode encap segs {END},{LAST} dev br--segments",
+        f"route replace {LAST}/128 encap seg6local action End.DT6 table 255 count dev br--segments",
+    ]
+    assert way(keyed(LEADING[0]), keyed(*LEADING), {}, parsed(PRINTED)).ip == [f"route delete {each}/128" for each in (END, LAST, LED)]
+
+
+def test_a_route_that_leads_elsewhere_is_not_the_one_that_was_wanted() -> None:
+    """Neither with other segments, nor with none, nor with segments where none are wanted; nor a segment that does something else."""
+    seen, (_, sid, _, led) = parsed(PRINTED), LEADING
+    assert missing(led, replace(seen, segments={f"{LED}/128": (str(LAST),)})) == f"route to {LED}/128 leads through {LAST}"
+    assert missing(led, replace(seen, segments={})) == f"route to {LED}/128 leads through no segments"
+    assert "leads through" in missing(Route(route=ip_network(LED), dev="br--segments"), seen)
+    assert missing(sid, replace(seen, sids={str(END): "End.DT6"})) == f"segment {END} is End.DT6, not End"
+
+
+def test_a_tunnel_inside_an_envelope_takes_one_tcp_segment_at_once() -> None:
+    """Others are left as the kernel made them."""
+    narrow = TUNNEL.model_copy(update={"gso_max_segs": 1})
+    wide = replace(WHOLE, links={**WHOLE.links, "vx-peering": replace(WHOLE.links["vx-peering"], gso_max_segs=65535)})
+    assert missing(narrow, wide) == "tunnel vx-peering: it takes 65535 segments at once, not 1"
+    assert missing(TUNNEL, wide) == ""
+    assert "link set dev vx-peering mtu 1500 addrgenmode none gso_max_segs 1" in way(keyed(BRIDGE, narrow), {}, {}, wide).ip

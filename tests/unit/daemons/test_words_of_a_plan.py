@@ -159,12 +159,14 @@ def test_frr_takes_lines_back_in_their_context(old: str, new: str, lines: list[s
     assert frr.taken_back(FRR_CONF, FRR_CONF) == []
 
 
-def test_frr_says_when_it_restarts_and_whom_that_disturbs() -> None:
-    """Another set of daemons is another FRR."""
+def test_frr_says_which_daemons_come_and_go_and_whom_that_disturbs() -> None:
+    """One that comes disturbs nobody; with bgpd all sessions go."""
     old = FRR_CONF + "! session: session/one\n"
-    assert frr.steps(old.encode(), old.replace("zebra bgpd", "zebra bgpd bfdd").encode()) == (
-        Step("restart FRR (zebra, bgpd, bfdd instead of zebra, bgpd)", frozenset({"session/one"})),
-    )
+    more = old.replace("zebra bgpd", "zebra bgpd bfdd")
+    assert frr.steps(old.encode(), more.encode()) == (Step("start bfdd beside the others"),)
+    assert frr.steps(more.encode(), old.encode()) == (Step("end bfdd"),)
+    gone = frr.steps(old.encode(), old.replace("zebra bgpd", "zebra").encode())
+    assert gone == (Step("end bgpd", frozenset({"session/one"})),)
     (step,) = frr.steps(old.encode(), old.replace("description two", "description three").encode())
     assert (step.does, step.disturbs) == ("change FRR while it runs (1 line new, 1 taken back)", frozenset())
 

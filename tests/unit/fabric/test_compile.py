@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -14,7 +15,7 @@ from nnix.daemons.iproute import facts as iproute
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
-from nnix.planes.fabric import frr
+from nnix.planes.fabric import frr, srv6
 from nnix.planes.fabric.allocate import allocate
 from nnix.planes.fabric.compile import compile, link_local, reflectors, switches, underlay_mtu
 from nnix.planes.fabric.frr import cost
@@ -23,7 +24,7 @@ from nnix.planes.fabric.names import NAME_OCTETS_MAX, fitted, lan_bridge, link_i
 from nnix.planes.fabric.policy import Attachment, Switch
 from nnix.planes.fabric.read import parse
 
-from .exchanges import Fields, exchange
+from .exchanges import Fields, exchange, site
 
 
 def switch(name: str, changes: dict[str, Fields | None] | None = None) -> Switch:
@@ -131,10 +132,10 @@ def test_a_member_elsewhere_changes_no_filter() -> None:
 
 
 def test_links_carry_the_largest_frame_with_its_tunnel_around_it() -> None:
-    """RFC 7348, 4.3 forbids fragments; 1600 octets at least."""
-    assert underlay_mtu(exchange()) == 1600
+    """RFC 7348, 4.3 forbids fragments; 1800 octets at least."""
+    assert underlay_mtu(exchange()) == 1800
     assert underlay_mtu(exchange({"Lan/test": {"mtu": 9000}})) == 9050
-    assert underlay_mtu(Snapshot()) == 1600
+    assert underlay_mtu(Snapshot()) == 1800
 
 
 @pytest.mark.parametrize(("latency", "expected"), [(0, 1), (4, 1), (10, 1), (1200, 120), (655_350, 65535), (2_000_000, 65535)])
@@ -186,6 +187,62 @@ def test_a_circuit_stands_only_where_it_ends() -> None:
     assert [(end.of, end.learns) for end in wz.lans if end.private] == [("circuit/wire", False)]
     assert hub.links[0].mtu == 9050
     assert "100000" not in frr.spell(wz).decode(), "a circuit comes and goes without a word to the routing daemons"
+
+
+PINNED: dict[str, Any] = {
+    "Circuit/private": None,
+    "Circuit/wire": {"ends": ["far-1", "far-2"], "vni": 100000, "via": ["wz"]},
+    "Link/hz-wz": {"a": "hz", "b": "wz", "capacity": "10G", "latency": "9ms"},
+    **{f"Port/far-{n}": {"member": "alice", "site": site, "speed": "10G"} for n, site in ((1, "hz"), (2, "nb"))},
+}
+
+
+def test_a_pinned_circuit_is_led_over_its_sites_and_back_the_other_way() -> None:
+    """RFC 8986: End at each, then End.DT6 at the far end; every circuit has a tunnel end of its own there."""
+    two: dict[str, Any] = {
+        **PINNED,
+        "Site/jh": site("jh", "node", 4),
+        "Link/jh-wz": {"a": "jh", "b": "wz", "capacity": "10G", "latency": "1ms"},
+        "Circuit/wire": {"ends": ["far-1", "far-2"], "vni": 100000, "via": ["wz", "jh"]},
+    }
+    hub, jh, nb, wz = switches(exchange(two))
+    ends = [next(each for each in switch.lans if each.private) for switch in (hub, nb)]
+    end, last, own = "5f00::aff:{}:e:0:0", "5f00::aff:{}:d6:0:0", "5f00::aff:{}:c:1:86a0"
+    assert [each.pin and [str(segment) for segment in each.pin.segments] for each in ends] == [
+        [end.format(3), end.format(4), last.format(2)],
+        [end.format(4), end.format(3), last.format(1)],
+    ]
+    assert [(str(each.pin and each.pin.local), list(map(str, each.flood))) for each in ends] == [
+        (own.format(1), [own.format(2)]),
+        (own.format(2), [own.format(1)]),
+    ]
+    assert [(each.passed, each.pinned_end) for each in (hub, jh, nb, wz)] == [(False, True), (True, False), (False, True), (True, False)]
+    assert "circuit/wire" in wz.about
+
+
+def test_ipv6_is_routed_only_where_a_circuit_is_pinned_and_then_as_ipv4_is() -> None:
+    """OSPFv3 on every link, as any of them may be on the way; a circuit's tunnel end is on no interface that is announced."""
+    assert b"ospf6" not in b"".join(each.content for each in artifacts(exchange()).values())
+    made = artifacts(exchange(PINNED))
+    for machine in ("hz", "nb", "switch-7"):
+        said = made[machine, "frr", "underlay"].content.decode()
+        assert said.startswith("! daemons: zebra bfdd ospfd ospf6d bgpd\n")
+        assert re.findall(r"ipv6 ospf6 cost (\d+)", said) == re.findall(r"ip ospf cost (\d+)", said)
+    facts = iproute.decode(made["hz", "iproute", "fabric"].content).values()
+    assert {(str(each.addr), each.dev) for each in facts if isinstance(each, iproute.Addr) and each.addr.version == 6} == {
+        ("5f00::aff:1:0:0:1/80", "lo"),
+        ("5f00::aff:1:c:1:86a0/128", "br--segments"),
+    }
+
+
+def test_an_envelope_makes_room_for_itself() -> None:
+    """Ethernet 14, VXLAN 8, UDP 8, IPv6 40; IPv6 40, routing header 8, and 16 for each site passed and for the far end.
+
+    Of usual size and led over ten sites it fits into links as they are: an order restarts no routing.
+    """
+    assert underlay_mtu(exchange({**PINNED, "Circuit/wire": {**PINNED["Circuit/wire"], "mtu": 9000}})) == 9000 + 70 + 48 + 2 * 16
+    assert underlay_mtu(exchange(PINNED)) == underlay_mtu(exchange())
+    assert 1500 + srv6.octets(10) <= underlay_mtu(exchange())
 
 
 @given(st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"))

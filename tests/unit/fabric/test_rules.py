@@ -9,6 +9,14 @@ from nnix.planes.fabric.rules import RULES, reached_from
 
 from .exchanges import RIGHT, Fields, exchange, session, site
 
+# Between hz and nb, one link of the province's own; the other way round leads through Singapore.
+RING: dict[str, Fields | None] = {
+    **{f"Site/{name}": {"province": "Zhejiang"} for name in ("hz", "nb", "wz")},
+    "Site/sg": site("sg", "node", 9, country="SG"),
+    "Link/hz-sg": {"a": "hz", "b": "sg", "capacity": "10G", "latency": "30ms"},
+    "Link/sg-nb": {"a": "sg", "b": "nb", "capacity": "10G", "latency": "30ms"},
+}
+
 # rule → (what is changed, which resource and field are named)
 BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
     "fabric.link-two-ends": ({"Link/loop": {"a": "hz", "b": "hz", "capacity": "10G", "latency": "1ms"}}, [("link/loop", "b")]),
@@ -42,6 +50,26 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
         [("circuit/second", "ends[0]"), ("circuit/second", "ends[1]"), ("circuit/second", "ends[3]")],
     ),
     "fabric.circuit-fits-ports": ({"Port/bob-2": {"committed": "900M"}}, [("circuit/private", "capacity")]),
+    "fabric.circuit-pins-fit": (
+        {
+            "Circuit/private": {"via": ["wz", "nb", "wz"]},
+            "Circuit/near": {"ends": ["alice-3", "alice-4"], "via": ["hz"]},
+            "Circuit/three": {"ends": ["alice-5", "alice-6", "alice-7"], "via": ["hz"]},
+            **{f"Port/alice-{n}": {"member": "alice", "site": "wz", "speed": "1G"} for n in (3, 4, 5, 6, 7)},
+        },
+        [("circuit/near", "via"), ("circuit/private", "via[1]"), ("circuit/private", "via[2]"), ("circuit/three", "via")],
+    ),
+    "fabric.circuit-stays-within": (
+        {
+            **RING,
+            "Circuit/private": {"within": "province"},
+            "Circuit/passing": {"ends": ["alice-3", "bob-3"], "within": "province", "via": ["sg", "wz"]},
+            "Circuit/open": {"ends": ["alice-4", "bob-4"], "within": "cross-border"},
+            **{f"Port/alice-{n}": {"member": "alice", "site": "hz", "speed": "1G"} for n in (3, 4)},
+            **{f"Port/bob-{n}": {"member": "bob", "site": "nb", "speed": "1G"} for n in (3, 4)},
+        },
+        [("circuit/open", "within"), ("circuit/passing", "via[0]"), ("circuit/private", "within")],
+    ),
     "fabric.bfd-pace": ({"Link/hz-nb": {"bfd": "5ms"}}, [("link/hz-nb", "bfd")]),
     "fabric.emergency-plan-target": ({"EmergencyPlan/hub-dark": {"target": "link/hz-nb"}}, [("emergency-plan/hub-dark", "target")]),
     "fabric.interface-once": ({"Port/carol": {"member": "bob", "site": "wz", "speed": "10G", "interface": "et48"}}, [("site/wz", "")]),
@@ -59,6 +87,18 @@ ACCEPTED: dict[str, dict[str, Fields | None]] = {
     "the same interface at two sites": {"Port/alice": {"interface": "et48"}},
     "LANs side by side": {"Lan/next": {"title": {"en": "N"}, "v4": "192.0.3.0/24", "v6": "2001:db8:1:1::/64"}},
     "a LAN that is not yet numbered": {"Lan/test": {"vni": None}},
+    "a circuit that stays inside, as a failure leaves it no way at all": {
+        **{f"Site/{name}": {"province": "Zhejiang"} for name in ("hz", "nb", "wz")},
+        "Circuit/private": {"within": "province"},
+    },
+    "a circuit that a failure takes through another country, which nobody forbade": RING,
+    "a pinned circuit inside, since what would take it out, the loss of an end, ends it": {
+        **RING,
+        "Link/wz-sg": {"a": "wz", "b": "sg", "capacity": "10G", "latency": "30ms"},
+        "Link/hz-nb-2": {"a": "hz", "b": "nb", "capacity": "10G", "latency": "9ms"},
+        "Link/nb-wz-2": {"a": "nb", "b": "wz", "capacity": "10G", "latency": "9ms"},
+        "Circuit/private": {"via": ["wz"], "within": "province"},
+    },
     "two sessions behind one port on one LAN": {"Session/alice-2": {**session("alice", 1), "v4": "192.0.2.77", "v6": None}},
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_interface
 
-from nnix.daemons.iproute.facts import FLOOD, Addr, Address, Bridge, Fact, Fdb, Key, Link, Route, Shaper, Slave, Sysctl, Vxlan, Wire
+from nnix.daemons.iproute.facts import FLOOD, Addr, Address, Bridge, Fact, Fdb, Key, Link, Route, Shaper, Sid, Slave, Sysctl, Vxlan, Wire
 from nnix.daemons.iproute.seen import LinkSeen, Seen
 
 
@@ -29,8 +29,16 @@ def missing(fact: Fact, seen: Seen) -> str:
             if there_route is None:
                 return f"route to {fact.route} is missing"
             via, dev = there_route
+            segments = tuple(map(str, fact.segments or ()))
+            if segments != (led := seen.segments.get(str(fact.route), ())):
+                return f"route to {fact.route} leads through {' and '.join(led) or 'no segments'}"
             same = (fact.via is None or str(fact.via) == via) and (fact.dev is None or fact.dev == dev)
             return "" if same else f"route to {fact.route} goes via {via or dev}"
+        case Sid():
+            behaviour = seen.sids.get(str(fact.sid))
+            if behaviour is None:
+                return f"segment {fact.sid} is missing"
+            return "" if behaviour == fact.behaviour else f"segment {fact.sid} is {behaviour}, not {fact.behaviour}"
         case Shaper():
             rate = seen.shapers.get(fact.dev)
             if rate is None:
@@ -68,6 +76,8 @@ def _link_missing(link: Link, seen: Seen) -> str:
         wrong.append("it gives itself addresses")
     if isinstance(link, Bridge) and (there.details.get("mcast_snooping") or there.details.get("stp_state")):
         wrong.append("it snoops or runs a spanning tree")
+    if isinstance(link, Vxlan) and link.gso_max_segs not in (None, there.gso_max_segs):
+        wrong.append(f"it takes {there.gso_max_segs} segments at once, not {link.gso_max_segs}")
     if isinstance(link, Vxlan) and (standing := stale(link, there)):
         wrong.append(standing)
     if isinstance(link, Slave):
@@ -111,6 +121,8 @@ def left_over(fact: Fact, seen: Seen) -> bool:
             return (fact.dev, str(fact.addr)) in seen.addresses
         case Route():
             return str(fact.route) in seen.routes and not missing(fact, seen)
+        case Sid():
+            return str(fact.sid) in seen.sids
         case Shaper():
             return fact.dev in seen.shapers
     return False

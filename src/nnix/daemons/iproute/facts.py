@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Annotated, ClassVar, Literal
@@ -72,13 +73,14 @@ class Slave(Link):
 
 
 class Vxlan(Slave):
-    """A tunnel of ours that learns nothing by itself; `local` is its own end."""
+    """A tunnel of ours that learns nothing by itself; `local` is its own end. gso_max_segs: of a batch of TCP segments (GSO), how many it takes."""
 
     noun: ClassVar[str] = "tunnel"
     type: Literal["vxlan"] = "vxlan"
     vni: int = Field(ge=1, le=16777215)
     local: Address
     port: int = Field(default=4789, ge=1, le=65535)
+    gso_max_segs: int | None = Field(default=None, ge=1, le=65535)
 
 
 class Wire(Slave):
@@ -114,17 +116,41 @@ class Fdb(Fact):
 
 
 class Route(Fact):
-    """A route in the main table."""
+    """A route in the main table. segments: what goes there is put into an IPv6 envelope that passes these (SRv6, RFC 8986, 5.1: H.Encaps)."""
 
     noun: ClassVar[str] = "route"
     route: IPv4Network | IPv6Network
     via: Address | None = None
     dev: Interface | None = None
     onlink: bool = False
+    segments: tuple[IPv6Address, ...] | None = Field(default=None, min_length=1)
 
     @property
     def key(self) -> Key:
         return "route", str(self.route)
+
+
+class Behaviour(StrEnum):
+    """What is done at a segment, by its name in RFC 8986, 4."""
+
+    END = "End"
+    END_DT6 = "End.DT6"
+
+
+class Sid(Fact):
+    """A segment (SRv6): a route whose packets are dealt with here. DT6 hands on what was in the envelope only if it is for this machine.
+
+    dev: an IPv6 interface of the machine, but not the loopback, on whose routes Linux drops. It is not looked at otherwise.
+    """
+
+    noun: ClassVar[str] = "segment"
+    sid: IPv6Address
+    behaviour: Behaviour
+    dev: Interface
+
+    @property
+    def key(self) -> Key:
+        return "route", f"{self.sid}/128"
 
 
 class Shaper(Fact):
@@ -163,7 +189,7 @@ class Sysctl(Fact):
 
 
 LINKS: Mapping[str, type[Link]] = {"bridge": Bridge, "vxlan": Vxlan, "wire": Wire}
-FACTS: Mapping[str, type[Fact]] = {"addr": Addr, "fdb": Fdb, "route": Route, "qdisc": Shaper, "sysctl": Sysctl}
+FACTS: Mapping[str, type[Fact]] = {"addr": Addr, "fdb": Fdb, "route": Route, "sid": Sid, "qdisc": Shaper, "sysctl": Sysctl}
 ORDER = ("sysctl", "link", "addr", "route", "qdisc", "fdb")
 LINES_KEPT = 16384  # seven switches with a thousand members between them have 3,000 different lines
 

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from nnix.daemons.iproute.facts import PROC, SWAPPED, Fact, Key, Sysctl
@@ -24,17 +24,23 @@ class LinkSeen:
     addresses_itself: bool
     details: Mapping[str, Any]
     port: Mapping[str, Any]
+    gso_max_segs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the kernel has. `far` are entries of tunnels, by interface and MAC; `behind` those of bridges."""
+    """What the kernel has. `far` are entries of tunnels, by interface and MAC; `behind` those of bridges.
+
+    `segments`: route → what its packets are led through. `sids`: segment of this machine → the name of its behaviour.
+    """
 
     links: Mapping[str, LinkSeen]
     addresses: frozenset[tuple[str, str]] = frozenset()
     far: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     behind: frozenset[tuple[str, str]] = frozenset()
     routes: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sids: Mapping[str, str] = field(default_factory=dict)
     shapers: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,9 +98,25 @@ def parsed(out: str) -> Seen:
         for section, family in (("route", 4), ("route6", 6))
         for row in rows(section)
     }
+    sids = {
+        str(ip_address(row["dst"])): row["action"] for row in rows("route6") if row.get("encap") == "seg6local" and "/" not in row["dst"]
+    }
+    segments = {
+        _prefix(row["dst"], 6): tuple(str(ip_address(each)) for each in row["segs"]) for row in rows("route6") if row.get("encap") == "seg6"
+    }
     shapers = {row["dev"]: int(row["options"]["rate"]) * 8 for row in rows("qdisc") if row.get("root") and row["kind"] == "tbf"}
     settings = {_setting(path): value for path, _, value in (line.partition(":") for line in sections["sysctl"])}
-    return Seen(links, addresses, {key: frozenset(value) for key, value in far.items()}, frozenset(behind), routes, shapers, settings)
+    return Seen(
+        links=links,
+        addresses=addresses,
+        far={key: frozenset(value) for key, value in far.items()},
+        behind=frozenset(behind),
+        routes=routes,
+        segments=segments,
+        sids=sids,
+        shapers=shapers,
+        settings=settings,
+    )
 
 
 def _link_seen(row: Mapping[str, Any]) -> LinkSeen:
@@ -107,6 +129,7 @@ def _link_seen(row: Mapping[str, Any]) -> LinkSeen:
         addresses_itself=row.get("inet6_addr_gen_mode", "none") != "none",
         details=info.get("info_data", {}),
         port=info.get("info_slave_data", {}) if info.get("info_slave_kind") == "bridge" else {},
+        gso_max_segs=row.get("gso_max_segs"),
     )
 
 

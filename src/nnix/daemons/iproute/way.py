@@ -7,8 +7,27 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from nnix.daemons.iproute.difference import foreign, left_over, missing, stale, strangers
-from nnix.daemons.iproute.facts import FLOOD, ORDER, Addr, Bridge, Fact, Fdb, Key, Link, Route, Shaper, Slave, Sysctl, Vxlan, Wire
+from nnix.daemons.iproute.facts import (
+    FLOOD,
+    ORDER,
+    Addr,
+    Behaviour,
+    Bridge,
+    Fact,
+    Fdb,
+    Key,
+    Link,
+    Route,
+    Shaper,
+    Sid,
+    Slave,
+    Sysctl,
+    Vxlan,
+    Wire,
+)
 from nnix.daemons.iproute.seen import LinkSeen, Seen
+
+BEHAVIOURS = {Behaviour.END: "End", Behaviour.END_DT6: "End.DT6 table 255"}  # 255: the machine's own addresses (RFC 8986, 4.6, in Linux)
 
 
 class Batch(NamedTuple):
@@ -79,8 +98,16 @@ def _make(fact: Fact, seen: Seen, batch: Batch) -> None:
         case Addr():
             batch.ip.append(f"address replace {fact.addr} dev {fact.dev}{' nodad' if fact.addr.version == 6 else ''}")
         case Route():
-            words = [f"via {fact.via}" if fact.via else "", f"dev {fact.dev}" if fact.dev else "", "onlink" if fact.onlink else ""]
+            segments = f"encap seg6 mode encap segs {','.join(map(str, fact.segments))}" if fact.segments else ""
+            words = [
+                segments,
+                f"via {fact.via}" if fact.via else "",
+                f"dev {fact.dev}" if fact.dev else "",
+                "onlink" if fact.onlink else "",
+            ]
             batch.ip.append(" ".join(["route replace", str(fact.route), *filter(None, words)]))
+        case Sid():
+            batch.ip.append(f"route replace {fact.sid}/128 encap seg6local action {BEHAVIOURS[fact.behaviour]} count dev {fact.dev}")
         case Shaper():
             batch.tc.append(
                 f"qdisc replace dev {fact.dev} root tbf rate {fact.rate_bits_per_second}bit"
@@ -111,6 +138,8 @@ def _link_lines(link: Link, there: LinkSeen | None) -> Iterator[str]:
         words.append(f"master {link.master}" if link.master else "nomaster")
     if link.link != "lo" and (not isinstance(link, Wire) or link.master):
         words.append("addrgenmode none")
+    if isinstance(link, Vxlan) and link.gso_max_segs is not None:
+        words.append(f"gso_max_segs {link.gso_max_segs}")
     if words:
         yield f"link set {name} {' '.join(words)}"
     if isinstance(link, Slave) and link.master:
@@ -133,6 +162,8 @@ def _take_away(fact: Fact, seen: Seen, found: Mapping[str, str], batch: Batch) -
                 batch.ip.append(f"address delete {fact.addr} dev {fact.dev}")
             case Route():
                 batch.ip.append(f"route delete {fact.route}")
+            case Sid():
+                batch.ip.append(f"route delete {fact.sid}/128")
             case Shaper():
                 batch.tc.append(f"qdisc delete dev {fact.dev} root")
             case Fdb():

@@ -22,7 +22,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
-from nnix.planes.fabric import frr, iproute, nftables
+from nnix.planes.fabric import frr, iproute, nftables, srv6
 from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, PortState
 from nnix.planes.fabric.names import (
     QUARANTINE_BRIDGE,
@@ -35,11 +35,12 @@ from nnix.planes.fabric.names import (
     route_server_interface,
     switch_machine,
 )
-from nnix.planes.fabric.policy import Attachment, LanEnd, LinkEnd, Switch
+from nnix.planes.fabric.policy import Attachment, LanEnd, LinkEnd, Pin, Switch
 from nnix.planes.members.kinds import Exchange, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
-UNDERLAY_MTU_MIN = 1600
+# Room for 1500 octets led over ten sites: FRR starts OSPF anew on a link whose MTU changes, so no usual order may change it.
+UNDERLAY_MTU_MIN = 1800
 REFLECTORS = 2
 TUNNEL_OCTETS = 50  # Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348, 4.3); an IEEE 802.1Q tag never travels inside
 
@@ -73,9 +74,10 @@ def reflectors(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def underlay_mtu(snapshot: Snapshot) -> int:
-    """Octets of the largest IP packet on links: the largest frame of any LAN or circuit with its tunnel around it. At least 1600."""
-    largest = [*(lan.mtu for lan in snapshot.of(Lan)), *(circuit.mtu for circuit in snapshot.of(Circuit))]
-    return max([UNDERLAY_MTU_MIN, *(mtu + TUNNEL_OCTETS for mtu in largest)])
+    """Octets of the largest IP packet on links: the largest frame of any LAN or circuit with its tunnel, or tunnel and envelope, around it. At least 1800."""
+    lans = (lan.mtu + TUNNEL_OCTETS for lan in snapshot.of(Lan))
+    circuits = (each.mtu + (srv6.octets(len(each.via)) if each.via else TUNNEL_OCTETS) for each in snapshot.of(Circuit))
+    return max([UNDERLAY_MTU_MIN, *lans, *circuits])
 
 
 def attachments(snapshot: Snapshot, site: Site) -> tuple[Attachment, ...]:
@@ -178,13 +180,19 @@ def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str
     )
     lans = (
         *(_lan_end(snapshot, site, lan, plugged) for lan in snapshot.of(Lan) if lan.vni is not None),
-        *(_circuit_end(snapshot, site, each) for each in snapshot.of(Circuit) if each.vni is not None and _ends_at(snapshot, each, site)),
+        *(
+            _circuit_end(snapshot, site, each, vtep)
+            for each in snapshot.of(Circuit)
+            if _known(snapshot, each) and _ends_at(snapshot, each, site)
+        ),
     )
     here = plugged[site.name]
+    pinned = [each for each in snapshot.of(Circuit) if each.via]
+    led_over = [each for each in pinned if site.name in each.via]
     ends = {each.name: end for each in snapshot.of(Site) if (end := _end(each))}
     reflecting = reflectors(snapshot)
     others = reflecting if site.name not in reflecting else tuple(ends)
-    underlay_about = frozenset({site.id, *(each.of for each in links), *(f"site/{name}" for name in others)})
+    underlay_about = frozenset({site.id, *(each.of for each in links), *(f"site/{name}" for name in others), *(each.id for each in pinned)})
     elsewhere = {
         name
         for end in lans
@@ -202,12 +210,16 @@ def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str
         reflectors=tuple(ends[name] for name in reflecting if name != site.name),
         clients=tuple(sorted(end for name, end in ends.items() if name not in reflecting)) if site.name in reflecting else (),
         links=links,
+        routes_v6=bool(pinned),
+        passed=bool(led_over),
+        pinned_end=any(end.pin for end in lans),
         lans=lans,
         attachments=here,
         prefixes_v4=_v4(snapshot.of(Lan)),
         prefixes_v6=_v6(snapshot.of(Lan)),
         about=underlay_about
         | {end.of for end in lans}
+        | {each.id for each in led_over}
         | {lan.id for lan in snapshot.of(Lan)}
         | frozenset().union(*(each.about for each in here))
         | elsewhere,
@@ -238,6 +250,7 @@ def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tup
         vxlan=lan_vxlan(lan),
         vni=lan.vni or 0,
         mtu=lan.mtu,
+        pin=None,
         flood=tuple(sorted(flood)),
         far=tuple(sorted((mac, vtep) for mac, vtep in far.items() if mac not in local)),
         tunnel_isolated=quarantine and tested_here,
@@ -246,14 +259,20 @@ def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tup
     )
 
 
+def _known(snapshot: Snapshot, circuit: Circuit) -> bool:
+    """Whether it has a VNI, and whether the sites that it must pass can be addressed: never is one of them left out."""
+    return circuit.vni is not None and all(_end(snapshot.at(each)) for each in circuit.via)
+
+
 def _ends_at(snapshot: Snapshot, circuit: Circuit, site: Site) -> bool:
     return any(snapshot.at(end).site == site.name for end in circuit.ends)
 
 
-def _circuit_end(snapshot: Snapshot, site: Site, circuit: Circuit) -> LanEnd:
+def _circuit_end(snapshot: Snapshot, site: Site, circuit: Circuit, vtep: IPv4Address) -> LanEnd:
     """A circuit at one of its sites. Between two ends it is a wire: whatever comes in here goes out there, and nothing is looked up."""
     sites = {snapshot.at(snapshot.at(end).site) for end in circuit.ends}
-    far = sorted(vtep for each in sites if each.name != site.name and (vtep := _end(each)))
+    far = sorted(end for each in sites if each.name != site.name and (end := _end(each)))
+    pin = _pin(snapshot, site, circuit, vtep, far[0]) if circuit.via and far else None
     return LanEnd(
         of=circuit.id,
         lan=circuit.name,
@@ -261,12 +280,21 @@ def _circuit_end(snapshot: Snapshot, site: Site, circuit: Circuit) -> LanEnd:
         vxlan=circuit_vxlan(circuit) if far else None,
         vni=circuit.vni or 0,
         mtu=circuit.mtu,
-        flood=tuple(far),
+        pin=pin,
+        flood=tuple(srv6.circuit_end(end, circuit.vni or 0) for end in far) if pin else tuple(far),
         far=(),
         tunnel_isolated=False,
         private=True,
         learns=len(circuit.ends) > 2,
     )
+
+
+def _pin(snapshot: Snapshot, site: Site, circuit: Circuit, vtep: IPv4Address, far: IPv4Address) -> Pin:
+    """The way of a pinned wire from `site` to its far end: back, it passes the same sites in the opposite order."""
+    onwards = snapshot.at(circuit.ends[0]).site == site.name
+    passed = [end for each in circuit.via if (end := _end(snapshot.at(each)))]
+    segments = (*map(srv6.end, passed if onwards else reversed(passed)), srv6.end_dt6(far))
+    return Pin(local=srv6.circuit_end(vtep, circuit.vni or 0), segments=segments)
 
 
 def _v4(lans: Iterable[Lan]) -> tuple[IPv4Network, ...]:

@@ -1,9 +1,12 @@
 """Spells a switch for FRR: how tunnel ends find one another over the links.
 
 OSPF (RFC 2328) with point-to-point interfaces, unnumbered; the cost of a link is its latency in steps of 10 µs, so that
-frames go the quickest way. BFD (RFC 5880) on each link finds a cut that keeps its light. What a router has to say is said
-at once (FRR waits 5 s between two originations), since a link that returns should be used again. zebra keeps no nexthop groups in the kernel: FRR 8.4 loses track of them when the second uplink
-flaps, and then black-holes.
+frames go the quickest way. BFD (RFC 5880) on each link finds a cut that keeps its light. What a router has to say is said at once (FRR
+waits 5 s between two originations), since a link that returns should be used again. zebra keeps no nexthop groups in the kernel: FRR 8.4
+loses track of them when the second uplink flaps, and then black-holes.
+
+Where a circuit is pinned, OSPFv3 (RFC 5340) does the same for IPv6 on the same links at the same costs and pace: the way to each chosen site
+heals as all others do, which static routes would not. Where none is, it does not run: BFD counts twice then, and costs as much again.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ BFD_MISSES = 3
 COST_MICROSECONDS = 10
 COST_MAX = 65535  # RFC 2328, A.4.2: 16 bits
 HELLO_SECONDS, DEAD_SECONDS = 1, 4
+RETRANSMIT_SECONDS = 1  # where neighbours meet while both are starting, one message is often lost; by default five seconds are, too
 
 
 def cost(latency_microseconds: int) -> int:
@@ -28,7 +32,7 @@ def spell(switch: Switch) -> bytes:
     """The artifact for the driver frr: one integrated configuration. Its first line names the daemons that run it."""
     overlay = bool(switch.reflectors or switch.clients)
     lines = [
-        f"! daemons: zebra bfdd ospfd{' bgpd' if overlay else ''}",
+        f"! daemons: zebra bfdd ospfd{' ospf6d' if switch.routes_v6 else ''}{' bgpd' if overlay else ''}",
         "frr defaults traditional",
         f"hostname {switch.machine}",
         "no zebra nexthop kernel enable",
@@ -37,6 +41,7 @@ def spell(switch: Switch) -> bytes:
         f"interface {LOOPBACK}",
         " ip ospf area 0",
         " ip ospf passive",
+        *([" ipv6 ospf6 area 0", " ipv6 ospf6 passive"] if switch.routes_v6 else []),
         "exit",
         "!",
     ]
@@ -50,6 +55,8 @@ def spell(switch: Switch) -> bytes:
             f" ip ospf dead-interval {DEAD_SECONDS}",
             f" ip ospf hello-interval {HELLO_SECONDS}",
             " ip ospf network point-to-point",
+            f" ip ospf retransmit-interval {RETRANSMIT_SECONDS}",
+            *(_v6(link) if switch.routes_v6 else ()),
             "exit",
             "!",
         ]
@@ -62,9 +69,23 @@ def spell(switch: Switch) -> bytes:
         "exit",
         "!",
     ]
+    if switch.routes_v6:
+        # Its router id is the tunnel end as well, which zebra finds on the loopback: ospf6d 8.4 starts anew whenever it is told one, even the same.
+        lines += ["router ospf6", " timers throttle spf 0 50 1000", "exit", "!"]
     if overlay:
         lines += _evpn(switch)
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _v6(link: LinkEnd) -> Iterator[str]:
+    """A link's lines for OSPFv3: as those for OSPF."""
+    yield " ipv6 ospf6 area 0"
+    yield f" ipv6 ospf6 bfd profile {_profile(link)}"
+    yield f" ipv6 ospf6 cost {cost(link.latency_microseconds)}"
+    yield f" ipv6 ospf6 dead-interval {DEAD_SECONDS}"
+    yield f" ipv6 ospf6 hello-interval {HELLO_SECONDS}"
+    yield " ipv6 ospf6 network point-to-point"
+    yield f" ipv6 ospf6 retransmit-interval {RETRANSMIT_SECONDS}"
 
 
 def _profile(link: LinkEnd) -> str:

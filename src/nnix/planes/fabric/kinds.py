@@ -125,12 +125,23 @@ class Circuit(Resource):
 
     A port belongs to at most one circuit, and then to no LAN. Nothing is registered on a circuit: whoever bought it decides what
     it carries. A cloud's port is an end like any other.
+
+    A wire goes the quickest way, unless `via` says which sites its frames must pass; between these the way is routed, but where one of
+    them fails, so does the wire.
     """
 
     columns: ClassVar = ("ends", "capacity", "vni")
 
     title: Title | None = Field(default=None, description="what the circuit is called")
     ends: tuple[Ref[Port], ...] = Field(min_length=2, description="the ports that it joins", examples=[["alibaba-3", "tencent-3"]])
+    via: tuple[Ref[Site], ...] = Field(
+        default=(), description="sites that its frames must pass, in order from the first end to the last (SRv6)", examples=[["ningbo"]]
+    )
+    within: Level | None = Field(
+        default=None,
+        description="scope that its frames never leave, neither normally nor after any single failure: city, province or national",
+        examples=["province"],
+    )
     capacity: BitRate | None = Field(default=None, description="at most, towards each end; unset: as much as its port can", examples=["1G"])
     mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that it carries")
     vni: int | None = Field(

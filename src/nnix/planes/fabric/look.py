@@ -74,7 +74,7 @@ def observed(snapshot: Snapshot, statuses: Iterable[Status], load: Mapping[str, 
     )
     gone = lost(net, Failure(Part.SITE, "", dead_sites, dead_links)) if dead_sites or dead_links else 0
     return Look(
-        says=(f"as running, {at}", f"运行中，{at}"),
+        says=(f"as running, {at}", "运行中"),
         load={name: rates for name, rates in load.items() if states.get(f"link/{name}") != "down"},
         failed=frozenset(
             [net.links[index].id for index in bits(dead_links)] + [net.sites[index].id for index in bits(dead_sites)],

@@ -287,8 +287,17 @@ def _used(link: Link, look: Look) -> float:
 
 
 def _percent(part: float) -> str:
-    """Whole percents; what flows at all is never nothing."""
-    return "<1 %" if 0 < part < 0.01 else f"{100 * part:.0f} %"
+    """Whole percents."""
+    return f"{100 * part:.0f} %"
+
+
+def carried(link: Link, rate: float) -> str:
+    """Bit/s on a link in words: percents of its capacity, and below one of them, as in a lab, the rate itself (to three digits: 12.3k)."""
+    part = rate / max(int(link.capacity), 1)
+    if part >= 0.01 or rate < 1:
+        return _percent(part)
+    unit, size = next(((unit, size) for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)) if rate >= size), (" bit/s", 1.0))
+    return f"{rate / size:.3g}{unit}"
 
 
 def _curve(link: Link, curve: tuple[Point, Point, Point], look: Look) -> Iterator[str]:
@@ -306,7 +315,7 @@ def _curve(link: Link, curve: tuple[Point, Point, Point], look: Look) -> Iterato
     says = [link.id, str(link.capacity), str(link.latency), *([f"carrier {link.carrier}"] if link.carrier is not None else [])]
     if link.name in look.load:
         ways = zip((link.b, link.a), look.load[link.name], strict=True)
-        says += [f"to {end}: {_percent(rate / max(int(link.capacity), 1))}" for end, rate in ways]
+        says += [f"to {end}: {carried(link, rate)}" for end, rate in ways]
     yield (
         f'<path d="M{a[0]:.1f} {a[1]:.1f}Q{c[0]:.1f} {c[1]:.1f} {b[0]:.1f} {b[1]:.1f}" fill="none"'
         f' stroke="{colour}" stroke-width="{width:.1f}"{dash}><title>{escape(" · ".join(says))}</title></path>'
@@ -395,7 +404,7 @@ def _link_label(
 ) -> list[str]:
     used = _used(link, look)
     sign = "▲▲ " if used >= FULL_FROM else "▲ " if used >= BUSY_FROM else ""
-    words = f"{sign}{link.capacity} · {_percent(used) if link.name in look.load else link.latency}"
+    words = f"{sign}{link.capacity} · {carried(link, max(look.load[link.name])) if link.name in look.load else link.latency}"
     width, height = _width(words, 12), 16
     points = [_at(curve, t) for t in (0.5, 0.42, 0.58, 0.34, 0.66, 0.27, 0.73)]
     candidates = [(Box(x - width / 2, y - height / 2 + dy, width, height), "middle") for dy in (0, -14, 14) for x, y in points]

@@ -22,6 +22,9 @@ LOOPBACK = "lo"
 # No name of a LAN begins with a hyphen, so no LAN's bridge is ever called this.
 QUARANTINE_BRIDGE = "br--quarantine"
 
+# Holds the segments of a switch, and has no ports: the kernel forgets IPv6 routes of an interface that goes down, and this one never does.
+SEGMENTS = "br--segments"
+
 
 def fitted(prefix: str, name: str) -> str:
     """`name` behind `prefix`, shortened to what Linux allows; deterministic."""

@@ -46,10 +46,18 @@ class LinkEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """How a pinned circuit leaves this switch: from its own tunnel end `local`, through `segments`, the last of which is the far switch."""
+
+    local: IPv6Address
+    segments: tuple[IPv6Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LanEnd:
     """A LAN or a circuit on this switch: its bridge and its tunnel (none where all its ends are here).
 
-    flood: tunnel ends that broadcast and multicast are copied to. far: MAC address → the tunnel end that it is behind.
+    pin: for a circuit whose way is chosen. flood: tunnel ends that broadcast and multicast are copied to. far: MAC address → the tunnel end that it is behind.
     private: a circuit. learns: who is behind the ports is not registered, so far MAC addresses come from EVPN.
     tunnel_isolated: frames from the tunnel do not reach isolated ports, nor theirs the tunnel.
     """
@@ -60,7 +68,8 @@ class LanEnd:
     vxlan: str | None
     vni: int
     mtu: int
-    flood: tuple[IPv4Address, ...]
+    pin: Pin | None
+    flood: tuple[IPv4Address | IPv6Address, ...]
     far: tuple[tuple[str, IPv4Address], ...]
     tunnel_isolated: bool
     private: bool
@@ -72,7 +81,8 @@ class Switch:
     """All that a site's switch is told.
 
     asn: of the exchange, inside which EVPN speaks. reflectors: tunnel ends of the route reflectors. clients: where this switch is
-    one of them, the tunnel ends of all that are none.
+    one of them, the tunnel ends of all that are none. routes_v6: some circuit of the exchange is pinned, so links are routed for IPv6 too.
+    passed: frames of a pinned circuit are led over this switch; pinned_end: they end here.
     """
 
     site: str
@@ -82,6 +92,9 @@ class Switch:
     reflectors: tuple[IPv4Address, ...]
     clients: tuple[IPv4Address, ...]
     links: tuple[LinkEnd, ...]
+    routes_v6: bool
+    passed: bool
+    pinned_end: bool
     lans: tuple[LanEnd, ...]
     attachments: tuple[Attachment, ...]
     prefixes_v4: tuple[IPv4Network, ...]

@@ -1,9 +1,10 @@
 """What became of sites, links, LANs and ports: asked of the kernels of the switches, by one command each.
 
 A site is up when its switch answers and has a route to every other tunnel end; that says more than the state of a routing daemon, which may
-believe what the kernel does not have. A link is up when both of its ends have carrier, and unknown while
-nothing is known against it but one of them cannot be asked. A port is as its state says when it
-has light (or none) and is plugged into the right bridge behind the filter.
+believe what the kernel does not have. A link is up when both of its ends have carrier and the underlay uses it: a
+line that was cut in between may keep its light, but where it is a shortest way between its own ends, routes show that nobody takes it. A link is
+unknown while nothing is known against it but one of its ends cannot be asked. A port is as its state says when it has light (or none) and is
+plugged into the right bridge behind the filter.
 
 What ports were refused is told by reason, counted by the filter itself since it was loaded.
 """
@@ -11,6 +12,7 @@ What ports were refused is told by reason, counted by the filter itself since it
 from __future__ import annotations
 
 import asyncio
+import heapq
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ from nnix.planes.fabric.kinds import Circuit, Lan, Link, Port, PortState
 from nnix.planes.fabric.names import port_interface
 from nnix.planes.fabric.nftables import REASONS, TABLE
 from nnix.planes.fabric.policy import Attachment, Switch
+from nnix.planes.fabric.prove.network import network
 from nnix.planes.members.kinds import Site
 from nnix.planes.routing.kinds import Session
 
@@ -34,10 +37,11 @@ QUESTIONS = f"ip -j link show; echo; echo @route; ip -j -4 route show; echo; ech
 
 @dataclass(frozen=True)
 class Seen:
-    """What one switch said; `trouble` in words when it could not be asked. `dropped`: interface → reason → frames."""
+    """What one switch said; `trouble` in words when it could not be asked. `ways`: (destination, interface) of each route. `dropped`: interface → reason → frames."""
 
     links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     routes: frozenset[str] = frozenset()
+    ways: frozenset[tuple[str, str]] = frozenset()
     guarded: frozenset[str] = frozenset()
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     trouble: str = ""
@@ -52,9 +56,10 @@ async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
     plans = {switch.site: switch for switch in switches(snapshot)}
     answers = await asyncio.gather(*(_ask(switch, machines) for switch in plans.values()))
     seen = dict(zip(plans, answers, strict=True))
+    direct = shortest(snapshot)
     return (
         *(_site(site, snapshot, plans, seen) for site in snapshot.of(Site)),
-        *(_link(link, plans, seen) for link in snapshot.of(Link)),
+        *(_link(link, link.name in direct, plans, seen) for link in snapshot.of(Link)),
         *(_lan(lan, plans, seen) for lan in snapshot.of(Lan)),
         *(_port(port, snapshot, plans, seen) for port in snapshot.of(Port)),
         *(_circuit(each, snapshot, plans, seen) for each in snapshot.of(Circuit)),
@@ -110,9 +115,11 @@ def parse(out: str) -> Seen:
         for member in sets.get(f"dropped_{reason}", ()):
             if packets := member["elem"]["counter"]["packets"]:
                 dropped[member["elem"]["val"]][reason] = packets
+    rows = [row for row in json.loads(routes or "[]") if row]
     return Seen(
         links={row["ifname"]: row for row in json.loads(links or "[]") if row},
-        routes=frozenset(row["dst"] for row in json.loads(routes or "[]") if row),
+        routes=frozenset(row["dst"] for row in rows),
+        ways=frozenset((row["dst"], hop["dev"]) for row in rows for hop in row.get("nexthops", [row]) if "dev" in hop),
         guarded=frozenset(each for name in ("ports", "private") for each in sets.get(name, ()) if isinstance(each, str)),
         dropped=dropped,
     )
@@ -146,7 +153,24 @@ def _site(site: Site, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Map
     )
 
 
-def _link(link: Link, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+def shortest(snapshot: Snapshot) -> frozenset[str]:
+    """Links than which no other way between their own ends is shorter: while they work, the underlay sends what goes there over them."""
+    net = network(snapshot)
+    found = set()
+    for start in range(len(net.sites)):
+        distance, queue = {start: 0}, [(0, start)]
+        while queue:
+            far, here = heapq.heappop(queue)
+            if far == distance[here]:
+                for other, link in net.around[here]:
+                    if far + net.costs[link] < distance.get(other, far + net.costs[link] + 1):
+                        distance[other] = far + net.costs[link]
+                        heapq.heappush(queue, (distance[other], other))
+        found |= {net.links[link].name for other, link in net.around[start] if net.costs[link] == distance[other]}
+    return frozenset(found)
+
+
+def _link(link: Link, direct: bool, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
     reasons, silent = [], []
     for site in dict.fromkeys((str(link.a), str(link.b))):
         end = next((each for each in plans[site].links if each.of == link.id), None) if site in plans else None
@@ -156,8 +180,16 @@ def _link(link: Link, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> 
             reasons.append(f"{end.interface} is not there at {site}")
         elif not seen[site].lit(end.interface):
             reasons.append(f"no carrier at {site}")
+        elif direct and (far := _far_vtep(link, site, plans)) in seen[site].routes and (far, end.interface) not in seen[site].ways:
+            reasons.append(f"{site} has light on it but sends nothing over it")
     facts = {"capacity": str(link.capacity), "latency": str(link.latency)}
     return _status(link.id, "up", reasons + silent, facts, wrong="down" if reasons else "unknown")
+
+
+def _far_vtep(link: Link, site: str, plans: Mapping[str, Switch]) -> str:
+    """The tunnel end at the other end of `link`; empty where there is none."""
+    far = plans.get(str(link.b if link.a == site else link.a))
+    return str(far.vtep) if far is not None else ""
 
 
 def _lan(lan: Lan, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
+from itertools import combinations, pairwise
 
 from nnix.kernel.rule import Broken, Rule, rule
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Circuit, EmergencyPlan, FailureSort, Lan, LanPurpose, Link, Port, Traffic
+from nnix.planes.fabric.levels import ORDER, Reach, scope, widened
 from nnix.planes.fabric.names import (
     LOOPBACK,
     PREFIXES,
@@ -27,7 +29,7 @@ from nnix.planes.fabric.names import (
     route_server_interface,
 )
 from nnix.planes.fabric.prove.promises import Breach, of_lan, of_port
-from nnix.planes.members.kinds import Site, SiteRole
+from nnix.planes.members.kinds import Level, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
 MODEL = "nnix, kinds of the fabric plane"
@@ -137,6 +139,79 @@ def circuit_fits_ports(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]
         most = slowest.committed or slowest.speed
         if circuit.capacity > most:
             yield Broken("capacity", circuit.capacity, f"at most {most}, what {slowest.id} can carry", "order a faster port")
+
+
+@rule("fabric.circuit-pins-fit", source="RFC 8986, 4 and 5.1")
+def circuit_pins_fit(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
+    """Only a wire between two sites is led over others, over each of them once."""
+    if not circuit.via:
+        return
+    if len(circuit.ends) != 2:
+        yield Broken(
+            "via", f"a way for {len(circuit.ends)} ends", "none: only between two ends is there one way", "order a circuit for each pair"
+        )
+        return
+    sites = [str(snapshot.at(end).site) for end in circuit.ends]
+    if sites[0] == sites[1]:
+        yield Broken(
+            "via", f"a way out of {sites[0]} and back", "none: both ends are at one site, whose switch joins them", "leave via out"
+        )
+    for index, each in enumerate(circuit.via):
+        if each in sites or each in circuit.via[:index]:
+            yield Broken(f"via[{index}]", each, "a site that is neither an end nor passed already")
+
+
+@rule("fabric.circuit-stays-within", source="guidelines for new-type exchange points: levels of exchange", whole=True)
+def circuit_stays_within(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
+    """No frame of a circuit leaves the scope that it was sold for, neither normally nor after any single failure."""
+    within = circuit.within
+    if within is None:
+        return
+    if within is Level.CROSS_BORDER:
+        yield Broken("within", within.value, "city, province or national; the largest scope keeps nothing in", "leave it out")
+        return
+    start = snapshot.at(snapshot.at(circuit.ends[0]).site)
+    outside = [each for each in circuit.via if beyond(scope((start, snapshot.at(each))), within)]
+    if outside:
+        for each in outside:
+            yield Broken(f"via[{circuit.via.index(each)}]", each, f"a site of the same {word(within)} as {start.id}")
+        return
+    found = taken_out(circuit, snapshot, within)
+    if found:
+        first, *others = found
+        when = f"if {first.failure} fails, its frames go" if first.failure else "its frames go"
+        more = f"; {len(others)} more failures take it out as well" if others and first.failure else ""
+        yield Broken(
+            "within",
+            f"{when} {' - '.join(first.path)}, which is {first.level}{more}",
+            f"a way inside the {word(within)}, whatever fails alone",
+            f"add a Link inside the {word(within)}, or promise less",
+        )
+
+
+def taken_out(circuit: Circuit, snapshot: Snapshot, within: Level) -> list[Reach]:
+    """What takes a circuit out of `within`: the normal way, or failures, each once. One that takes an end or a pinned site away ends the wire
+    and so takes nothing anywhere."""
+    ends = tuple(dict.fromkeys(str(snapshot.at(end).site) for end in circuit.ends))
+    stations = (ends[0], *map(str, circuit.via), *ends[1:])
+    legs = pairwise(stations) if len(circuit.ends) == 2 else combinations(ends, 2)
+    fatal = {f"site/{each}" for each in stations} if len(circuit.ends) == 2 else set[str]()
+    found: dict[str | None, Reach] = {}
+    for a, b in legs:
+        for each in widened(snapshot, a, b, within):
+            if each.failure not in fatal:
+                found.setdefault(each.failure, each)
+    return sorted(found.values(), key=lambda each: each.failure is not None)
+
+
+def beyond(level: Level, within: Level) -> bool:
+    """Whether a level is a larger scope than another."""
+    return ORDER.index(level) > ORDER.index(within)
+
+
+def word(level: Level) -> str:
+    """What a level is a level of."""
+    return "country" if level is Level.NATIONAL else level.value
 
 
 @rule("fabric.bfd-pace", source="FRR, bfdd: 10 ms to 60 s")
@@ -269,7 +344,6 @@ def emergency_plan_target(plan: EmergencyPlan, snapshot: Snapshot) -> Iterator[B
 
 
 RULES: tuple[Rule, ...] = (
-    emergency_plan_target,
     link_two_ends,
     site_reachable,
     tunnel_end_v4,
@@ -279,6 +353,8 @@ RULES: tuple[Rule, ...] = (
     circuit_vni_once,
     circuit_ends_free,
     circuit_fits_ports,
+    circuit_pins_fit,
+    circuit_stays_within,
     bfd_pace,
     quarantine_lan_once,
     commitment_fits_port,
@@ -288,4 +364,5 @@ RULES: tuple[Rule, ...] = (
     traffic_two_ends,
     lan_keeps_promise,
     port_keeps_promise,
+    emergency_plan_target,
 )
