@@ -3,6 +3,9 @@
 The content says who may enter where, as JSON: `{"address": "10.0.0.1", "port": 22, "authorized_keys": ["ssh-ed25519 …"]}`.
 Root by key only, no passwords, no PAM, no environment from the client.
 
+Debian's bash reads root's ~/.bashrc for every command that comes over SSH, unless SHLVL says that it is not the outermost shell. What an
+operator has in there is for his own eyes and takes its time (half a second for each command, on a machine with pyenv), so SHLVL is set.
+
 The host key is made on the machine itself, once, and never leaves it; `host_key` reads the public half, by which
 `hosts.ssh` recognises the machine. An authorized_keys file edited by hand would let somebody in, so it is compared as well.
 
@@ -77,6 +80,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 UseDNS no
 PermitUserEnvironment no
+SetEnv SHLVL=1
 X11Forwarding no
 AllowAgentForwarding no
 AllowTcpForwarding no

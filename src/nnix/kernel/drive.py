@@ -108,7 +108,8 @@ async def converge(
             await _machine(world, artifacts, tell, new)
 
     # The longest way first: what has most to do begins at once, so that nobody waits for it alone in the end.
-    await asyncio.gather(*(one(artifacts) for artifacts in sorted(by_machine.values(), key=len, reverse=True)))
+    longest = sorted(by_machine.values(), key=lambda artifacts: (-len(artifacts), -sum(len(each.content) for each in artifacts)))
+    await asyncio.gather(*(one(artifacts) for artifacts in longest))
     for machine, keys in leaving.items():
         if world.ground(machine):
             await away(keys)
