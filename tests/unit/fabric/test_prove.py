@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Link, Port
+from nnix.planes.fabric.prove.findings import findings
 from nnix.planes.fabric.prove.mend import kilometres, mends, removes
 from nnix.planes.fabric.prove.network import Failure, Part, failures, network
 from nnix.planes.fabric.prove.promises import breaches
@@ -23,7 +25,7 @@ from nnix.planes.fabric.prove.survival import Survival
 from nnix.planes.fabric.prove.traffic import measured
 from nnix.planes.members.kinds import Site
 
-from .exchanges import KINDS, exchange
+from .exchanges import KINDS, Fields, exchange
 
 Arc = tuple[str, str, str]  # link, from, to
 
@@ -415,3 +417,14 @@ def test_an_exchange_without_sites_has_nothing_to_prove() -> None:
     """And says so."""
     with pytest.raises(ValueError, match="no sites"):
         Survival(Snapshot())
+
+
+def test_a_plan_tells_single_points_of_failure() -> None:
+    """The tail of a chain hangs on what is before it, a member with a second port on less; a ring on nothing."""
+    told = {each.about: each.says for each in findings(exchange(), Evidence())}
+    assert set(told) == {"link/hz-nb", "site/nb"}
+    assert "bob" in told["link/hz-nb"]
+    alone: dict[str, Fields | None] = {"Port/bob-2": None, "Circuit/private": None}
+    assert "link/nb-wz" in {each.about for each in findings(exchange(alone), Evidence())}
+    ring = {"Link/wz-hz": {"a": "wz", "b": "hz", "capacity": "100G", "latency": "2ms"}}
+    assert not list(findings(exchange(ring), Evidence()))
