@@ -86,6 +86,7 @@ ACCEPTED: dict[str, dict[str, Fields | None]] = {
     "a port without session": {"Session/bob": None},
     "the same interface at two sites": {"Port/alice": {"interface": "et48"}},
     "LANs side by side": {"Lan/next": {"title": {"en": "N"}, "v4": "192.0.3.0/24", "v6": "2001:db8:1:1::/64"}},
+    "a quarantine LAN of the same prefix": {"Lan/test": {"v4": "192.0.2.0/24", "v6": "2001:db8:1::/64"}},
     "a LAN that is not yet numbered": {"Lan/test": {"vni": None}},
     "a circuit that stays inside, as a failure leaves it no way at all": {
         **{f"Site/{name}": {"province": "Zhejiang"} for name in ("hz", "nb", "wz")},
