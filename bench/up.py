@@ -43,6 +43,7 @@ from nnix.kernel.world import Artifact, Driver, Host, Result
 from nnix.lab.compile import OPERATOR_KEY
 from nnix.lab.sweep import sweep
 from nnix.lab.wires import WiresDriver
+from nnix.planes.members.kinds import Member, Site
 
 CLAIM = "seconds until the links, bridges, tunnels and addresses of examples/zhejiang stand, in batches, beside one process a command"
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples/zhejiang"
@@ -93,13 +94,14 @@ def drivers() -> Mapping[str, Driver]:
     return {each.name: each for each in (WiresDriver(OURS), IPROUTE)}
 
 
-def topology() -> dict[Key, Artifact]:
-    """What of the example is links and addresses."""
+def topology() -> tuple[dict[Key, Artifact], str]:
+    """What of the example is links and addresses; and how large it is, in words."""
     found = read_folder(EXAMPLE)
     snapshot = admit(ALL_PLANES, found.resources, Snapshot())
     keys = (key for key in evidence_keys(ALL_PLANES, snapshot) if key != OPERATOR_KEY)
     evidence = Evidence({key: (EXAMPLE / key.removeprefix("file:")).read_bytes() for key in keys})
-    return {key: each for key, each in compile_all(ALL_PLANES, snapshot, evidence).items() if each.driver in drivers()}
+    size = f"{len(snapshot.of(Site))} sites, {len(snapshot.of(Member))} members"
+    return {key: each for key, each in compile_all(ALL_PLANES, snapshot, evidence).items() if each.driver in drivers()}, size
 
 
 def ours(artifacts: Mapping[Key, Artifact], home: Path) -> dict[str, Said]:
@@ -200,12 +202,12 @@ def main() -> int:
         raise SystemExit("namespaces are made here: run it as root")
     number = 3 if "--quick" in sys.argv[1:] else 9
     print(f"{CLAIM}\n{number} interleaved rounds, medians\n")
-    artifacts = topology()
+    artifacts, size = topology()
     found = []
     for _ in range(number):
         spent, commands, seen = one_round(artifacts)
         found.append(spent)
-    print(f"{commands} commands; {', '.join(f'{count} {what}' for what, count in seen.items())}\n")
+    print(f"{size}; {commands} commands; {', '.join(f'{count} {what}' for what, count in seen.items())}\n")
     print(f"{'':>22} {'seconds':>8} {'least':>7} {'most':>7} {'CPU s':>7}")
     for side, label in enumerate(("nnix, batches", "one process a command")):
         walls, cpus = [each.walls[side] for each in found], [each.cpus[side] for each in found]

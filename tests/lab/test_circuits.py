@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 
 from nnix.kernel.resource import Resource
-from nnix.lab.compile import circuit_addresses, customer
+from nnix.lab.compile import circuit_addresses, customer, gateway
 from nnix.planes.fabric.compile import reflectors
-from nnix.planes.fabric.kinds import Circuit
+from nnix.planes.fabric.kinds import Circuit, Lan
 from tests.lab.exchange import Lab, frame, member, resource
 
 pytestmark = pytest.mark.lab
@@ -124,6 +125,60 @@ def test_a_member_meets_several_clouds_and_they_one_another_without_a_router(lab
     for a, b in (("c1", "hand-off-1"), ("c1", "hand-off-2"), ("hand-off-1", "hand-off-2"), ("hand-off-2", "c1")):
         assert soon(lab, "clouds", a, b)
         assert passes(lab, "clouds", a, b, "-t", "1")
+
+
+GATEWAY = {"ours": "198.51.100.0", "theirs": "198.51.100.1"}
+HANDED = [
+    resource("Member", "cloud-1", title={"en": "One cloud"}, asn=64510, **{"class": "cloud"}),
+    resource("Port", "cloud", member="cloud-1", site="west", speed="10G", gateway=GATEWAY),
+    resource("Port", "tenant-1", member="cloud-1", site="west", speed="1G", over="cloud", vni=7001),
+    resource("Port", "tenant-2", member="cloud-1", site="west", speed="1G", over="cloud", vni=7002),
+    resource("Circuit", "tenant-1", ends=["c1", "tenant-1"]),
+    resource("Circuit", "tenant-2", ends=["g1", "g3", "tenant-2"]),
+]  # fmt: skip
+
+
+def test_a_cloud_is_handed_customers_by_number_over_one_cable(lab: Lab) -> None:
+    """Its gateway ends tunnels of its own: one customer by a wire, another with two sites and the cloud in one network."""
+    assert lab.apply([*BASE, *HANDED]).verified
+    assert soon(lab, "tenant-1", "c1", "tenant-1")
+    assert passes(lab, "tenant-1", "c1", "tenant-1", "-s", "1452", "-M", "do", "-t", "1")
+    for a, b in (("g1", "tenant-2"), ("tenant-2", "g3"), ("g3", "g1")):
+        assert soon(lab, "tenant-2", a, b)
+    assert lab.differences() == {}
+
+
+def test_a_gateway_reaches_nothing_but_what_it_was_handed(lab: Lab) -> None:
+    """Neither the switch, nor the underlay through it, nor a LAN whose number it puts on its own tunnel; and it is dropped by that rule."""
+    assert lab.apply([*BASE, *HANDED]).verified
+    assert soon(lab, "tenant-1", "c1", "tenant-1")
+    lan = next(each for each in lab.snapshot.of(Lan))
+    ways = [
+        "ip route add 10.0.0.0/8 via 198.51.100.0 dev eth0 onlink",
+        f"ip link add x0 type vxlan id {lan.vni} local 198.51.100.1 dstport 4789 nolearning",
+    ]
+    ways += [
+        "ip link set x0 up",
+        "ip address add 203.0.113.77/24 dev x0",
+        "bridge fdb append 00:00:00:00:00:00 dev x0 dst 198.51.100.0 self permanent",
+    ]
+    ways += [f"bridge fdb append 00:00:00:00:00:00 dev x0 dst {vtep(lab, site)} self permanent" for site in ("west", "east")]
+    lab.host_run(gateway("cloud"), "sh", "-ec", "; ".join(ways))
+    for address in ("198.51.100.0", vtep(lab, "west"), vtep(lab, "east"), "203.0.113.101", "203.0.113.102"):
+        assert not ping(lab, gateway("cloud"), address), address
+    assert not heard(lab, "m2"), "its ARP requests reach no member"
+    assert (
+        int(re.findall(r"counter packets (\d+)", lab.host_run("west", "nft", "list", "chain", "inet", "nnix_gateways", "gateway"))[0]) >= 5
+    )
+    lab.host_run("west", "nft", "flush", "chain", "inet", "nnix_gateways", "gateway")
+    assert ping(lab, gateway("cloud"), vtep(lab, "west"))
+    ping(lab, gateway("cloud"), "203.0.113.102")
+    assert heard(lab, "m2"), "it is this filter that holds it"
+
+
+def heard(lab: Lab, machine: str) -> bool:
+    """Whether a member's router was asked for its address by 203.0.113.77, for it remembers who asks (RFC 826)."""
+    return "203.0.113.77" in lab.host_run(machine, "ip", "neigh", "show")
 
 
 def test_circuits_do_not_meet(lab: Lab) -> None:

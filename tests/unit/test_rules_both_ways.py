@@ -81,10 +81,6 @@ BROKEN: dict[str, tuple[Changes, set[tuple[str, str]]]] = {
         {"Session/bob": {"lan": "test", "v4": "198.51.100.2", "v6": None, "route_servers": False}},
         {("session/bob", "lan")},
     ),
-    "routing.route-server-on-peering-lan": (
-        {"RouteServer/rs3": {"site": "hz", "lan": "test", "policy": "open", "v4": "198.51.100.3", "mac": "02:00:5e:10:00:f3"}},
-        {("route-server/rs3", "lan")},
-    ),
     "routing.roles-fit": ({"Session/bob": {"their_role": "peer"}}, {("session/bob", "their_role")}),
     "routing.two-route-servers": ({"RouteServer/rs2": {"site": "hz"}}, {("lan/peering", "")}),
     "routing.families-served": ({"RouteServer/rs2": {"v6": None}}, {("route-server/rs2", "v6")}),

@@ -84,12 +84,17 @@ reap() {{ # SECONDS PID...: end them, by force when they do not
   until_true 5 gone "$@"
 }}
 strays() {{ # COMM...: pids of all that are called so and belong to our folder
-  find /proc/[0-9]*/cwd /proc/[0-9]*/fd/2 -maxdepth 0 -printf '%l\\t%h\\n' 2>/dev/null | while IFS='	' read -r target place; do
+  called=
+  for place in /proc/[0-9]*; do # by name first: to follow the links of every process costs more
+    {{ read -r comm <"$place/comm"; }} 2>/dev/null || continue
+    case " $* " in *" $comm "*) called="$called $place/cwd $place/fd/2" ;; esac
+  done
+  [ -n "$called" ] || return 0
+  find $called -maxdepth 0 -printf '%l\\t%h\\n' 2>/dev/null | while IFS='	' read -r target place; do
     case $target in
       "$here" | "$here (deleted)" | "$here/{LOG}" | "$here/{LOG} (deleted)")
         place=${{place%/fd}}
-        {{ read -r comm <"$place/comm"; }} 2>/dev/null || continue
-        for each; do [ "$comm" != "$each" ] || printf '%s ' "${{place##*/}}"; done ;;
+        printf '%s ' "${{place##*/}}" ;;
     esac
   done
 }}

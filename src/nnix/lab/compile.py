@@ -78,6 +78,7 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
     yield from _shapers(snapshot)
     yield from _member_switches(snapshot)
     yield from _customers(snapshot)
+    yield from _gateways(snapshot)
     for machine in snapshot.of(Machine):
         if machine.reach is Reach.SSH and machine.address is None:
             yield from _ssh_server(machine, evidence)
@@ -145,7 +146,16 @@ def _wires(snapshot: Snapshot) -> Artifact:
     for port in snapshot.of(Port):
         if port in plugged:
             continue
-        if port.name in private:
+        if port.over is not None:
+            if port.name in private and port.vni is not None:
+                machines.add(customer(port.name))
+                near = wires.End(gateway(str(port.over)), gateway_interface(port.vni))
+                cables.append(wires.Cable(near, wires.End(customer(port.name), ETHERNET, customer_mac(port.name))))
+        elif port.gateway is not None:
+            near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
+            machines.add(gateway(port.name))
+            cables.append(wires.Cable(near, wires.End(gateway(port.name), ETHERNET)))
+        elif port.name in private:
             near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
             machines.add(customer(port.name))
             cables.append(wires.Cable(near, wires.End(customer(port.name), ETHERNET, customer_mac(port.name))))
@@ -189,6 +199,40 @@ def _member_switches(snapshot: Snapshot) -> Iterator[Artifact]:
 def customer(port: str) -> str:
     """The machine behind a port that a circuit ends at."""
     return f"ce-{port}"
+
+
+def gateway(port: str) -> str:
+    """The machine behind a port that is a member's gateway."""
+    return f"gw-{port}"
+
+
+def gateway_interface(vni: int) -> str:
+    """The gateway's interface to whoever it serves under a VNI."""
+    return f"v{vni}"
+
+
+def _gateways(snapshot: Snapshot) -> Iterator[Artifact]:
+    """A cloud's own gateway: for each VNI that it is handed a bridge, between a tunnel and whoever it serves under that number."""
+    private = {str(end) for circuit in snapshot.of(Circuit) for end in circuit.ends}
+    for trunk in snapshot.of(Port):
+        if trunk.gateway is None:
+            continue
+        ours, theirs = trunk.gateway.theirs, trunk.gateway.ours  # each is the other's
+        facts: list[iproute.Fact] = [iproute.Wire(link=ETHERNET, mtu=wires.MTU_OCTETS), iproute.Wire(link="lo")]
+        facts += [
+            iproute.Addr(addr=ipaddress.IPv4Interface(ours), dev=ETHERNET),
+            iproute.Route(route=ipaddress.IPv4Network(theirs), dev=ETHERNET),
+        ]
+        over = [each for each in snapshot.where(Port, over=trunk.name) if each.name in private]
+        for vni in (each.vni for each in over if each.vni is not None):
+            bridge, tunnel = f"b{vni}", f"x{vni}"
+            facts += [
+                iproute.Bridge(link=bridge),
+                iproute.Vxlan(link=tunnel, master=bridge, learning=True, flood=True, vni=vni, local=ours),
+                iproute.Fdb(fdb=iproute.FLOOD, dev=tunnel, dst=theirs),
+                iproute.Wire(link=gateway_interface(vni), master=bridge, learning=True, flood=True),
+            ]
+        yield Artifact(gateway(trunk.name), "iproute", "gateway", iproute.encode(facts), frozenset({trunk.id, *(each.id for each in over)}))
 
 
 def customer_mac(port: str) -> str:

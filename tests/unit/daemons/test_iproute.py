@@ -189,6 +189,13 @@ def test_taking_away_goes_backwards_and_gives_settings_back() -> None:
     )
 
 
+def test_routes_go_before_the_addresses_that_would_take_them_along() -> None:
+    """The last IPv4 address of an interface takes its routes with it, and what is gone cannot be deleted."""
+    address, route = Addr(addr=ip_interface("10.0.0.1/32"), dev="l-ab"), Route(route=ip_network("10.0.0.2/32"), dev="l-ab")
+    seen = replace(WHOLE, addresses=frozenset({("l-ab", "10.0.0.1/32")}), routes={"10.0.0.2/32": (None, "l-ab")})
+    assert way({}, keyed(address, route), {}, seen).ip == ["route delete 10.0.0.2/32", "address delete 10.0.0.1/32 dev l-ab"]
+
+
 def test_an_entry_of_our_tunnel_that_nobody_wished_for_is_found() -> None:
     """Frames would leave for an unknown place."""
     seen = replace(WHOLE, far={**WHOLE.far, ("vx-peering", MAC): frozenset({"10.9.9.9"}), ("vx-other", MAC): frozenset({"10.9.9.9"})})
@@ -274,7 +281,7 @@ def test_segments_and_what_is_led_through_them_are_made_and_taken_away() -> None
         f"route replace {LED}/128 encap seg6 mode encap segs {END},{LAST} dev br--segments",
         f"route replace {LAST}/128 encap seg6local action End.DT6 table 255 count dev br--segments",
     ]
-    assert way(keyed(LEADING[0]), keyed(*LEADING), {}, parsed(PRINTED)).ip == [f"route delete {each}/128" for each in (END, LAST, LED)]
+    assert way(keyed(LEADING[0]), keyed(*LEADING), {}, parsed(PRINTED)).ip == [f"route delete {each}/128" for each in (LAST, LED, END)]
 
 
 def test_a_route_that_leads_elsewhere_is_not_the_one_that_was_wanted() -> None:

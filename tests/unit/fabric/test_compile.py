@@ -44,7 +44,7 @@ def test_each_switch_gets_a_filter_interfaces_and_an_underlay_in_this_order() ->
     assert list(artifacts(exchange())) == [
         (machine, driver, name)
         for machine in ("hz", "nb", "switch-7")
-        for driver, name in (("nftables", "ports"), ("iproute", "fabric"), ("frr", "underlay"))
+        for driver, name in (("nftables", "gateways"), ("nftables", "ports"), ("iproute", "fabric"), ("frr", "underlay"))
     ]
 
 
@@ -58,11 +58,13 @@ def test_the_same_wish_gives_the_same_bytes() -> None:
 
 def test_every_artifact_is_accepted_by_its_own_reader() -> None:
     """What compile spells, the drivers can take apart."""
-    for (_, driver, _), each in artifacts(exchange({"Port/alice": {"state": "quarantine"}})).items():
+    tables = {"ports": ("bridge", "nnix"), "gateways": ("inet", "nnix_gateways")}
+    for (_, driver, name), each in artifacts(exchange({"Port/alice": {"state": "quarantine"}})).items():
         if driver == "iproute":
             assert iproute.encode(iproute.decode(each.content).values()) == each.content
         elif driver == "nftables":
-            assert (nftables.parse(each.content.decode()).family, nftables.parse(each.content.decode()).name) == ("bridge", "nnix")
+            table = nftables.parse(each.content.decode())
+            assert (table.family, table.name) == tables[name]
         else:
             assert each.content.startswith(b"! daemons: zebra bfdd ospfd bgpd\n")
 
@@ -243,6 +245,46 @@ def test_an_envelope_makes_room_for_itself() -> None:
     assert underlay_mtu(exchange({**PINNED, "Circuit/wire": {**PINNED["Circuit/wire"], "mtu": 9000}})) == 9000 + 70 + 48 + 2 * 16
     assert underlay_mtu(exchange(PINNED)) == underlay_mtu(exchange())
     assert 1500 + srv6.octets(10) <= underlay_mtu(exchange())
+
+
+HANDED: dict[str, Any] = {
+    "Port/cable": {"member": "bob", "site": "hz", "speed": "100G", "gateway": {"ours": "198.51.100.0", "theirs": "198.51.100.1"}},
+    "Port/tenant": {"member": "bob", "site": "hz", "speed": "10G", "over": "cable", "vni": 7001},
+    "Circuit/private": {"ends": ["tenant", "bob-2"], "vni": 100000, "capacity": "1G"},
+}
+
+
+def test_a_port_handed_over_by_vni_is_a_tunnel_to_the_members_gateway() -> None:
+    """On the circuit's bridge like any port, as narrow, and under the same filter; the cable itself is on none."""
+    made = artifacts(exchange(HANDED))
+    facts = list(iproute.decode(made["hz", "iproute", "fabric"].content).values())
+    (tunnel,) = (each for each in facts if isinstance(each, iproute.Vxlan) and each.link == "p-tenant")
+    assert (tunnel.vni, str(tunnel.local), tunnel.master, tunnel.of) == (7001, "198.51.100.0", "bc-private", "port/tenant")
+    assert [str(each.dst) for each in facts if isinstance(each, iproute.Fdb) and each.dev == "p-tenant"] == ["198.51.100.1"]
+    assert [each.rate_bits_per_second for each in facts if isinstance(each, iproute.Shaper)] == [10**9]
+    assert [each.master for each in facts if isinstance(each, iproute.Wire) and each.link == "p-cable"] == [None]
+    assert nftables.parse(made["hz", "nftables", "ports"].content.decode()).elements["private"] == {'"p-tenant"'}
+
+
+def test_a_gateway_may_use_only_the_numbers_that_it_was_handed() -> None:
+    """The kernel would take any LAN's VNI from it, so the filter says which; it is loaded before the cable has its address."""
+    made = artifacts(exchange(HANDED))
+    assert next(each.key for each in made.values() if each.key[0] == "hz") == ("hz", "nftables", "gateways")
+    elements = nftables.parse(made["hz", "nftables", "gateways"].content.decode()).elements
+    assert elements["handed"] == {'"p-cable" . 0x001b59'}
+    assert elements["ends"] == {'"p-cable" . 198.51.100.1 . 198.51.100.0'}
+    assert not any(
+        nftables.parse(made[machine, "nftables", "gateways"].content.decode()).elements["cables"] for machine in ("nb", "switch-7")
+    )
+
+
+@pytest.mark.parametrize("state", ["reserved", "suspended"])
+def test_without_its_cable_a_handed_port_is_dark(state: str) -> None:
+    """No tunnel, and no gateway either."""
+    changes: dict[str, Any] = {**HANDED, "Port/cable": {**HANDED["Port/cable"], "state": state}}
+    assert not port("tenant", changes).up
+    assert port("cable", changes).gateway is None
+    assert b"p-tenant" not in artifacts(exchange(changes))["hz", "iproute", "fabric"].content
 
 
 @given(st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"))

@@ -9,6 +9,8 @@ from nnix.planes.fabric.rules import RULES, reached_from
 
 from .exchanges import RIGHT, Fields, exchange, session, site
 
+CLOUD: Fields = {"member": "bob", "site": "hz", "speed": "10G"}
+
 # Between hz and nb, one link of the province's own; the other way round leads through Singapore.
 RING: dict[str, Fields | None] = {
     **{f"Site/{name}": {"province": "Zhejiang"} for name in ("hz", "nb", "wz")},
@@ -50,6 +52,33 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
         [("circuit/second", "ends[0]"), ("circuit/second", "ends[1]"), ("circuit/second", "ends[3]")],
     ),
     "fabric.circuit-fits-ports": ({"Port/bob-2": {"committed": "900M"}}, [("circuit/private", "capacity")]),
+    "fabric.gateway-fits": (
+        {
+            "Port/cloud": {**CLOUD, "gateway": {"ours": "10.255.0.2", "theirs": "192.0.2.8"}},
+            "Port/cloud-2": {**CLOUD, "gateway": {"ours": "192.0.2.8", "theirs": "192.0.2.8"}},
+            "Port/alice-2": {"gateway": {"ours": "192.0.2.4", "theirs": "192.0.2.5"}},
+        },
+        [("port/alice-2", "gateway"), ("port/cloud", "gateway.ours"), ("port/cloud-2", "gateway.ours"), ("port/cloud-2", "gateway.theirs")],
+    ),
+    "fabric.hand-off-fits": (
+        {
+            "Port/cloud": {**CLOUD, "gateway": {"ours": "192.0.2.4", "theirs": "192.0.2.5"}},
+            "Port/cloud-a": {**CLOUD, "over": "cloud", "vni": 4000},
+            "Port/cloud-b": {**CLOUD, "over": "cloud", "vni": 7000},
+            "Port/cloud-c": {**CLOUD, "over": "cloud", "vni": 7000, "interface": "et1"},
+            "Port/cloud-d": {**CLOUD, "over": "cloud"},
+            "Port/cloud-e": {**CLOUD, "over": "cloud", "vni": 7001, "site": "wz"},
+            "Port/bob": {"over": "cloud", "vni": 7002, "interface": None, "site": "hz"},
+        },
+        [
+            ("port/bob", "over"),
+            ("port/cloud-a", "vni"),
+            ("port/cloud-c", "interface"),
+            ("port/cloud-c", "vni"),
+            ("port/cloud-d", "vni"),
+            ("port/cloud-e", "over"),
+        ],
+    ),
     "fabric.circuit-pins-fit": (
         {
             "Circuit/private": {"via": ["wz", "nb", "wz"]},
@@ -86,6 +115,7 @@ ACCEPTED: dict[str, dict[str, Fields | None]] = {
     "a port without session": {"Session/bob": None},
     "the same interface at two sites": {"Port/alice": {"interface": "et48"}},
     "LANs side by side": {"Lan/next": {"title": {"en": "N"}, "v4": "192.0.3.0/24", "v6": "2001:db8:1:1::/64"}},
+    "a quarantine LAN of the same prefix": {"Lan/test": {"v4": "192.0.2.0/24", "v6": "2001:db8:1::/64"}},
     "a LAN that is not yet numbered": {"Lan/test": {"vni": None}},
     "a circuit that stays inside, as a failure leaves it no way at all": {
         **{f"Site/{name}": {"province": "Zhejiang"} for name in ("hz", "nb", "wz")},
@@ -98,6 +128,13 @@ ACCEPTED: dict[str, dict[str, Fields | None]] = {
         "Link/hz-nb-2": {"a": "hz", "b": "nb", "capacity": "10G", "latency": "9ms"},
         "Link/nb-wz-2": {"a": "nb", "b": "wz", "capacity": "10G", "latency": "9ms"},
         "Circuit/private": {"via": ["wz"], "within": "province"},
+    },
+    "a gateway that is handed two numbers, which another site uses as well": {
+        "Port/cloud": {**CLOUD, "gateway": {"ours": "192.0.2.4", "theirs": "192.0.2.5"}},
+        "Port/cloud-2": {**CLOUD, "site": "nb", "gateway": {"ours": "192.0.2.4", "theirs": "192.0.2.5"}},
+        "Port/cloud-a": {**CLOUD, "over": "cloud", "vni": 7000},
+        "Port/cloud-b": {**CLOUD, "over": "cloud", "vni": 7001},
+        "Port/cloud-c": {**CLOUD, "over": "cloud-2", "vni": 7000, "site": "nb"},
     },
     "two sessions behind one port on one LAN": {"Session/alice-2": {**session("alice", 1), "v4": "192.0.2.77", "v6": None}},
 }

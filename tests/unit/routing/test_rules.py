@@ -67,7 +67,6 @@ BREAKS: tuple[tuple[str, str, str, Callable[[], Snapshot]], ...] = (
     ),
     ("routing.session-port-is-the-members", "session/m1-t", "port", with_(session(port="m2-p", macs=["02:00:00:00:00:77"]))),
     ("routing.session-on-peering-lan", "session/m1-t", "lan", with_(QUARANTINE, session(lan="q", v4="10.8.0.9", route_servers=False))),
-    ("routing.route-server-on-peering-lan", "route-server/rs1", "lan", with_(QUARANTINE, server(lan="q", v4="10.8.0.9", v6=None))),
     ("routing.roles-fit", "session/m1-s", "their_role", with_(*member(1, their_role="provider"))),
     ("routing.roles-fit", "session/m1-s", "our_role", with_(*member(1, our_role="peer", their_role="peer"))),
     ("routing.roles-fit", "session/m1-s", "their_role", with_(*member(1, our_role="provider", their_role="peer", route_servers=False))),

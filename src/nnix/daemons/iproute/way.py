@@ -64,7 +64,7 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
         for each in wanted.values()
         if isinstance(each, Vxlan) and (there := seen.links.get(each.link)) and not foreign(each, there) and stale(each, there)
     }
-    for fact in gone:
+    for fact in sorted(gone, key=making_order, reverse=True):  # an address that goes takes routes along
         if getattr(fact, "dev", None) not in going | renewed:
             _take_away(fact, seen, found, batch)
     for stranger in strangers(wanted, before, seen):

@@ -22,7 +22,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
-from nnix.planes.fabric import frr, iproute, nftables, srv6
+from nnix.planes.fabric import frr, gateways, iproute, nftables, srv6
 from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, PortState
 from nnix.planes.fabric.names import (
     QUARANTINE_BRIDGE,
@@ -35,7 +35,7 @@ from nnix.planes.fabric.names import (
     route_server_interface,
     switch_machine,
 )
-from nnix.planes.fabric.policy import Attachment, LanEnd, LinkEnd, Pin, Switch
+from nnix.planes.fabric.policy import Attachment, Gateway, LanEnd, LinkEnd, Pin, Switch, Tunnel
 from nnix.planes.members.kinds import Exchange, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
@@ -49,11 +49,13 @@ LIT = (*ON_THE_LAN, PortState.QUARANTINE)
 
 
 def compile(snapshot: Snapshot, evidence: Evidence) -> Iterator[Artifact]:
-    """Three artifacts for each switch: what may pass at its ports, its interfaces, and the routing beneath.
+    """Four artifacts for each switch: what may pass from gateways and at its ports, its interfaces, and the routing beneath.
 
-    The filter comes first, so that it is armed before a port joins its LAN.
+    The filters come first, so that they are armed before a port joins its LAN or a gateway is answered; and the first is there without gateways
+    as well, since what is no longer wanted goes before anything else changes: the last gateway would be unguarded for a moment.
     """
     for switch in switches(snapshot):
+        yield Artifact(switch.machine, "nftables", "gateways", gateways.spell(switch), switch.about)
         yield Artifact(switch.machine, "nftables", "ports", nftables.spell(switch), switch.about)
         yield Artifact(switch.machine, "iproute", "fabric", iproute.spell(switch), switch.about)
         yield Artifact(switch.machine, "frr", "underlay", frr.spell(switch), switch.underlay_about)
@@ -109,8 +111,11 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
     home = snapshot.at(sessions[0].lan) if sessions else None
     lan = quarantine_lan(snapshot) if quarantined else home
     circuit = None if quarantined or sessions else circuit_of(snapshot, port)
+    gateway = _gateway(snapshot, port) if port.state in ON_THE_LAN else None
+    trunk = snapshot.at(port.over) if port.over else None
+    lit = port.state in LIT and (trunk is None or (trunk.gateway is not None and trunk.state in ON_THE_LAN))
     macs = tuple(sorted({mac for each in sessions for mac in each.macs}))
-    if port.state not in LIT:
+    if not lit:
         bridge = None
     elif circuit is not None:
         bridge = circuit_bridge(circuit)
@@ -121,21 +126,37 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
     return Attachment(
         of=port.id,
         interface=port_interface(port),
-        up=port.state in LIT,
-        lan=lan.name if lan and port.state in LIT else None,
+        up=lit,
+        lan=lan.name if lan and lit else None,
         bridge=bridge,
-        mtu=next((each.mtu for each in (circuit, home, lan) if each is not None), 1500),
+        mtu=_gateway_mtu(snapshot, port) if gateway else next((each.mtu for each in (circuit, home, lan) if each is not None), 1500),
         isolated=quarantined,
         drained=port.state is PortState.DRAINED,
         tester=False,
-        private=circuit is not None,
+        private=circuit is not None or gateway is not None,
         learns=circuit is not None and len(circuit.ends) > 2,
         rate_bits_per_second=int(circuit.capacity) if circuit and circuit.capacity else None,
         macs=macs,
         v4=tuple(sorted({each.v4 for each in sessions if each.v4})),
         v6=tuple(sorted({*(each.v6 for each in sessions if each.v6), *map(link_local, macs)})),
         about=frozenset({port.id, *(each.id for each in sessions), *([circuit.id] if circuit else [])}),
+        cable=trunk is None,
+        gateway=gateway,
+        tunnel=Tunnel(trunk.gateway.theirs, trunk.gateway.ours, port.vni) if lit and trunk and trunk.gateway and port.vni else None,
     )
+
+
+def _gateway(snapshot: Snapshot, port: Port) -> Gateway | None:
+    if port.gateway is None:
+        return None
+    over = (each.vni for each in snapshot.where(Port, over=port.name) if each.state in LIT and each.vni is not None)
+    return Gateway(port.gateway.theirs, port.gateway.ours, tuple(sorted(over)))
+
+
+def _gateway_mtu(snapshot: Snapshot, port: Port) -> int:
+    """Octets of the largest IP packet to a gateway: that of any circuit over it with its tunnel around it."""
+    circuits = (circuit_of(snapshot, each) for each in snapshot.where(Port, over=port.name))
+    return max([1500, *(each.mtu + TUNNEL_OCTETS for each in circuits if each is not None)])
 
 
 def _route_server(snapshot: Snapshot, server: RouteServer) -> Attachment:

@@ -130,9 +130,10 @@ def _evpn(switch: Switch) -> Iterator[str]:
             yield f"  neighbor {end} route-reflector-client"
         yield f"  neighbor {end} route-map REGISTERED in"
     yield "  advertise-all-vni"
-    for lan in switch.lans:
-        if not lan.private:
-            yield from (f"  vni {lan.vni}", f"   route-target import {switch.vtep}:0", "  exit-vni")
+    known = [lan.vni for lan in switch.lans if not lan.private]
+    handed = [each.tunnel.vni for each in switch.attachments if each.tunnel is not None]  # a gateway's VNI is no other site's business
+    for vni in (*known, *handed):
+        yield from (f"  vni {vni}", f"   route-target import {switch.vtep}:0", "  exit-vni")
     yield from (" exit-address-family", "exit", "!")
     # To whom broadcast is copied is declared as well, and stays when no reflector is left.
     yield from (

@@ -7,7 +7,7 @@ needs no numbers of its own and none can change.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from nnix.daemons.iproute.facts import FLOOD, Addr, Behaviour, Bridge, Fact, Fdb, Route, Shaper, Sid, Sysctl, Vxlan, Wire, encode
 from nnix.planes.fabric import srv6
@@ -97,7 +97,7 @@ def _lan(switch: Switch, end: LanEnd) -> Iterator[Fact]:
 
 
 def _attachment(each: Attachment) -> Iterator[Fact]:
-    yield Wire(
+    wire = Wire(
         link=each.interface,
         mtu=each.mtu,
         master=each.bridge,
@@ -107,6 +107,16 @@ def _attachment(each: Attachment) -> Iterator[Fact]:
         flood=each.private,
         of=each.of,
     )
+    if each.cable:
+        yield wire
+    elif each.tunnel is not None and each.bridge is not None:
+        yield Vxlan(**dict(wire) | {"type": "vxlan"}, vni=each.tunnel.vni, local=each.tunnel.ours)
+        yield Fdb(fdb=FLOOD, dev=each.interface, dst=each.tunnel.theirs)
+    else:
+        return
+    if each.gateway is not None:
+        yield Addr(addr=IPv4Interface(each.gateway.ours), dev=each.interface)
+        yield Route(route=IPv4Network(each.gateway.theirs), dev=each.interface)
     if each.rate_bits_per_second is not None:
         yield shaper(each.interface, each.rate_bits_per_second)
     if each.bridge is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -92,11 +92,21 @@ class PortState(StrEnum):
     SUSPENDED = "suspended"
 
 
+class Gateway(Record):
+    """The tunnel end (VXLAN) of a member's own gateway at the far end of a cable, and ours at this one. They need no common prefix."""
+
+    theirs: IPv4Address = Field(description="tunnel end of the member's gateway", examples=["198.51.100.1"])
+    ours: IPv4Address = Field(description="tunnel end of the site's switch on this cable", examples=["198.51.100.0"])
+
+
 class Port(Resource):
     """Where a member's cable is plugged in.
 
     reserved and suspended: no light. quarantine: on the quarantine LAN only. production: on its LANs. drained: as production,
     but BGP is filtered so that sessions go down while pings still pass (BCP 214).
+
+    A cloud may want to be handed VNIs instead of a cable for each customer: a port with a `gateway` is such a cable, and ports `over` it, each with
+    a `vni`, are ends of circuits.
     """
 
     columns: ClassVar = ("member", "site", "speed", "state")
@@ -116,6 +126,11 @@ class Port(Resource):
         pattern=r"^[A-Za-z][A-Za-z0-9._/-]{1,14}$",
         description="interface of the site's switch; unset: named by nnix",
         examples=["et48"],
+    )
+    gateway: Gateway | None = Field(default=None, description="the member's gateway behind it, which is handed VNIs")
+    over: Ref[Port] | None = Field(default=None, description="port with the gateway that this one is handed to; unset: a cable of its own")
+    vni: int | None = Field(
+        default=None, ge=1, le=16777215, description="number by which the gateway knows it, with `over`", examples=[7001]
     )
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 

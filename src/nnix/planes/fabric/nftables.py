@@ -1,12 +1,18 @@
 """Spells a switch for nftables: what may come in at a port.
 
-Whatever is not known to be right is dropped, cheapest test first: the source MAC is one registered for the port; the frame is
-IPv4, IPv6 or ARP; a group address gets ARP requests and neighbour discovery only, and few of them; ARP and neighbour discovery speak for
+Whatever is not known to be right is dropped, cheapest test first: the source MAC is one registered for the port; a group address
+gets ARP requests and neighbour discovery only, and few of them; the frame is IPv4, IPv6 or ARP; ARP and neighbour discovery speak for
 the port's own addresses; nobody uses another's address of the LAN; control protocols of the link stay at home. What is left
 is what an exchange is for: unicast between members' routers.
 
 Neighbour discovery is believed only with hop limit 255 (RFC 4861, 7.1), which no router lets through. So a packet with 255
-and an extension header in front, where a filter could be deceived (RFC 7113, RFC 6980), is dropped whatever it is.
+and an extension header in front, where a filter could be deceived (RFC 7113, RFC 6980), is dropped whatever it is; not so ESP, behind
+which nobody but the two ends finds anything. Protocols are looked for behind extension headers as well (`meta l4proto`).
+
+No rule is there in vain: tests/lab/test_attacks.py takes out each rule, each condition and each value, and something arrives each time.
+
+A neighbour message has one option at most, the link-layer address, and that must be the port's (RFC 4861, 4.3 and 4.4; 24 octets
+without, 32 with it); only who looks whether his own address is taken, from no address, may add a nonce (RFC 7527).
 
 The head of ARP is tested field by field, because within a concatenation nft takes sender and address at fixed offsets whatever the
 head says.
@@ -18,7 +24,7 @@ Hooks stand before priority 0: where the module br_netfilter is loaded, it takes
 and puts them back behind everything else of that priority, so that a chain at 0 would see nothing of them.
 
 On a circuit nothing is registered, and whoever bought it decides what it carries. Only what speaks to the next switch (IEEE 802.1Q,
-8.6.3) is not let in: the next switch is ours.
+8.6.3) is not let in: the next switch is ours. (A group address as source no Linux bridge takes, so that no rule says it.)
 
 A route server's port is held to the same. What comes out of a tunnel was tested where it went in.
 """
@@ -38,30 +44,30 @@ STORM = f"limit rate over {STORM_PACKETS_PER_SECOND}/second burst {STORM_BURST_P
 REASONS: Mapping[str, str] = {
     "mac": "source MAC address is not registered for the port",
     "ethertype": "neither IPv4, IPv6 nor ARP",
-    "group": "broadcast or multicast other than ARP and neighbour discovery",
+    "group": "broadcast, multicast or link protocol other than ARP and neighbour discovery",
     "storm": "more broadcast and multicast than a router needs",
     "arp": "ARP for an address that is not the port's own",
-    "nd": "neighbour discovery for an address that is not the port's own, or with a forged hop limit",
+    "nd": "neighbour discovery for an address or a MAC that is not the port's own, or with a forged hop limit",
     "address": "source address on the LAN is not the port's own",
     "control": "router advertisement, redirect, DHCP or a routing protocol of the link",
     "drained": "BGP at a drained port",
 }
 
 # Sets of what is let in: whose entry goes is heard no more. The driver reads these names, in a comment, for what a plan says.
-PERMITTED = ("ports", "private", "macs", "arp4", "own4", "own6", "targets")
+PERMITTED = ("ports", "private", "macs", "arp4", "own4", "own6", "targets", "inner")
+
+LINK_LOCAL = "fe80::/10"
 
 RULES = """\
 	chain port {
 		iifname . ether saddr != @macs goto drop_mac
-		ether type != { ip, ip6, arp } goto drop_ethertype
 		ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 jump to_group
-		ether type arp goto from_arp
-		ether type ip goto from_v4
-		goto from_v6
+		ether type vmap { ip : goto from_v4, ip6 : goto from_v6, arp : goto from_arp }
+		goto drop_ethertype
 	}
 	chain to_group {
 		ether daddr ff:ff:ff:ff:ff:ff ether type arp goto limited
-		ether daddr & ff:ff:00:00:00:00 == 33:33:00:00:00:00 ip6 nexthdr 58 icmpv6 type { 135, 136 } goto limited
+		ether daddr & ff:ff:00:00:00:00 == 33:33:00:00:00:00 icmpv6 type { 135, 136 } goto limited
 		goto drop_group
 	}
 	chain limited {
@@ -80,44 +86,57 @@ RULES = """\
 	chain from_v4 {
 		ip saddr @lans4 iifname . ip saddr != @own4 goto drop_address
 		ip daddr 224.0.0.0/3 goto drop_control
-		ip daddr @lans4 ip protocol { 2, 88, 89, 103, 112 } goto drop_control
-		ip daddr @lans4 udp dport { 67, 68, 520, 1985, 5353, 5355 } goto drop_control
 		icmp type { 5, 9, 10 } goto drop_control
-		iifname @drained jump cull
+		ip daddr @lans4 goto to_lan4
+	}
+	chain to_lan4 {
+		ip protocol { 2, 88, 89, 103, 112 } goto drop_control
+		udp dport { 67, 68, 520, 1985, 3222, 5353, 5355 } goto drop_control
+		iifname @drained goto cull
 	}
 	chain from_v6 {
-		ip6 hoplimit 255 ip6 nexthdr { 0, 43, 44, 60, 135, 139, 140 } goto drop_nd
-		ip6 saddr @lans6 iifname . ip6 saddr != @own6 goto drop_address
-		ip6 saddr fe80::/10 iifname . ip6 saddr != @own6 goto drop_address
-		icmpv6 type { 130, 131, 132, 133, 134, 137, 138, 139, 140, 141, 142, 143, 148, 149 } goto drop_control
-		icmpv6 type { 135, 136 } ip6 hoplimit != 255 goto drop_nd
-		icmpv6 type 136 iifname . @th,64,128 != @targets goto drop_nd
-		icmpv6 type 135 ip6 saddr :: iifname . @th,64,128 != @targets goto drop_nd
-		icmpv6 type 135 ip6 saddr != :: iifname . ip6 saddr != @own6 goto drop_nd
-		icmpv6 type { 135, 136 } accept
+		ip6 hoplimit 255 ip6 nexthdr { 0, 43, 44, 51, 60, 135, 139, 140, 253, 254 } goto drop_nd
+		ip6 saddr @near6 iifname . ip6 saddr != @own6 goto drop_address
+		meta l4proto icmpv6 goto from_icmp6
 		ip6 daddr ff00::/8 goto drop_control
-		ip6 daddr { @LANS6@fe80::/10 } ip6 nexthdr { 88, 89, 103, 112 } goto drop_control
-		ip6 daddr { @LANS6@fe80::/10 } udp dport { 521, 546, 547, 5353, 5355 } goto drop_control
-		iifname @drained jump cull
+		ip6 daddr @near6 goto to_lan6
+	}
+	chain from_icmp6 {
+		icmpv6 type { 130, 131, 132, 133, 134, 137, 138, 139, 140, 141, 142, 143, 148, 149, 151, 152, 153 } goto drop_control
+		icmpv6 type { 135, 136 } goto from_nd
+		ip6 daddr ff00::/8 goto drop_control
+	}
+	chain from_nd {
+		ip6 hoplimit != 255 goto drop_nd
+		icmpv6 type 136 iifname . @th,64,128 != @targets goto drop_nd
+		icmpv6 type 135 ip6 saddr :: iifname . @th,64,128 @targets accept
+		iifname . ip6 saddr != @own6 goto drop_nd
+		ip6 length 24 accept
+		ip6 length != 32 goto drop_nd
+		iifname . @th,192,64 != @inner goto drop_nd
+	}
+	chain to_lan6 {
+		meta l4proto { 88, 89, 103, 112 } goto drop_control
+		udp dport { 521, 546, 547, 2029, 3222, 5353, 5355 } goto drop_control
+		iifname @drained goto cull
 	}
 	chain cull {
 		ip saddr @lans4 ip daddr @lans4 tcp dport 179 goto drop_drained
 		ip saddr @lans4 ip daddr @lans4 tcp sport 179 goto drop_drained
-		ip6 saddr { @LANS6@fe80::/10 } ip6 daddr { @LANS6@fe80::/10 } tcp dport 179 goto drop_drained
-		ip6 saddr { @LANS6@fe80::/10 } ip6 daddr { @LANS6@fe80::/10 } tcp sport 179 goto drop_drained
+		ip6 saddr @near6 ip6 daddr @near6 tcp dport 179 goto drop_drained
+		ip6 saddr @near6 ip6 daddr @near6 tcp sport 179 goto drop_drained
 	}
 	chain circuit {
 		ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 goto drop_control
-		ether saddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 goto drop_mac
 	}
 	chain ingress {
 		type filter hook prerouting priority -300; policy accept;
-		iifname @ports jump port
-		iifname @private jump circuit
+		iifname @ports goto port
+		iifname @private goto circuit
 	}
 	chain between {
 		type filter hook forward priority -200; policy accept;
-		oifname @drained jump cull
+		oifname @drained goto cull
 	}
 	chain output {
 		type filter hook output priority -200; policy accept;
@@ -144,14 +163,14 @@ def spell(switch: Switch) -> bytes:
         ),
         "own4": ("type ifname . ipv4_addr", (f"{_name(each)} . {address}" for each in ports for address in each.v4)),
         "own6": ("type ifname . ipv6_addr", (f"{_name(each)} . {address}" for each in ports for address in each.v6)),
-        # nft 1.0.6 has no word for the target of a neighbour message, so it is cut out of the packet as a number.
+        # nft 1.0.6 has no word for the target of a neighbour message nor for its option, so they are cut out of the packet as numbers.
         "targets": ("typeof iifname . @th,64,128", (f"{_name(each)} . {_number(address)}" for each in ports for address in each.v6)),
+        "inner": ("typeof iifname . @th,192,64", (f"{_name(each)} . {option}" for each in ports for option in _options(each))),
         "lans4": ("type ipv4_addr; flags interval", map(str, switch.prefixes_v4)),
-        "lans6": ("type ipv6_addr; flags interval", map(str, switch.prefixes_v6)),
+        "near6": ("type ipv6_addr; flags interval", (*map(str, switch.prefixes_v6), LINK_LOCAL)),
         "storm": (f"type ifname; {STORM}", (f"{_name(each)} {STORM}" for each in ports)),
     }
     sets |= {f"dropped_{reason}": ("type ifname; counter", (f"{_name(each)} counter" for each in lit)) for reason in REASONS}
-    lans6 = "".join(f"{prefix}, " for prefix in switch.prefixes_v6)
     text = [f"# behind {_name(each)}: {' '.join(_behind(each))}\n" for each in lit]
     text += [f"# interrupted by leaving: {' '.join(PERMITTED)}\n# interrupted by joining: drained\n", f"table {TABLE} {{\n"]
     text += [_set(name, kind, members) for name, (kind, members) in sets.items()]
@@ -159,7 +178,7 @@ def spell(switch: Switch) -> bytes:
         f"\tchain drop_{reason} {{\n\t\tcounter\n\t\tiifname @dropped_{reason} drop\n\t\toifname @dropped_{reason} drop\n\t\tdrop\n\t}}\n"
         for reason in REASONS
     ]
-    text += [RULES.replace("@LANS6@", lans6), "}\n"]
+    text += [RULES, "}\n"]
     return "".join(text).encode()
 
 
@@ -174,6 +193,11 @@ def _name(each: Attachment) -> str:
 
 def _number(address: IPv6Address) -> str:
     return f"0x{int(address):032x}"
+
+
+def _options(each: Attachment) -> Iterable[str]:
+    """The source and target link-layer address options of its MAC addresses, as numbers: type, length, address (RFC 4861, 4.6.1)."""
+    return (f"0x{kind:02x}01{mac.replace(':', '')}" for kind in (1, 2) for mac in each.macs)
 
 
 def _set(name: str, kind: str, members: Iterable[str]) -> str:

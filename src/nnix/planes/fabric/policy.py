@@ -7,12 +7,31 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A tunnel to a member's gateway: their end and ours. `vni` is what a port over it is known by."""
+
+    theirs: IPv4Address
+    ours: IPv4Address
+    vni: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A member's gateway behind a cable: its tunnel end and ours, and the VNIs that it may use there."""
+
+    theirs: IPv4Address
+    ours: IPv4Address
+    vnis: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A member's port or a route server's, on the switch. `about` names the resources that it is made from.
 
     up: whether there is light. lan and bridge: where it is plugged in; a port under test without a quarantine LAN has a bridge and no LAN.
     tester: a route server; on the quarantine LAN the one that ports under test may meet.
     private: on a circuit, where nothing is registered; learns: on one of more than two ends.
+    cable: it has one, rather than being handed over by VNI. gateway: behind the cable; its port is on no bridge. tunnel: where there is no cable.
     macs, v4, v6: who may speak there; v6 includes the link-local addresses that the MACs make.
     """
 
@@ -32,6 +51,9 @@ class Attachment:
     v4: tuple[IPv4Address, ...]
     v6: tuple[IPv6Address, ...]
     about: frozenset[str]
+    cable: bool = True
+    gateway: Gateway | None = None
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True, slots=True)

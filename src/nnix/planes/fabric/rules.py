@@ -88,9 +88,10 @@ def lan_has_prefix(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
 
 @rule("fabric.lan-prefixes-apart", source="RFC 4632, 5.1")
 def lan_prefixes_apart(lan: Lan, snapshot: Snapshot) -> Iterator[Broken]:
-    """The prefixes of LANs do not overlap, or an address would be on two of them."""
+    """The prefixes of LANs do not overlap, or an address would be on two of them. The quarantine LAN may have a peering LAN's, so that a
+    port under test keeps its addresses."""
     for other in snapshot.of(Lan):
-        if other.name < lan.name:
+        if other.name < lan.name and other.purpose is lan.purpose:
             if lan.v4 and other.v4 and lan.v4.overlaps(other.v4):
                 yield Broken("v4", lan.v4, f"a prefix apart from that of {other.id}, {other.v4}")
             if lan.v6 and other.v6 and lan.v6.overlaps(other.v6):
@@ -129,6 +130,46 @@ def circuit_ends_free(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
             yield Broken(field, end, f"a port without a session; {sessions[0].id} stands behind this one", "order a port for the circuit")
         elif others:
             yield Broken(field, end, f"a port in no other circuit; {others[0].id} ends there", "order a port for each circuit")
+
+
+@rule("fabric.gateway-fits", source="RFC 7348, 4; " + MODEL)
+def gateway_fits(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
+    """The cable to a gateway carries tunnels and nothing else, between two addresses that mean nothing else on that switch."""
+    if port.gateway is None:
+        return
+    if snapshot.where(Session, port=port.name) or any(port.name in each.ends for each in snapshot.of(Circuit)):
+        yield Broken(
+            "gateway", "a gateway behind a port that is in use itself", "a port without session or circuit", "order a port over it"
+        )
+    taken = {each.vtep: each.id for each in snapshot.of(Site) if isinstance(each.vtep, IPv4Address)}
+    for each in snapshot.where(Port, site=port.site):
+        if each.gateway is not None and each.name < port.name:
+            taken |= {each.gateway.ours: each.id, each.gateway.theirs: each.id}
+    for field, address in (("gateway.ours", port.gateway.ours), ("gateway.theirs", port.gateway.theirs)):
+        if address in taken:
+            yield Broken(field, address, f"an address of its own; {taken[address]} has this one")
+        taken[address] = port.id
+
+
+@rule("fabric.hand-off-fits", source="RFC 7348, 4; " + MODEL)
+def hand_off_fits(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
+    """A port that is handed over by VNI is over a gateway of its member at its site, under a number that nobody else has there."""
+    if port.over is None and port.vni is None:
+        return
+    if port.over is None or port.vni is None:
+        yield Broken("vni" if port.over else "over", "unset", "both over and vni, or neither")
+        return
+    trunk = snapshot.at(port.over)
+    if trunk.gateway is None or port.gateway is not None or (trunk.member, trunk.site) != (port.member, port.site):
+        yield Broken("over", port.over, f"a port with a gateway, of {port.member} at {port.site}")
+    if port.interface is not None:
+        yield Broken("interface", port.interface, "none: it has no cable", "leave it out")
+    if snapshot.where(Session, port=port.name):
+        yield Broken("over", port.over, "a cable of its own: members are on LANs by cable only")
+    others = [each.id for each in snapshot.where(Port, vni=port.vni) if each.site == port.site and each.name < port.name]
+    others += [each.id for kind in (Lan, Circuit) for each in snapshot.where(kind, vni=port.vni)]
+    if others:
+        yield Broken("vni", port.vni, f"a number of its own; {others[0]} has this one", "agree on another with the member")
 
 
 @rule("fabric.circuit-fits-ports", source="MEF 10.4, 8.3, ingress bandwidth profile")
@@ -352,6 +393,8 @@ RULES: tuple[Rule, ...] = (
     vni_once,
     circuit_vni_once,
     circuit_ends_free,
+    gateway_fits,
+    hand_off_fits,
     circuit_fits_ports,
     circuit_pins_fit,
     circuit_stays_within,

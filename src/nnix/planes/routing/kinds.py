@@ -82,7 +82,7 @@ class RouteServer(Resource):
     columns: ClassVar = ("lan", "site", "v4", "v6", "daemon")
 
     site: Ref[Site] = Field(description="where it stands; its failure must not take the other one with it")
-    lan: Ref[Lan] = Field(description="the LAN it serves")
+    lan: Ref[Lan] = Field(description="the LAN it serves; on the quarantine LAN it is the tester, whom ports under test may meet")
     policy: Ref[RoutingPolicy] = Field(description="by which policy")
     v4: IPv4Address | None = Field(default=None, description="its IPv4 address on the LAN")
     v6: IPv6Address | None = Field(default=None, description="its IPv6 address on the LAN")

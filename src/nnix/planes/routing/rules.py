@@ -146,22 +146,12 @@ def session_port_is_the_members(session: Session, snapshot: Snapshot) -> Iterato
         yield Broken("port", session.port, f"a port of {session.member.id}; this one is {port.member.id}'s")
 
 
-def _peering(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
-    lan = snapshot.at(speaker.lan)
-    if lan.purpose is not LanPurpose.PEERING:
-        yield Broken("lan", speaker.lan, f"a peering LAN; this one is for {lan.purpose}")
-
-
 @rule("routing.session-on-peering-lan", source="Euro-IX, quarantine procedure")
 def session_on_peering_lan(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
-    """Sessions stand on peering LANs; the quarantine LAN is for ports, by their state."""
-    yield from _peering(session, snapshot)
-
-
-@rule("routing.route-server-on-peering-lan", source="RFC 7947, 1")
-def route_server_on_peering_lan(server: RouteServer, snapshot: Snapshot) -> Iterator[Broken]:
-    """Route servers stand on peering LANs."""
-    yield from _peering(server, snapshot)
+    """Sessions stand on peering LANs; the quarantine LAN is for ports, by their state, and for a route server that tests them."""
+    lan = snapshot.at(session.lan)
+    if lan.purpose is not LanPurpose.PEERING:
+        yield Broken("lan", session.lan, f"a peering LAN; this one is for {lan.purpose}")
 
 
 @rule("routing.roles-fit", source="RFC 9234, 4.2")
@@ -308,7 +298,6 @@ RULES = (
     session_has_address,
     session_port_is_the_members,
     session_on_peering_lan,
-    route_server_on_peering_lan,
     roles_fit,
     two_route_servers,
     families_served,
