@@ -426,5 +426,5 @@ def test_a_plan_tells_single_points_of_failure() -> None:
     assert "bob" in told["link/hz-nb"]
     alone: dict[str, Fields | None] = {"Port/bob-2": None, "Circuit/private": None}
     assert "link/nb-wz" in {each.about for each in findings(exchange(alone), Evidence())}
-    ring = {"Link/wz-hz": {"a": "wz", "b": "hz", "capacity": "100G", "latency": "2ms"}}
+    ring: dict[str, Fields | None] = {"Link/wz-hz": {"a": "wz", "b": "hz", "capacity": "100G", "latency": "2ms"}}
     assert not list(findings(exchange(ring), Evidence()))
