@@ -179,7 +179,7 @@ def mutations() -> dict[str, str]:
             continue
         made[f"{chain}: {text}"] = "\n".join((*lines[:number], *lines[number + 1 :], ""))
         found = LISTED.search(line)
-        conditions = [] if "vmap" in text else CONDITION.split(text.rpartition(" goto ")[0] or text.removesuffix(" accept"))
+        conditions = CONDITION.split(text.rpartition(" goto ")[0] or text.removesuffix(" accept"))
         verdict = text.removeprefix(" ".join(conditions))
         for condition in conditions if len(conditions) > 1 else ():
             less = " ".join(each for each in conditions if each != condition) + verdict
@@ -532,6 +532,18 @@ def test_what_was_refused_is_counted_by_port_and_reason(zhejiang: Exchange, foun
     assert len(own) >= 3
     assert alibaba["ports"] == len(own)
     assert alibaba["refused"]["mac"] == sum(each["refused"].get("mac", 0) for each in own)
+
+
+def test_people_read_the_same(zhejiang: Exchange, found: Found) -> None:
+    """A table of all ports; one in full, with every rule; and what is meant when a name is misspelt."""
+    every = zhejiang("port", "show").stdout
+    assert all(f"\n{each.name} " in every for each in zhejiang.snapshot.of(Port))
+    one = zhejiang("port", "show", "alibaba-1").stdout
+    assert re.search(r"^MAC +02:00:00:94:4b:01$", one, re.M)
+    assert all(says in one for says in REASONS.values())
+    assert re.search(r"^alibaba +\d+ +\d+", zhejiang("port", "show", "--member", "alibaba").stdout, re.M)
+    wrong = zhejiang("port", "show", "alibaba-11")
+    assert (wrong.returncode, "did you mean alibaba-1" in wrong.stderr) == (2, True)
 
 
 def test_a_jumbo_frame_goes_nowhere(zhejiang: Exchange) -> None:

@@ -58,11 +58,14 @@ PERMITTED = ("ports", "private", "macs", "arp4", "own4", "own6", "targets", "inn
 
 LINK_LOCAL = "fe80::/10"
 
+# A line with $LAN4 or $NEAR6 stands once for each prefix: to compare with a few costs a packet less than to look in a set of ranges.
 RULES = """\
 	chain port {
 		iifname . ether saddr != @macs goto drop_mac
 		ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 jump to_group
-		ether type vmap { ip : goto from_v4, ip6 : goto from_v6, arp : goto from_arp }
+		ether type ip goto from_v4
+		ether type ip6 goto from_v6
+		ether type arp goto from_arp
 		goto drop_ethertype
 	}
 	chain to_group {
@@ -84,10 +87,10 @@ RULES = """\
 		goto drop_arp
 	}
 	chain from_v4 {
-		ip saddr @lans4 iifname . ip saddr != @own4 goto drop_address
+		ip saddr $LAN4 iifname . ip saddr != @own4 goto drop_address
 		ip daddr 224.0.0.0/3 goto drop_control
 		icmp type { 5, 9, 10 } goto drop_control
-		ip daddr @lans4 goto to_lan4
+		ip daddr $LAN4 goto to_lan4
 	}
 	chain to_lan4 {
 		ip protocol { 2, 88, 89, 103, 112 } goto drop_control
@@ -96,10 +99,10 @@ RULES = """\
 	}
 	chain from_v6 {
 		ip6 hoplimit 255 ip6 nexthdr { 0, 43, 44, 51, 60, 135, 139, 140, 253, 254 } goto drop_nd
-		ip6 saddr @near6 iifname . ip6 saddr != @own6 goto drop_address
+		ip6 saddr $NEAR6 iifname . ip6 saddr != @own6 goto drop_address
 		meta l4proto icmpv6 goto from_icmp6
 		ip6 daddr ff00::/8 goto drop_control
-		ip6 daddr @near6 goto to_lan6
+		ip6 daddr $NEAR6 goto to_lan6
 	}
 	chain from_icmp6 {
 		icmpv6 type { 130, 131, 132, 133, 134, 137, 138, 139, 140, 141, 142, 143, 148, 149, 151, 152, 153 } goto drop_control
@@ -178,8 +181,15 @@ def spell(switch: Switch) -> bytes:
         f"\tchain drop_{reason} {{\n\t\tcounter\n\t\tiifname @dropped_{reason} drop\n\t\toifname @dropped_{reason} drop\n\t\tdrop\n\t}}\n"
         for reason in REASONS
     ]
-    text += [RULES, "}\n"]
+    text += [*_rules(switch), "}\n"]
     return "".join(text).encode()
+
+
+def _rules(switch: Switch) -> Iterable[str]:
+    prefixes = {"$LAN4": [*map(str, switch.prefixes_v4)], "$NEAR6": [*map(str, switch.prefixes_v6), LINK_LOCAL]}
+    for line in RULES.splitlines(keepends=True):
+        word = next((word for word in prefixes if word in line), None)
+        yield from (line.replace(word, prefix) for prefix in prefixes[word]) if word else (line,)
 
 
 def _behind(each: Attachment) -> list[str]:
