@@ -265,9 +265,20 @@ PRINTED = """
 """
 
 
-def test_segments_and_what_is_led_through_them_are_read_as_ip_prints_them() -> None:
-    """As iproute2 6.1 prints them; all of it is there, so nothing is done."""
-    seen = parsed(PRINTED)
+PRINTED_SINCE = """
+@route6
+[{"dst":"5f00::aff:2:e:0:0","encap":{"encap_type":"seg6local","action":"End"},"dev":"br--segments","metric":1024,"flags":[],"pref":"medium"},
+ {"dst":"5f00::aff:3:d6:0:0","encap":{"encap_type":"seg6local","action":"End.DT6","table":"local"},"dev":"br--segments","flags":[]},
+ {"dst":"5f00:0:0:aff:2::/80","gateway":"fe80::1","dev":"l-ab","flags":[]},
+ {"dst":"5f00::aff:3:c:1:86a0","encap":{"encap_type":"seg6","mode":"encap","segs":["5f00::aff:2:e:0:0","5f00::aff:3:d6:0:0"]},
+  "dev":"br--segments","flags":[]}]
+"""
+
+
+@pytest.mark.parametrize("printed", [PRINTED, PRINTED.partition("@route6")[0] + PRINTED_SINCE], ids=["6.1", "6.15"])
+def test_segments_and_what_is_led_through_them_are_read_as_ip_prints_them(printed: str) -> None:
+    """As iproute2 of Debian 12 and of Debian 13 prints them; all of it is there, so nothing is done."""
+    seen = parsed(printed)
     assert [missing(each, seen) for each in LEADING] == [""] * len(LEADING)
     assert not any(way(keyed(*LEADING), keyed(*LEADING), {}, seen))
     assert decode(encode(LEADING)) == keyed(*LEADING)

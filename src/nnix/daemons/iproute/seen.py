@@ -98,12 +98,9 @@ def parsed(out: str) -> Seen:
         for section, family in (("route", 4), ("route6", 6))
         for row in rows(section)
     }
-    sids = {
-        str(ip_address(row["dst"])): row["action"] for row in rows("route6") if row.get("encap") == "seg6local" and "/" not in row["dst"]
-    }
-    segments = {
-        _prefix(row["dst"], 6): tuple(str(ip_address(each)) for each in row["segs"]) for row in rows("route6") if row.get("encap") == "seg6"
-    }
+    led = [_encapsulated(row) for row in rows("route6") if "encap" in row]
+    sids = {str(ip_address(row["dst"])): row["action"] for row in led if row["encap"] == "seg6local" and "/" not in row["dst"]}
+    segments = {_prefix(row["dst"], 6): tuple(str(ip_address(each)) for each in row["segs"]) for row in led if row["encap"] == "seg6"}
     shapers = {row["dev"]: int(row["options"]["rate"]) * 8 for row in rows("qdisc") if row.get("root") and row["kind"] == "tbf"}
     settings = {_setting(path): value for path, _, value in (line.partition(":") for line in sections["sysctl"])}
     return Seen(
@@ -117,6 +114,12 @@ def parsed(out: str) -> Seen:
         shapers=shapers,
         settings=settings,
     )
+
+
+def _encapsulated(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A route with an encapsulation, as iproute2 6.1 says it; 6.15 has an object of its own for what belongs to the encapsulation."""
+    inner = row["encap"]
+    return {**row, **inner, "encap": inner["encap_type"]} if isinstance(inner, dict) else row
 
 
 def _link_seen(row: Mapping[str, Any]) -> LinkSeen:

@@ -30,7 +30,7 @@ def cost(latency_microseconds: int) -> int:
 
 def spell(switch: Switch) -> bytes:
     """The artifact for the driver frr: one integrated configuration. Its first line names the daemons that run it."""
-    overlay = bool(switch.reflectors or switch.clients)
+    overlay = switch.asn > 0 and bool(switch.reflectors or switch.clients)  # without an Exchange there is no AS to speak in
     lines = [
         f"! daemons: zebra bfdd ospfd{' ospf6d' if switch.routes_v6 else ''}{' bgpd' if overlay else ''}",
         "frr defaults traditional",
