@@ -38,7 +38,7 @@ from nnix.kernel.vault import Vault
 from nnix.kernel.world import Driver, Host, Unreachable
 from nnix.lab.latency import LATENCY
 from nnix.lab.plane import PLANE as LAB
-from nnix.lab.wires import WiresDriver
+from nnix.lab.wires import WiresDriver, shaken
 from nnix.planes import PLANES
 from nnix.planes.members.kinds import Machine, Reach
 
@@ -191,7 +191,13 @@ class Setting:
 
     @cached_property
     def world(self) -> World:
-        return World(self.machines, drivers(self.prefix), lambda machine: machine.startswith("@"))
+        return World(
+            machines=self.machines,
+            drivers=drivers(self.prefix),
+            ground=lambda machine: machine.startswith("@"),
+            shaken=shaken,
+            guards=frozenset({NFTABLES.name}),
+        )
 
     @cached_property
     def office(self) -> Office:

@@ -149,17 +149,18 @@ class Office:
     async def apply(self, made: Draft, why: str, *, told: Told | None = None, revert: bool = True, whole: bool = False) -> Applied:
         """Carry a plan out. Raises Refused or Stale, and then nothing was done.
 
-        Only what the plan names is looked at and driven, and the ground. Everything is with `whole`, where earlier changes are not known
-        to have been brought about, and where the ground was not as the model said (after a reboot, say).
+        Looked at and driven are the ground, and all of every machine that the plan goes to or under which the ground moves. Everything is
+        with `whole`, where earlier changes are not known to have been brought about, and where the ground was not as the model said
+        (after a reboot, say).
         """
-        await self.settle(told)
+        if not self.book.model().settled:
+            await self.settle(told)
         await self.check(made)
         model = self.book.model()
         entry = self.record(made, why, drive=True)
         gone = model.leftovers | {key for key in model.artifacts if key not in made.artifacts}
         whole = whole or not (model.settled and model.driven) or await self._ground_lost(model)
-        planned = {action.key for action in made.plan.actions}
-        near = made.artifacts if whole else {k: a for k, a in made.artifacts.items() if k in planned or self.world.ground(a.machine)}
+        near = made.artifacts if whole else self._near(made, model)
         new = made.artifacts.keys() - model.artifacts.keys() - model.leftovers
         outcomes = await converge(self.world, near, gone, told, new=new)
         failures = [each for each in outcomes if each.failure]
@@ -169,6 +170,16 @@ class Office:
         if not revert or model.seq == 0:
             return Applied(entry, False, outcomes)
         return await self._revert(entry, model, outcomes, told)
+
+    def _near(self, made: Draft, model: Model) -> dict[Key, Artifact]:
+        """All of every machine that the plan goes to, the ground, and all of what the ground moves under."""
+        machines = {action.machine for action in made.plan.actions}
+        for action in made.plan.actions:
+            if self.world.ground(action.machine):
+                old = model.artifacts.get(action.key)
+                new = made.artifacts.get(action.key)
+                machines.update(self.world.shaken(action.key, self.vault.get(old) if old else None, new.content if new else None))
+        return {key: each for key, each in made.artifacts.items() if each.machine in machines or self.world.ground(each.machine)}
 
     async def _ground_lost(self, model: Model) -> bool:
         """Whether the ground is not as the model said before the change: then what stood on it cannot be taken for granted."""
@@ -180,10 +191,11 @@ class Office:
     async def _revert(self, entry: Entry, before: Model, outcomes: tuple[Outcome, ...], told: Told | None) -> Applied:
         """Append the inverse of `entry` and drive it. What fails even then is left to the loop."""
         reasons = [f"{'/'.join(each.key)}: {each.failure}" for each in outcomes if each.failure]
-        self.note("reverted", "; ".join(reasons)[:2000], {"change": entry.seq})
         back = self.draft(before.snapshot, self.vault.evidence(before.evidence), undoes=entry.seq)
         inverse = self.record(back, f"takes back change {entry.seq}, which could not be brought about", drive=True)
-        again = await converge(self.world, back.artifacts, [a.key for a in back.plan.actions if not a.digest], told)
+        # Only now: a kill before this leaves an unsettled change, never one that counts as settled and was not taken back.
+        self.note("reverted", "; ".join(reasons)[:2000], {"change": entry.seq})
+        again = await converge(self.world, back.artifacts, self.book.model().leftovers, told)
         if not any(each.failure for each in again):
             self.note("verified", "the world agrees with the model again", {"change": inverse.seq})
         return Applied(entry, False, outcomes, reverted=True)
@@ -193,13 +205,13 @@ class Office:
         return compile_all(self.planes, model.snapshot, self.vault.evidence(model.evidence))
 
     async def settle(self, told: Told | None = None) -> tuple[Outcome, ...]:
-        """Finish a change that was recorded and not brought to its end: by a kill, or because a machine could not be reached."""
+        """Finish what was recorded and not brought to its end: by a kill, because a machine could not be reached, or only recorded."""
         model = self.book.model()
-        if model.settled:
+        if model.brought_about:
             return ()
         outcomes = await converge(self.world, self.wanted(model), model.leftovers, told)
         if not any(each.failure for each in outcomes):
-            self.note("verified", "the world agrees with the model; the change had been interrupted", {"change": model.seq})
+            self.note("verified", "the world agrees with the model; the change had not been brought to its end", {"change": model.seq})
         return outcomes
 
     async def take_down(self, keys: Iterable[Key], told: Told | None = None) -> tuple[Outcome, ...]:

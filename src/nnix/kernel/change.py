@@ -189,7 +189,7 @@ class Model:
 
     `seq` and `digest` name that change (0 and GENESIS before the first). `artifacts` are the digests of what its plan compiled to;
     `settled` says whether the world has been brought to it and verified. `leftovers` are artifacts that may still be in the world
-    from before an unsettled change. `driven` is false while a change that was only recorded has not been brought about by a later one.
+    from before an unsettled change. `driven` is false while a change that was only recorded has not been brought about by a later one, and after all was taken down.
     """
 
     seq: int = 0
@@ -200,6 +200,11 @@ class Model:
     leftovers: frozenset[Key] = frozenset()
     settled: bool = True
     driven: bool = True
+
+    @property
+    def brought_about(self) -> bool:
+        """Whether the world was brought to this model, and nothing has been taken down or left over since."""
+        return self.settled and self.driven and not self.leftovers
 
 
 class Unknown(Exception):
@@ -236,6 +241,8 @@ class Book:
             elif entry.what in ("verified", "reverted") and entry.body.get("change") == model.seq:
                 driven = model.driven or entry.what == "verified"
                 model = replace(model, leftovers=frozenset(), settled=True, driven=driven)
+            elif entry.what == "down":
+                model = replace(model, driven=False)
         return model
 
     def _changed(self, model: Model, entry: Entry) -> Model:

@@ -39,6 +39,10 @@ class World:
     drivers: Mapping[str, Driver]
     ground: Callable[[str], bool] = lambda machine: False
     """which machines are the ground that others stand on: they are driven before all others, and taken away after them"""
+    shaken: Callable[[Key, bytes | None, bytes | None], Iterable[str]] = lambda key, old, new: ()
+    """which machines a change of the ground reaches: (artifact, old content, new content) → machines"""
+    guards: frozenset[str] = frozenset()
+    """drivers that stand guard: where one of them fails on a machine, nothing that comes after it is driven there"""
 
     def stage(self, driver: str) -> int:
         return list(self.drivers).index(driver)
@@ -117,12 +121,18 @@ async def converge(
 
 
 async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, new: Container[Key]) -> None:
-    """One machine, in the order of the drivers. What cannot be done is told, and what stands on it is tried all the same."""
+    """One machine, in the order of the drivers. What cannot be done is told, and what stands on it is tried all the same, unless it was a
+    guard: an open door is worse than a closed one."""
+    unguarded = ""
     by_driver: dict[str, list[Artifact]] = defaultdict(list)
     for each in artifacts:
         by_driver[each.driver].append(each)
     for name in sorted(by_driver, key=world.stage):
         driver, group = world.drivers[name], by_driver[name]
+        if unguarded:
+            for each in group:
+                tell(Outcome(each.key, failure=f"left as it is, since {unguarded} is not in place"))
+            continue
         try:
             host = world.machines.host(group[0].machine)
             different = {a.name: "is new" for a in group if a.key in new}
@@ -131,12 +141,15 @@ async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, new:
         except (Unreachable, Failed) as error:
             for each in group:
                 tell(Outcome(each.key, failure=str(error)))
+            unguarded = name if name in world.guards else ""
             continue
         for each in group:
             if each.name not in different:
                 tell(Outcome(each.key))
             else:
-                tell(await _drive(driver, host, each, different[each.name]))
+                tell(came := await _drive(driver, host, each, different[each.name]))
+                if came.failure and name in world.guards:
+                    unguarded = "/".join(each.key[1:])
 
 
 async def _drive(driver: Driver, host: Host, artifact: Artifact, found: str) -> Outcome:

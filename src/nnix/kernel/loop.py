@@ -101,7 +101,9 @@ class Loop:
         wanted = self._wanted(model)
         different = await look(self.office.world, wanted.values())
         due = {key for key in different if self._patience.get(key, _Patience()).until <= now}
-        settling = not model.settled and self._settling.until <= now
+        unguarded = {key[0] for key in different if key[1] in self.office.world.guards and key not in due}
+        due = {key for key in due if key[0] not in unguarded}
+        settling = not model.brought_about and self._settling.until <= now
         if not due and not settling:
             self._publish(model, different)
             return ()

@@ -66,6 +66,15 @@ def decode(content: bytes | None) -> tuple[set[str], set[Cable]]:
     return machines, cables
 
 
+def shaken(key: tuple[str, str, str], old: bytes | None, new: bytes | None) -> frozenset[str]:
+    """Machines under which the lab moves: a cable is laid or taken out there, or what stands on the machine's hand changes."""
+    machine, driver, _ = key
+    if driver != "wires":
+        return frozenset({machine.removeprefix("@")})
+    (_, before), (_, after) = decode(old), decode(new)
+    return frozenset(end.machine for cable in before ^ after for end in (cable.a, cable.b))
+
+
 @dataclass(frozen=True)
 class WiresDriver:
     """Lays cables. `prefix` goes before every machine's name, so that two labs on one machine do not meet."""

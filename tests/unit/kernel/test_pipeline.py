@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from nnix.daemons.paper import PaperDriver
 from nnix.kernel.apply import Applied, Office, Stale
 from nnix.kernel.change import BadPlan, ChangeState, admit, inverse, loaded
+from nnix.kernel.drive import World, converge
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Failed, Unreachable
+from nnix.kernel.world import Artifact, Failed, Unreachable
 
-from .toy import TOY, Library, Shelf, shelf, volume, wanted
+from .toy import TOY, Library, Shelf, Shelves, shelf, volume, wanted
 
 NOTHING = Evidence()
 
@@ -75,6 +77,64 @@ def test_an_application_on_lost_ground_looks_everywhere(library: Library) -> Non
             host.files.clear()
         apply(office, shelf("a"), shelf("b"), volume("tides", "a"))
         assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2"
+
+
+def test_what_stands_on_moved_ground_is_looked_at(library: Library) -> None:
+    """A cable that is laid anew takes along what stood on it, though the plan does not name that."""
+    with library.ledger() as ledger:
+        office = library.office(ledger)
+        office.world = replace(office.world, ground=lambda machine: machine == "a", shaken=lambda key, old, new: {"b"})
+        apply(office, shelf("a"), shelf("b"))
+        library.shelves.hosts["b"].files.clear()
+        apply(office, shelf("a"), shelf("b"), volume("tides", "a"))
+        assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2"
+
+
+def test_after_everything_was_taken_down_the_next_application_looks_everywhere(library: Library, office: Office) -> None:
+    """Also where no ground tells of it."""
+    apply(office, shelf("a"), shelf("b"))
+    asyncio.run(office.take_down(office.book.model().artifacts))
+    office.note("down", "taken down", {})
+    apply(office, shelf("a"), shelf("b"), volume("tides", "a"))
+    assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2"
+
+
+def test_what_was_removed_offline_is_taken_away_when_things_are_settled(library: Library, office: Office) -> None:
+    """Nothing is left in the world that no model knows of."""
+    apply(office, shelf("a"), shelf("b"))
+    office.record(office.draft(wanted(office, shelf("a")), NOTHING), "offline", drive=False)
+    assert "paper/books" in library.shelves.hosts["b"].files
+    asyncio.run(office.settle())
+    assert "paper/books" not in library.shelves.hosts["b"].files
+    assert office.book.model().brought_about
+
+
+def test_a_kill_while_a_change_is_taken_back_leaves_it_unsettled(library: Library, office: Office) -> None:
+    """The inverse is recorded first; whoever comes next drives it, and takes away what the change had brought."""
+    apply(office, shelf("a"), shelf("b"))
+    made = office.draft(wanted(office, shelf("a"), volume("tides", "a")), NOTHING)
+    entry = office.record(made, "fails half way", drive=True)
+    library.shelves.hosts["a"].files["paper/books"] = b"half"
+    before = office.book.model_at(entry.seq - 1).snapshot
+    office.record(office.draft(before, NOTHING, undoes=entry.seq), "taken back", drive=True)
+    assert not office.book.model().settled
+    asyncio.run(office.settle())
+    assert library.shelves.hosts["a"].files["paper/books"] == b"shelf 1"
+    assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2"
+
+
+def test_behind_a_guard_that_failed_nothing_is_driven() -> None:
+    """An open door is worse than a closed one; other machines are driven as usual."""
+    shelves, door, room = Shelves(), PaperDriver("door"), PaperDriver("room")
+    world = World(shelves, {"door": door, "room": room}, guards=frozenset({"door"}))
+    wish = [Artifact(machine, driver, "x", b"1") for machine in ("a", "b") for driver in ("door", "room")]
+    wish[0] = replace(wish[0], content=b"!refuse it jams")
+    outcomes = asyncio.run(converge(world, {each.key: each for each in wish}))
+    failed = {each.key: each.failure for each in outcomes if each.failure}
+    assert set(failed) == {("a", "door", "x"), ("a", "room", "x")}
+    assert "not in place" in failed["a", "room", "x"]
+    assert "room/x" not in shelves.hosts["a"].files
+    assert "room/x" in shelves.hosts["b"].files
 
 
 def test_a_change_after_one_that_was_only_recorded_brings_about_both(library: Library, office: Office) -> None:
