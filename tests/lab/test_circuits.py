@@ -203,7 +203,7 @@ def test_both_ends_at_one_site_need_no_tunnel(lab: Lab) -> None:
 
 
 def test_a_circuit_is_as_narrow_as_it_was_bought(lab: Lab) -> None:
-    """1 Mbit/s: fifty packets of 1,400 octets sent at once do not arrive within the time that 10G would take."""
+    """1 Mbit/s: a token bucket of that rate stands at the way out to each end, and packets pass it."""
     lab.apply([*BASE, resource("Circuit", "wire", ends=["c1", "c2"], capacity="1M")])
     shown = json.loads(lab.host_run("west", "tc", "-j", "qdisc", "show", "dev", "p-c2"))
     assert [each["options"]["rate"] * 8 for each in shown if each["kind"] == "tbf"] == [1_000_000]

@@ -193,9 +193,10 @@ def carry_out(setting: Setting, made: Draft, why: str, *, yes: bool, offline: bo
         return DONE
     if not offline:
         as_root(setting, start=any(setting.world.ground(each.machine) for each in made.artifacts.values()))
-    if not as_json and not yes:
-        tables.plan(made)
-        if not sys.stdin.isatty():
+    if not yes:
+        if not as_json:
+            tables.plan(made)
+        if as_json or not sys.stdin.isatty():
             raise click.UsageError("this changes the exchange; say --yes, or apply an approved plan")
         click.confirm("\nApply this?", abort=True)
     if offline:

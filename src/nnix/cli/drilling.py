@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +30,11 @@ EVERY, PLAN, HEAL = "every", "plan", "heal"
 @click.argument("scenario", type=click.Choice([*(sort.value for sort in Sort), EVERY, PLAN, HEAL]))
 @click.argument("target", required=False, metavar="[link/NAME|site/NAME|port/NAME|PLAN]")
 @click.option("--daemon", type=click.Choice(DAEMONS), default="bgpd", show_default=True, help="Which one, for kill.")
-@click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="How often; figures are medians.")
+@click.option("--repeat", type=click.IntRange(1, 20), default=1, show_default=True, help="How often; figures are medians.")
 @click.option("--bfd", "bfd_milliseconds", type=click.IntRange(10, 1000), default=round(BFD_SECONDS_DRILLED * 1000), show_default=True,
               help="BFD's pace while it lasts, in milliseconds.")  # fmt: skip
 @click.option(
-    "--rate", type=click.IntRange(10, 1000), default=RATE_PER_SECOND, show_default=True, help="Packets a second, each flow and way."
+    "--rate", type=click.IntRange(100, 500), default=RATE_PER_SECOND, show_default=True, help="Packets a second, each flow and way."
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Where the report goes. [below the state folder]")
 @json_option
@@ -73,6 +75,8 @@ def drill(
         setting.run(_healed(setting))
         tables.out.print("✓ nothing of a drill is left, and everything is as the model says")
         return DONE
+    if target and scenario in (EVERY, Sort.REFLECTORS):
+        raise click.UsageError(f"{scenario} takes no target")
     try:
         plan: EmergencyPlan | None = None
         if scenario == EVERY:
@@ -84,7 +88,10 @@ def drill(
             chosen = [failure(model.snapshot, Sort(scenario), target, daemon)]
     except Impossible as wrong:
         raise click.UsageError(str(wrong)) from None
-    done = setting.run(_rehearsed(setting, chosen, plan, repeat, bfd_milliseconds / 1000, rate))
+    try:
+        done = setting.run(_rehearsed(setting, chosen, plan, repeat, bfd_milliseconds / 1000, rate))
+    except asyncio.CancelledError:
+        raise click.exceptions.Abort from None
     folder = output or setting.state / "drills" / f"{clock():%Y%m%dT%H%M%SZ}-{scenario}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps([each.record() for each in done], indent=1, ensure_ascii=False) + "\n")
@@ -104,6 +111,9 @@ async def _rehearsed(
     done = []
     with tables.err.status("drilling") as spinner:
         work = _work(setting, spinner.update)
+        drilling = asyncio.current_task()
+        if drilling is not None:  # stopped from outside, it still heals what it broke
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drilling.cancel)
         async with setting.lock.held(), work.quicker(bfd_seconds):
             for each in chosen:
                 spinner.update(f"{each.sort.value} {each.of}: {WHAT[each.sort]}")
@@ -142,7 +152,11 @@ def _told(done: list[Drilled]) -> None:
                 over,
                 f"{each.failing * 1000:.0f} (≤ {failing * 1000:.0f})",
                 f"{each.healing * 1000:.0f} (≤ {healing * 1000:.0f})",
-                "as predicted" if each.agrees else f"predicted {len(each.predicted)}, seen {len(each.observed)}",
+                "nothing to measure"
+                if not each.measured
+                else "as predicted"
+                if each.agrees
+                else f"predicted {len(each.predicted)}, seen {len(each.observed)}",
             )
         )
     columns = ("", "failure", "of", "flows", "packets/s over it", "outage, ms", "at heal, ms", "pairs of sites cut")

@@ -63,21 +63,24 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
     made = setting.office.draft(found.snapshot, found.evidence)
     status = DONE if made.plan.empty else carry_out(setting, made, f"up {folder}", yes=True, offline=False, as_json=False, whole=True)
 
-    async def bring() -> tuple[int, list[Status]]:
+    async def bring() -> tuple[int, list[str], list[Status]]:
         wanted = setting.office.wanted(setting.book.model())
         async with setting.lock.held():
             with progress("bringing up", len(wanted)) as told:
                 outcomes = await converge(setting.world, wanted, told=told) if made.plan.empty else ()
             if made.plan.empty:
-                await setting.office.settle()
-        for each in outcomes:
-            if each.failure:
-                tables.err.print(Text(f"✗ {'/'.join(each.key)}: {each.failure}", style=tables.BAD))
+                outcomes += await setting.office.settle()
+        failures = [f"{'/'.join(each.key)}: {each.failure}" for each in outcomes if each.failure]
         changed = sum(1 for each in outcomes if each.found)
         waited = [] if no_wait or (made.plan.empty and not changed) else await _converged(setting)
-        return changed, waited or await _statuses(setting)
+        return changed, failures, waited or await _statuses(setting)
 
-    changed, statuses = setting.run(bring())
+    changed, failures, statuses = setting.run(bring())
+    for failure in failures:
+        tables.err.print(Text(f"✗ {failure}", style=tables.BAD))
+    ours = [each for each in statuses if not each.good and each.resource.partition("/")[0] not in FAR_ENDS]
+    if status == DONE and (failures or (ours and not no_wait)):
+        status = DISAGREES
     _status_table(statuses, brief=True)
     if made.plan.empty and not changed:
         tables.out.print(f"\nNothing had to be changed ({time.monotonic() - started:.1f} s).")
@@ -123,10 +126,10 @@ async def _converged(setting: Setting) -> list[Status]:
         while True:
             statuses = await _statuses(setting)
             sessions = [each for each in statuses if each.resource.startswith("session/")]
-            down = frozenset(each.resource for each in sessions if not each.good)
+            down = frozenset(each.resource for each in statuses if not each.good and not each.resource.startswith("member/"))
             if down != last:
                 last, quiet_since = down, time.monotonic()
-            spinner.update(f"waiting for BGP sessions: {len(sessions) - len(down)} of {len(sessions)} as they should be")
+            spinner.update(f"waiting for BGP sessions: {sum(each.good for each in sessions)} of {len(sessions)} as they should be")
             members = [each for each in statuses if each.resource.startswith("member/") and not each.good]
             known = all("limit reached" in each.reason or REASONS["mac"] in each.reason for each in members)
             now = time.monotonic()
@@ -267,12 +270,15 @@ def down(setting: Setting, forget: bool) -> int:
         failures = setting.run(take())
         setting.office.note("down", "taken down", {})
     left = sweep(setting.prefix, setting.homes)
-    for each in [*failures, *left]:
+    for each in dict.fromkeys([*failures, *left]):
         tables.err.print(Text(f"✗ {each}", style=tables.BAD))
+    if failures or left:  # the ledger knows what they are, so it is not forgotten
+        tables.out.print("some things could not be taken away; try again once they can be reached")
+        return REFUSED
     if forget:
         _forget(setting.state)
-    tables.out.print("✓ down: nothing is left but the state folder" if not left else "some things could not be removed")
-    return REFUSED if left else DONE
+    tables.out.print("✓ down: nothing is left but the state folder")
+    return DONE
 
 
 def _down_without_root(setting: Setting, forget: bool) -> int:

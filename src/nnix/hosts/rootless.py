@@ -23,7 +23,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 INSIDE = "NNIX_ROOTLESS"
 """set for commands that run inside; not for people"""
@@ -103,12 +105,17 @@ class Rootless:
             raise NotHere("the place was ended meanwhile; `nnix up DIR` makes a new one")
         enter = ["nsenter", f"--target={inner[0]}", "--user", "--mount", "--net", "--pid", "--", *argv]
         process = subprocess.Popen(enter, env={**os.environ, INSIDE: "1", "NNIX_STATE": str(self.state)})
-        while True:
-            try:
-                status = process.wait()
-                return status if status >= 0 else 128 - status
-            except KeyboardInterrupt:
-                continue  # the command inside has got it as well, and ends in its own way
+        before = {each: signal.signal(each, partial(_pass_on, process.pid)) for each in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            while True:
+                try:
+                    status = process.wait()
+                    return status if status >= 0 else 128 - status
+                except KeyboardInterrupt:
+                    continue  # the command inside has got it as well, and ends in its own way
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
     def end(self) -> None:
         """End the holder, and with it everything inside."""
@@ -126,6 +133,13 @@ class Rootless:
         with (self.state / "rootless.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _pass_on(entered: int, number: int, frame: FrameType | None) -> None:
+    """nsenter waits for what runs inside, and passes no signal on."""
+    for child in _children(entered):
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
 
 
 def this_command() -> list[str]:

@@ -17,10 +17,11 @@ import json
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from itertools import combinations, cycle, islice
+from typing import Any
 
 from nnix.kernel.drive import AT_ONCE, World, converge
 from nnix.kernel.snapshot import Snapshot
@@ -37,6 +38,7 @@ from nnix.planes.routing.kinds import RouteServer
 CROSSING = 16
 RATE_PER_SECOND = 250
 WITNESS_EVERY = 25
+CROSSED_LEAST = 0.8
 SETTLE_SECONDS = 1.5
 BEFORE_SECONDS = 1.5
 CONVERGED_SECONDS_MAX = 30.0
@@ -93,10 +95,17 @@ class Drilled:
         return self.predicted == self.observed
 
     @property
+    def measured(self) -> bool:
+        """Whether there was something to measure: every flow that should cross what fails worked before, and was counted on it."""
+        if self.silent_before:
+            return False
+        return self.crossed is None or not self.flows or self.crossed >= CROSSED_LEAST * self.sent
+
+    @property
     def kept(self) -> bool:
-        """Whether the promise of its sort was kept."""
+        """Whether the promise of its sort was kept, as far as there was something to measure."""
         failing, healing = self.promised
-        return self.failing <= failing and self.healing <= healing
+        return self.measured and self.failing <= failing and self.healing <= healing
 
     def record(self) -> dict[str, object]:
         failing, healing = self.promised
@@ -112,6 +121,7 @@ class Drilled:
             "failing_seconds_promised": failing,
             "healing_seconds_median": self.healing,
             "healing_seconds_promised": healing,
+            "measured": self.measured,
             "kept": self.kept,
             "predicted_unreachable": sorted(self.predicted),
             "observed_unreachable": sorted(self.observed),
@@ -240,15 +250,19 @@ class Drill:
             await self._converged()
             await self._answering(flow for flow in flows if "~" not in flow.name)
             await asyncio.sleep(BEFORE_SECONDS)
+            began = time.monotonic()
             before = await self._packets(failure)
             await asyncio.sleep(1.0)
             during = await self._packets(failure)
+            counted = began, time.monotonic()
             for each in failure.rounds * repeat:
                 failed = time.monotonic()
-                await self._make(failure, each)
-                await asyncio.sleep(SETTLE_SECONDS)
-                healed = time.monotonic()
-                await self._heal(failure, each)
+                try:
+                    await self._make(failure, each)
+                    await asyncio.sleep(SETTLE_SECONDS)
+                finally:  # also when the drill is stopped in between
+                    healed = time.monotonic()
+                    await asyncio.shield(self._heal(failure, each))
                 await self._converged()
                 await asyncio.sleep(SETTLE_SECONDS)
                 windows.append((failed, healed, time.monotonic()))
@@ -276,7 +290,7 @@ class Drill:
             rounds=rounds,
             predicted=unreachable(self.snapshot, failure),
             observed=quiet,
-            sent=2.0 * rate_per_second * (len(crossers) - len(silent)),
+            sent=float(sum(t.lost(*counted)[0] for t in alive)),
             crossed=crossed,
             took_seconds=time.monotonic() - started,
             timeline=_timeline(alive, failed),
@@ -308,18 +322,17 @@ class Drill:
                 await process.wait()
 
     async def _make(self, failure: Failure, each: Round) -> None:
-        try:
-            await asyncio.gather(*(self._shell(machine, lines) for machine, lines in each.make.items()))
-            await asyncio.gather(*(self._shell(machine, self._killing(machine, daemon)) for machine, daemon in failure.daemons))
-        except BaseException:
-            with contextlib.suppress(Failed):
-                await self._heal(failure, each)
-            raise
+        """Raises Failed when a part of it could not be made; all parts have been tried then."""
+        await _all(self._shell(machine, lines) for machine, lines in each.make.items())
+        await _all(self._shell(machine, self._killing(machine, daemon)) for machine, daemon in failure.daemons)
 
     async def _heal(self, failure: Failure, each: Round) -> None:
-        await asyncio.gather(*(self._shell(machine, lines) for machine, lines in each.heal.items()))
+        """Raises Failed when a part of it could not be healed; all parts have been tried then."""
+        await _all(self._shell(machine, lines) for machine, lines in each.heal.items())
         dead = {machine for machine, _ in failure.daemons}
-        await converge(self.world, {key: a for key, a in self.artifacts.items() if key[0] in dead and key[1] == "frr"})
+        came = await converge(self.world, {key: a for key, a in self.artifacts.items() if key[0] in dead and key[1] == "frr"})
+        if wrong := [each for each in came if each.failure]:
+            raise Failed(f"{'/'.join(wrong[0].key)}: {wrong[0].failure}")
 
     def _killing(self, machine: str, daemon: str) -> str:
         home = self._hand(machine).home.replace(f"@{machine}", machine)
@@ -415,6 +428,13 @@ class Drill:
             await self._shell(machine, f"cd {home}/frr/underlay && vtysh --vty_socket . --config_dir . {told}")
 
         await asyncio.gather(*map(one, machines))
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Everything to its end, whatever fails; then the first failure, if any."""
+    for came in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(came, BaseException):
+            raise came
 
 
 def _pair(name: str) -> Pair:

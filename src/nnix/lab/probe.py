@@ -56,7 +56,7 @@ class Trace:
 
     def outage(self, since: float, until: float) -> float:
         """Seconds of the longest time without an arrival, of what was sent in that time; the whole of it when nothing arrived."""
-        longest, began, last = 0.0, None, since
+        longest, began, last = 0.0, None, None
         for at, ok in zip(self.sent, self.arrived, strict=True):
             if at < since:
                 continue
@@ -69,6 +69,8 @@ class Trace:
                 began = None
             elif began is None:
                 began = at
+        if last is None:
+            return until - since  # nothing was sent, so nothing is known to have passed
         return max(longest, last - began) if began is not None else longest
 
 

@@ -54,15 +54,23 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
     "fabric.circuit-fits-ports": ({"Port/bob-2": {"committed": "900M"}}, [("circuit/private", "capacity")]),
     "fabric.gateway-fits": (
         {
-            "Port/cloud": {**CLOUD, "gateway": {"ours": "10.255.0.2", "theirs": "192.0.2.8"}},
-            "Port/cloud-2": {**CLOUD, "gateway": {"ours": "192.0.2.8", "theirs": "192.0.2.8"}},
-            "Port/alice-2": {"gateway": {"ours": "192.0.2.4", "theirs": "192.0.2.5"}},
+            "Port/cloud": {**CLOUD, "gateway": {"ours": "10.255.0.2", "theirs": "100.64.0.8"}},
+            "Port/cloud-2": {**CLOUD, "gateway": {"ours": "100.64.0.8", "theirs": "100.64.0.8"}},
+            "Port/alice-2": {"gateway": {"ours": "100.64.0.4", "theirs": "100.64.0.5"}},
+            "Port/cloud-3": {**CLOUD, "gateway": {"ours": "127.0.0.1", "theirs": "192.0.2.77"}},
         },
-        [("port/alice-2", "gateway"), ("port/cloud", "gateway.ours"), ("port/cloud-2", "gateway.ours"), ("port/cloud-2", "gateway.theirs")],
+        [
+            ("port/alice-2", "gateway"),
+            ("port/cloud", "gateway.ours"),
+            ("port/cloud-2", "gateway.ours"),
+            ("port/cloud-2", "gateway.theirs"),
+            ("port/cloud-3", "gateway.ours"),
+            ("port/cloud-3", "gateway.theirs"),
+        ],
     ),
     "fabric.hand-off-fits": (
         {
-            "Port/cloud": {**CLOUD, "gateway": {"ours": "192.0.2.4", "theirs": "192.0.2.5"}},
+            "Port/cloud": {**CLOUD, "gateway": {"ours": "100.64.0.4", "theirs": "100.64.0.5"}},
             "Port/cloud-a": {**CLOUD, "over": "cloud", "vni": 4000},
             "Port/cloud-b": {**CLOUD, "over": "cloud", "vni": 7000},
             "Port/cloud-c": {**CLOUD, "over": "cloud", "vni": 7000, "interface": "et1"},
@@ -130,13 +138,13 @@ ACCEPTED: dict[str, dict[str, Fields | None]] = {
         "Circuit/private": {"via": ["wz"], "within": "province"},
     },
     "a gateway that is handed two numbers, which another site uses as well": {
-        "Port/cloud": {**CLOUD, "gateway": {"ours": "192.0.2.4", "theirs": "192.0.2.5"}},
-        "Port/cloud-2": {**CLOUD, "site": "nb", "gateway": {"ours": "192.0.2.4", "theirs": "192.0.2.5"}},
+        "Port/cloud": {**CLOUD, "gateway": {"ours": "100.64.0.4", "theirs": "100.64.0.5"}},
+        "Port/cloud-2": {**CLOUD, "site": "nb", "gateway": {"ours": "100.64.0.4", "theirs": "100.64.0.5"}},
         "Port/cloud-a": {**CLOUD, "over": "cloud", "vni": 7000},
         "Port/cloud-b": {**CLOUD, "over": "cloud", "vni": 7001},
         "Port/cloud-c": {**CLOUD, "over": "cloud-2", "vni": 7000, "site": "nb"},
     },
-    "two sessions behind one port on one LAN": {"Session/alice-2": {**session("alice", 1), "v4": "192.0.2.77", "v6": None}},
+    "two sessions behind one port on one LAN": {"Session/alice-2": {**session("alice", 1), "v4": "100.64.0.77", "v6": None}},
 }
 
 

@@ -95,6 +95,11 @@ def test_an_outage_is_the_longest_time_without_an_arrival(marks: str, seconds: f
     assert trace(marks).outage(100, 200) == pytest.approx(seconds)
 
 
+def test_a_window_in_which_nothing_was_sent_is_an_outage() -> None:
+    """Otherwise a stopwatch that has stopped would praise everybody."""
+    assert trace("xxxx").outage(200, 201.5) == 1.5
+
+
 def test_only_what_was_sent_in_the_window_counts() -> None:
     assert trace("..xxxx....xx").outage(100.015, 100.055) == pytest.approx(0.0)
     assert trace("..xxxx....xx").lost(100, 100.105) == (11, 6)

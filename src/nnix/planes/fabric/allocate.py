@@ -11,7 +11,7 @@ from itertools import count
 
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Circuit, Lan
+from nnix.planes.fabric.kinds import Circuit, Lan, Port
 
 FIRST: Mapping[type[Lan | Circuit], int] = {Lan: 4000, Circuit: 100000}
 
@@ -19,7 +19,9 @@ FIRST: Mapping[type[Lan | Circuit], int] = {Lan: 4000, Circuit: 100000}
 def allocate(snapshot: Snapshot, before: Snapshot) -> Iterator[Resource]:
     """Each Lan and Circuit of `snapshot` that has no `vni`, completed. What `before` says of it is kept unless another now claims it."""
     everyone: list[Lan | Circuit] = [*snapshot.of(Lan), *snapshot.of(Circuit)]
-    taken = {each.vni for each in everyone if each.vni is not None}
+    taken = {
+        each.vni for each in (*everyone, *snapshot.of(Port)) if each.vni is not None
+    }  # a hand-off's number is agreed on, not ours to give
     unset = [each for each in everyone if each.vni is None]
     kept: dict[str, int] = {}
     for each in unset:

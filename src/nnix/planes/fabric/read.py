@@ -236,6 +236,8 @@ def _port(port: Port, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Map
     each = next(each for each in plan.attachments if each.of == port.id)
     dropped = dict(here.dropped.get(each.interface, {}))
     facts = {"interface": each.interface, "site": str(port.site), "bridge": each.bridge, "dropped": dropped}
+    if each.interface not in here.links and not each.up and not each.cable:
+        return Status(port.id, port.state.value, facts=facts)  # a hand-off that is dark has no interface of its own
     if each.interface not in here.links:
         return Status(port.id, "down", f"interface {each.interface} is not there", good=False, facts=facts)
     reasons = list(_port_wrong(each, here))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Address
 from itertools import combinations, pairwise
 
@@ -29,7 +30,7 @@ from nnix.planes.fabric.names import (
     route_server_interface,
 )
 from nnix.planes.fabric.prove.promises import Breach, of_lan, of_port
-from nnix.planes.members.kinds import Level, Site, SiteRole
+from nnix.planes.members.kinds import Level, Machine, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
 MODEL = "nnix, kinds of the fabric plane"
@@ -142,12 +143,20 @@ def gateway_fits(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
             "gateway", "a gateway behind a port that is in use itself", "a port without session or circuit", "order a port over it"
         )
     taken = {each.vtep: each.id for each in snapshot.of(Site) if isinstance(each.vtep, IPv4Address)}
+    for machine in snapshot.of(Machine):
+        with suppress(ValueError):  # a name is no address; whoever manages by name sees to it himself
+            taken[IPv4Address(machine.address or "")] = machine.id
     for each in snapshot.where(Port, site=port.site):
         if each.gateway is not None and each.name < port.name:
             taken |= {each.gateway.ours: each.id, each.gateway.theirs: each.id}
     for field, address in (("gateway.ours", port.gateway.ours), ("gateway.theirs", port.gateway.theirs)):
+        within = next((lan.id for lan in snapshot.of(Lan) if lan.v4 is not None and address in lan.v4), None)
         if address in taken:
             yield Broken(field, address, f"an address of its own; {taken[address]} has this one")
+        elif address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
+            yield Broken(field, address, "an address of a cable: unicast, and neither loopback nor link-local")
+        elif within is not None:
+            yield Broken(field, address, f"an address outside {within}, whose members it would take it from")
         taken[address] = port.id
 
 
