@@ -113,7 +113,8 @@ async def _rehearsed(
         work = _work(setting, spinner.update)
         drilling = asyncio.current_task()
         if drilling is not None:  # stopped from outside, it still heals what it broke
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drilling.cancel)
+            for number in (signal.SIGTERM, signal.SIGINT):  # the latter is ignored by whoever was started in the background
+                asyncio.get_running_loop().add_signal_handler(number, drilling.cancel)
         async with setting.lock.held(), work.quicker(bfd_seconds):
             for each in chosen:
                 spinner.update(f"{each.sort.value} {each.of}: {WHAT[each.sort]}")
