@@ -22,14 +22,12 @@ import statistics
 import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, TypeVar
 
-from nnix.hosts.namespace import enter_namespace
+from nnix.hosts.namespace import inside
 from nnix.planes.fabric import nftables
 from nnix.planes.fabric.compile import link_local
 from nnix.planes.fabric.policy import Attachment, Switch
@@ -99,22 +97,6 @@ def packet(version: int) -> bytes:
         return (ethernet + struct.pack("!HBBHHHBBH", 0x0800, 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0) + ends + body).ljust(60, b"\0")
     ends = IPv6Address("3fff:fe::9").packed + IPv6Address("3fff:fd::9").packed
     return ethernet + struct.pack("!HIHBB", 0x86DD, 6 << 28, len(body), 17, 64) + ends + body
-
-
-def inside(namespace: str, act: Callable[[], T]) -> T:
-    """Run `act` in a namespace, in a thread that ends with it."""
-    results: list[T] = []
-
-    def go() -> None:
-        enter_namespace(namespace)
-        results.append(act())
-
-    thread = threading.Thread(target=go)
-    thread.start()
-    thread.join()
-    if not results:
-        raise SystemExit(f"{namespace}: could not be entered")
-    return results[0]
 
 
 def lay() -> None:

@@ -12,9 +12,8 @@ import select
 import socket
 import struct
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +22,7 @@ from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.iproute.facts import Addr, Fact, Route, Sysctl, encode
 from nnix.daemons.iproute.facts import Wire as Cable
 from nnix.daemons.nftables import NFTABLES
-from nnix.hosts.namespace import NamespaceHost, enter_namespace
+from nnix.hosts.namespace import NamespaceHost, inside
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
@@ -97,26 +96,6 @@ def exchange(states: dict[str, str] | None = None, *, tester: bool = False, circ
         made += [_port(name, "alice", site) for name, (site, _) in WIRE.items()]
         made.append(Circuit.model_validate({"name": "wire", "ends": list(WIRE), "vni": 5000}))
     return Snapshot(made)
-
-
-def inside(namespace: str, act: Callable[[], T]) -> T:
-    """Run `act` in a namespace, in a thread that ends with it."""
-    results: list[T] = []
-    failures: list[BaseException] = []
-
-    def go() -> None:
-        try:
-            enter_namespace(namespace)
-            results.append(act())
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=go)
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-    return results[0]
 
 
 class Wire:

@@ -34,6 +34,7 @@ import pytest
 from nnix.cli.root import Setting, drivers
 from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.nftables import NFTABLES
+from nnix.hosts.namespace import inside
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Driver
@@ -65,7 +66,7 @@ from tests.lab.frames import (
     v4,
     v6,
 )
-from tests.lab.switches import DEADLINE_SECONDS, PREFIX, Fabric, Wire, exchange, inside, station
+from tests.lab.switches import DEADLINE_SECONDS, PREFIX, Fabric, Wire, exchange, station
 
 pytestmark = pytest.mark.lab
 

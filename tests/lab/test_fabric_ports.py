@@ -22,7 +22,7 @@ import pytest
 from nnix.daemons.frr import FRR
 from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.nftables import NFTABLES
-from nnix.hosts.namespace import NamespaceHost
+from nnix.hosts.namespace import NamespaceHost, inside
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.plane import Status
 from nnix.kernel.snapshot import Snapshot
@@ -31,7 +31,7 @@ from nnix.planes.fabric.compile import compile
 from nnix.planes.fabric.kinds import Port
 from nnix.planes.fabric.read import read
 from tests.lab.frames import ATTACKS, BGP, BROADCAST, LEGITIMATE, Scene, arp, frame
-from tests.lab.switches import DEADLINE_SECONDS, LOST, PREFIX, Fabric, exchange, inside, mac_of, station
+from tests.lab.switches import DEADLINE_SECONDS, LOST, PREFIX, Fabric, exchange, mac_of, station
 
 pytestmark = pytest.mark.lab
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ import pytest
 from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.iproute.facts import Shaper
 from nnix.daemons.iproute.facts import encode as capacity
-from nnix.hosts.namespace import NamespaceHost, enter_namespace
+from nnix.hosts.namespace import NamespaceHost, inside
 from nnix.lab.latency import LATENCY, Delay, encode
 
 pytestmark = pytest.mark.lab
@@ -118,20 +118,6 @@ def _bound(port: int) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     made.bind(("", port))
     return made
-
-
-def inside(namespace: str, act: Callable[[], T]) -> T:
-    """Run `act` in a namespace, in a thread that ends with it."""
-    results: list[T] = []
-
-    def go() -> None:
-        enter_namespace(namespace)
-        results.append(act())
-
-    thread = threading.Thread(target=go)
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 @pytest.fixture

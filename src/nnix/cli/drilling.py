@@ -29,7 +29,7 @@ EVERY, PLAN, HEAL = "every", "plan", "heal"
 @click.command()
 @click.argument("scenario", type=click.Choice([*(sort.value for sort in Sort), EVERY, PLAN, HEAL]))
 @click.argument("target", required=False, metavar="[link/NAME|site/NAME|port/NAME|PLAN]")
-@click.option("--daemon", type=click.Choice(DAEMONS), default="bgpd", show_default=True, help="Which one, for kill.")
+@click.option("--daemon", type=click.Choice(DAEMONS), help="Which one, for kill. [bgpd]")
 @click.option("--repeat", type=click.IntRange(1, 20), default=1, show_default=True, help="How often; figures are medians.")
 @click.option("--bfd", "bfd_milliseconds", type=click.IntRange(10, 1000), default=round(BFD_SECONDS_DRILLED * 1000), show_default=True,
               help="BFD's pace while it lasts, in milliseconds.")  # fmt: skip
@@ -43,7 +43,7 @@ def drill(
     setting: Setting,
     scenario: str,
     target: str | None,
-    daemon: str,
+    daemon: str | None,
     repeat: int,
     bfd_milliseconds: int,
     rate: int,
@@ -66,6 +66,8 @@ def drill(
 
     Exit status 0: the promise was kept and reachability was as predicted; 1: not so. The report is HTML with plots, and JSON.
     """
+    if daemon and scenario != Sort.KILL:
+        raise click.UsageError(f"--daemon is for kill; {scenario} kills none of your choosing")
     begun(setting)
     as_root(setting)
     model = setting.book.model()
@@ -85,7 +87,7 @@ def drill(
             plan, once = planned(model.snapshot, target)
             chosen = [once]
         else:
-            chosen = [failure(model.snapshot, Sort(scenario), target, daemon)]
+            chosen = [failure(model.snapshot, Sort(scenario), target, daemon or "bgpd")]
     except Impossible as wrong:
         raise click.UsageError(str(wrong)) from None
     try:

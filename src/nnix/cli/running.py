@@ -22,7 +22,7 @@ from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
 from nnix.hosts import rootless
 from nnix.kernel.document import nearest
-from nnix.kernel.drive import converge, look
+from nnix.kernel.drive import Outcome, converge, look
 from nnix.kernel.loop import Loop
 from nnix.kernel.plane import Status
 from nnix.kernel.rule import Refused
@@ -64,12 +64,16 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
     status = DONE if made.plan.empty else carry_out(setting, made, f"up {folder}", yes=True, offline=False, as_json=False, whole=True)
 
     async def bring() -> tuple[int, list[str], list[Status]]:
-        wanted = setting.office.wanted(setting.book.model())
-        async with setting.lock.held():
-            with progress("bringing up", len(wanted)) as told:
-                outcomes = await converge(setting.world, wanted, told=told) if made.plan.empty else ()
-            if made.plan.empty:
-                outcomes += await setting.office.settle()
+        outcomes: tuple[Outcome, ...] = ()
+        if made.plan.empty:  # otherwise the change has driven everything
+            model = setting.book.model()
+            wanted = setting.office.wanted(model)
+            async with setting.lock.held():
+                with progress("bringing up", len(wanted)) as told:
+                    if model.brought_about:
+                        outcomes = await converge(setting.world, wanted, told=told)
+                    else:
+                        outcomes = await setting.office.settle(told)
         failures = [f"{'/'.join(each.key)}: {each.failure}" for each in outcomes if each.failure]
         changed = sum(1 for each in outcomes if each.found)
         waited = [] if no_wait or (made.plan.empty and not changed) else await _converged(setting)

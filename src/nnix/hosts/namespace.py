@@ -19,13 +19,16 @@ import shutil
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from nnix.hosts import SEARCH_PATH, STATUS_NOT_FOUND, STATUS_TIME_UP, below_home, checked_argv
 from nnix.kernel.world import Absent, Failed, Result, Unreachable
 
 NAMESPACES = Path("/run/netns")  # where ip-netns(8) keeps them
+
+T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000  # sched.h; Python has setns only since 3.12
 TRIES_BESIDE_A_REMOVAL = 5
@@ -170,6 +173,36 @@ def enter_namespace(namespace: str) -> None:
         if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+
+def apart(act: Callable[[], T]) -> T:
+    """What `act` gives, done in a thread of its own that ends with it; what it raises is raised. Never a pooled thread: one that enters a
+    namespace stays there."""
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            results.append(act())
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def inside(namespace: str, act: Callable[[], T]) -> T:
+    """What `act` gives inside `namespace`; a socket that it makes belongs there for ever. Raises OSError, and what `act` raises."""
+
+    def entered() -> T:
+        enter_namespace(namespace)
+        return act()
+
+    return apart(entered)
 
 
 async def dial_in_namespace(namespace: str, address: str, port: int, *, timeout_seconds: float = 5.0) -> socket.socket:

@@ -202,7 +202,8 @@ def flows_for(snapshot: Snapshot, failure: Failure, namespace: Callable[[str], s
         for lan in speakers[a].keys() & speakers[b].keys()
         for here, there in islice(zip(cycle(speakers[a][lan]), cycle(speakers[b][lan]), strict=False), max(len(speakers[a][lan]), 2))
     ]
-    spread = sorted(able, key=lambda each: (able.index(each) % max(1, len(pairs)), each))
+    place = {each: index for index, each in reversed(list(enumerate(able)))}  # where each stands first
+    spread = sorted(able, key=lambda each: (place[each] % max(1, len(pairs)), each))
     chosen = list(islice(cycle(spread), count)) if spread else []
     flows = [
         Flow(f"{index}: {here[0]} ({a}) – {there[0]} ({b})", (namespace(here[0]), here[1]), (namespace(there[0]), there[1]))
@@ -335,11 +336,18 @@ class Drill:
             raise Failed(f"{'/'.join(wrong[0].key)}: {wrong[0].failure}")
 
     def _killing(self, machine: str, daemon: str) -> str:
-        home = self._hand(machine).home.replace(f"@{machine}", machine)
-        return f"kill -9 $(cat {home}/frr/underlay/{daemon}.pid)"
+        return f"kill -9 $(cat {self._frr(machine)}/{daemon}.pid)"
 
     def _hand(self, machine: str) -> Host:
         return self.world.machines.host(f"@{machine}")
+
+    def _frr(self, machine: str) -> str:
+        """The folder of the switch's FRR, as the machine itself has it, not its hand."""
+        return self._hand(machine).home.replace(f"@{machine}", machine) + "/frr/underlay"
+
+    async def _vtysh(self, machine: str, *words: str) -> str:
+        told = " ".join(f"-c '{each}'" for each in words)
+        return await self._shell(machine, f"cd {self._frr(machine)} && vtysh --vty_socket . --config_dir . {told}")
 
     async def _shell(self, machine: str, lines: str) -> str:
         result = await self._hand(machine).run(["sh", "-e"], stdin=lines.encode())
@@ -388,10 +396,7 @@ class Drill:
             pairs -= {pair for pair, ok in zip(asked, answered, strict=True) if ok}
 
     async def _adjacent(self, machine: str) -> int:
-        home = self._hand(machine).home.replace(f"@{machine}", machine)
-        return (
-            await self._shell(machine, f"cd {home}/frr/underlay && vtysh --vty_socket . --config_dir . -c 'show ip ospf neighbor'")
-        ).count("Full")
+        return (await self._vtysh(machine, "show ip ospf neighbor")).count("Full")
 
     async def _packets(self, failure: Failure) -> float | None:
         """Packets sent so far over the links that fail, both ways together."""
@@ -420,14 +425,8 @@ class Drill:
         words = ["conf t", "bfd"]
         for profile, pace in paces.items():
             words += [f"profile every-{profile}-ms", f"transmit-interval {pace}", f"receive-interval {pace}", "exit"]
-        told = " ".join(f"-c '{each}'" for each in words)
         machines = [switch_machine(self.snapshot, site) for site in self.snapshot.of(Site)]
-
-        async def one(machine: str) -> None:
-            home = self._hand(machine).home.replace(f"@{machine}", machine)
-            await self._shell(machine, f"cd {home}/frr/underlay && vtysh --vty_socket . --config_dir . {told}")
-
-        await asyncio.gather(*map(one, machines))
+        await asyncio.gather(*(self._vtysh(machine, *words) for machine in machines))
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, object]]) -> None:

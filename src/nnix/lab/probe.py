@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nnix.hosts.namespace import enter_namespace
+from nnix.hosts.namespace import inside
 
 HEAD = struct.Struct("!II")  # flow, tick
 TICKS_MAX = 600_000
@@ -100,32 +100,17 @@ class Probe:
         return traces
 
 
-def _socket_in(namespace: str, address: str, result: list[socket.socket]) -> None:
-    enter_namespace(namespace)
-    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    made.bind((address, 0))
-    made.setblocking(False)
-    result.append(made)
-
-
 def opened(namespace: str, address: str) -> socket.socket:
     """A UDP socket in `namespace`, bound to `address`. Raises OSError."""
-    result: list[socket.socket] = []
-    failure: list[BaseException] = []
 
-    def guarded() -> None:
-        try:
-            _socket_in(namespace, address, result)
-        except BaseException as error:
-            failure.append(error)
+    def make() -> socket.socket:
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        made.bind((address, 0))
+        made.setblocking(False)
+        return made
 
-    thread = threading.Thread(target=guarded)  # never a pooled one: it would stay in the namespace
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return result[0]
+    return inside(namespace, make)
 
 
 def measure(

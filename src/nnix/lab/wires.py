@@ -14,12 +14,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnix.hosts.namespace import NAMESPACES, enter_namespace
+from nnix.hosts.namespace import NAMESPACES, apart, enter_namespace
 from nnix.kernel.world import Failed, Host, Step
 
 MTU_OCTETS = 9200
@@ -203,33 +202,18 @@ async def _batch(host: Host, argv: Sequence[str], lines: Sequence[str]) -> None:
 
 async def _interfaces(namespaces: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """machine → names of the interfaces in its namespace; a machine without namespace is left out."""
-    found: dict[str, frozenset[str]] = {}
 
-    def ask() -> None:
+    def ask() -> dict[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
         root = NAMESPACES.stat().st_dev if NAMESPACES.exists() else None
         for machine, namespace in namespaces.items():
             path = NAMESPACES / namespace
             if path.exists() and path.stat().st_dev != root:
                 enter_namespace(namespace)
                 found[machine] = frozenset(interface for _, interface in socket.if_nameindex())
+        return found
 
-    def in_a_thread_of_its_own() -> None:  # never a pooled one: it would stay in the last namespace
-        failure: list[BaseException] = []
-
-        def guarded() -> None:
-            try:
-                ask()
-            except BaseException as error:
-                failure.append(error)
-
-        thread = threading.Thread(target=guarded)
-        thread.start()
-        thread.join()
-        if failure:
-            raise failure[0]
-
-    await asyncio.to_thread(in_a_thread_of_its_own)
-    return found
+    return await asyncio.to_thread(apart, ask)
 
 
 def left_behind(prefix: str) -> list[Path]:

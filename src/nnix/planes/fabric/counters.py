@@ -14,12 +14,11 @@ from typing import Any
 
 from nnix.kernel.plane import Machines
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Unreachable
 from nnix.planes.fabric.compile import switches
 from nnix.planes.fabric.kinds import Port
 from nnix.planes.fabric.nftables import TABLE
 from nnix.planes.fabric.policy import Attachment, Switch
-from nnix.planes.fabric.read import Seen, parse
+from nnix.planes.fabric.read import Seen, ask
 
 QUESTIONS = f"ip -s -j link show; echo; echo @route; echo; echo @filter; nft -j list table {TABLE} 2>/dev/null; exit 0\n"
 
@@ -55,9 +54,10 @@ async def port_counters(snapshot: Snapshot, machines: Machines, ports: Iterable[
     wanted = list(ports)
     sites = {str(port.site) for port in wanted}
     plans = {switch.site: switch for switch in switches(snapshot) if switch.site in sites}
-    answers = dict(zip(plans, await asyncio.gather(*(_ask(switch, machines) for switch in plans.values())), strict=True))
+    answers = dict(zip(plans, await asyncio.gather(*(ask(switch, machines, QUESTIONS) for switch in plans.values())), strict=True))
     return [
-        _counted(port, plans.get(str(port.site)), answers.get(str(port.site), f"site {port.site} has no tunnel end")) for port in wanted
+        _counted(port, plans.get(str(port.site)), answers.get(str(port.site), Seen(trouble=f"site {port.site} has no tunnel end")))
+        for port in wanted
     ]
 
 
@@ -73,18 +73,7 @@ def by_member(counted: Iterable[PortCounters]) -> dict[str, dict[str, Any]]:
     return found
 
 
-async def _ask(switch: Switch, machines: Machines) -> Seen | str:
-    """What the switch said; a str says why it cannot be asked."""
-    try:
-        result = await machines.host(switch.machine).run(["sh"], stdin=QUESTIONS.encode())
-        return parse(result.out) if result.status == 0 else f"{switch.machine}: {result.err.strip() or f'status {result.status}'}"
-    except Unreachable as error:
-        return str(error)
-    except (ValueError, KeyError, TypeError) as error:
-        return f"{switch.machine}: its answer makes no sense: {error}"
-
-
-def _counted(port: Port, plan: Switch | None, seen: Seen | str) -> PortCounters:
+def _counted(port: Port, plan: Switch | None, seen: Seen) -> PortCounters:
     each: Attachment | None = next((one for one in plan.attachments if one.of == port.id), None) if plan else None
     known = PortCounters(
         port=port.name,
@@ -96,8 +85,8 @@ def _counted(port: Port, plan: Switch | None, seen: Seen | str) -> PortCounters:
         macs=each.macs if each else (),
         addresses=tuple(map(str, (*each.v4, *each.v6))) if each else (),
     )
-    if each is None or isinstance(seen, str):
-        return replace(known, trouble=str(seen))
+    if each is None or seen.trouble:
+        return replace(known, trouble=seen.trouble)
     link = seen.links.get(each.interface)
     if link is None:
         return replace(known, light=False, trouble=f"interface {each.interface} is not there")

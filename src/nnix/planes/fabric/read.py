@@ -54,7 +54,7 @@ class Seen:
 async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
     """A status for every Site, Link, Lan, Port and Circuit, by kind and name. A switch that cannot be asked makes statuses, not exceptions."""
     plans = {switch.site: switch for switch in switches(snapshot)}
-    answers = await asyncio.gather(*(_ask(switch, machines) for switch in plans.values()))
+    answers = await asyncio.gather(*(ask(switch, machines) for switch in plans.values()))
     seen = dict(zip(plans, answers, strict=True))
     direct = shortest(snapshot)
     return (
@@ -92,9 +92,10 @@ async def _counters(switch: Switch, machines: Machines) -> dict[str, tuple[int, 
         return {}
 
 
-async def _ask(switch: Switch, machines: Machines) -> Seen:
+async def ask(switch: Switch, machines: Machines, questions: str = QUESTIONS) -> Seen:
+    """What a switch answers to `questions`, which print what parse() reads; why it cannot be asked stands in `trouble`."""
     try:
-        result = await machines.host(switch.machine).run(["sh"], stdin=QUESTIONS.encode())
+        result = await machines.host(switch.machine).run(["sh"], stdin=questions.encode())
     except Unreachable as error:
         return Seen(trouble=str(error))
     if result.status != 0:
