@@ -1,0 +1,158 @@
+"""Payloads: what one table of a cache holds, as the router will hold it.
+
+Validation paths, trust anchors and expiry times matter to the relying party and not to a router, to which a VRP is the tuple
+of prefix, length, maximum and origin, whatever number of ROAs says so (RFC 8210, 5.6). A set holds each once; of one customer's
+ASPAs it holds the union (8210bis, 5.12).
+
+VRPs are by far the most, half a million to a million, so they are no objects: one row of octets each, 10 for IPv4 and 22 for
+IPv6, in the order address, maximum, length, origin. Compared as octets, rows sort as 8210bis, 11.2 wants them: read from the
+end, a more specific prefix comes before the one that covers it, and what belongs to one prefix stands together. 700,000 VRPs
+are 8 MB. Router keys and ASPAs are few, and are tuples.
+
+`added` and `removed` are set algebra on sorted rows. Rows are immutable for everyone who holds a set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.bytes_]
+ROW4, ROW6 = np.dtype("S10"), np.dtype("S22")
+FIELDS4 = np.dtype([("address", "V4"), ("length_max", "u1"), ("length", "u1"), ("asn", "V4")])
+FIELDS6 = np.dtype([("address", "V16"), ("length_max", "u1"), ("length", "u1"), ("asn", "V4")])
+
+RouterKeyRow = tuple[bytes, bytes, int]  # SKI, SubjectPublicKeyInfo, AS: sorted as 8210bis, 11.2.2 wants them
+AspaRow = tuple[int, tuple[int, ...]]  # customer, providers ascending
+
+
+def no_rows(dtype: np.dtype[Any]) -> Rows:
+    return np.empty(0, dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Payloads:
+    """A set of VRPs, router keys and ASPAs, each part sorted and without doubles. Made by `payloads`; equal when all parts are."""
+
+    v4: Rows = field(default_factory=lambda: no_rows(ROW4))
+    v6: Rows = field(default_factory=lambda: no_rows(ROW6))
+    keys: tuple[RouterKeyRow, ...] = ()
+    aspas: tuple[AspaRow, ...] = ()
+
+    @property
+    def vrps(self) -> int:
+        return len(self.v4) + len(self.v6)
+
+    def __len__(self) -> int:
+        return self.vrps + len(self.keys) + len(self.aspas)
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Payloads) and (
+            self.keys == other.keys
+            and self.aspas == other.aspas
+            and np.array_equal(self.v4, other.v4)
+            and np.array_equal(self.v6, other.v6)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the set: equal for equal sets, wherever they came from."""
+        sha = hashlib.sha256()
+        for part in (self.v4.tobytes(), self.v6.tobytes(), repr(self.keys).encode(), repr(self.aspas).encode()):
+            sha.update(len(part).to_bytes(8, "big") + part)
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What leads from one set to another. An ASPA whose providers changed stands in both, with its old providers in `removed`."""
+
+    added: Payloads
+    removed: Payloads
+
+    def __len__(self) -> int:
+        return len(self.added) + len(self.removed)
+
+
+def payloads(v4: Rows, v6: Rows, keys: Iterable[RouterKeyRow] = (), aspas: Iterable[AspaRow] = ()) -> Payloads:
+    """A set of rows in any order, with doubles or without. ASPAs of one customer become one, with all their providers.
+
+    AS0 means that there is no provider; beside another it says nothing, and goes (8210bis, 5.12).
+    """
+    union: dict[int, set[int]] = {}
+    for customer, providers in aspas:
+        union.setdefault(customer, set()).update(providers)
+    return Payloads(
+        _each_once(v4),
+        _each_once(v6),
+        tuple(sorted(set(keys))),
+        tuple((customer, tuple(sorted(found - {0} or found))) for customer, found in sorted(union.items()) if found),
+    )
+
+
+def change(old: Payloads, new: Payloads) -> Change:
+    """What must be added to `old` and removed from it to get `new`."""
+    return Change(less(new, old), less(old, new))
+
+
+def joined(first: Change, then: Change) -> Change:
+    """Both changes as one: what came and went again is in neither part (8210bis, 5.3)."""
+    return Change(
+        _with(less(first.added, then.removed), less(then.added, first.removed)),
+        _with(less(first.removed, then.added), less(then.removed, first.added)),
+    )
+
+
+def changed(old: Payloads, by: Change) -> Payloads:
+    """`old` after the change."""
+    return _with(less(old, by.removed), by.added)
+
+
+def _each_once(rows: Rows) -> Rows:
+    if not len(rows):
+        return rows
+    ordered = np.sort(rows, kind="stable")
+    keep = np.ones(len(ordered), bool)
+    keep[1:] = ordered[1:] != ordered[:-1]
+    return ordered[keep]
+
+
+def less(one: Payloads, other: Payloads) -> Payloads:
+    """What of `one` is not in `other`."""
+    keys, aspas = frozenset(other.keys), frozenset(other.aspas)
+    return Payloads(
+        _rows_less(one.v4, other.v4),
+        _rows_less(one.v6, other.v6),
+        tuple(each for each in one.keys if each not in keys),
+        tuple(each for each in one.aspas if each not in aspas),
+    )
+
+
+def _with(one: Payloads, other: Payloads) -> Payloads:
+    return Payloads(
+        _each_once(np.concatenate((one.v4, other.v4))),
+        _each_once(np.concatenate((one.v6, other.v6))),
+        tuple(sorted({*one.keys, *other.keys})),
+        tuple(sorted({*one.aspas, *other.aspas})),
+    )
+
+
+def _rows_less(one: Rows, other: Rows) -> Rows:
+    """Rows of `one` that are not in `other`; both sorted, each row once."""
+    if not len(one) or not len(other):
+        return one
+    at = np.searchsorted(other, one)
+    at[at == len(other)] = 0
+    missing: Rows = one[other[at] != one]
+    return missing
