@@ -1,12 +1,15 @@
-"""Claim: 200 sites, 400 links and 5,000 members are proved against every single failure in at most 5 s, and against every pair in at most 60 s, on one core.
+"""Claim: 200 sites, 400 links, 5,000 members and 1,000 circuits are proved against every single failure in at most 5 s, and against every pair in at most 60 s, on one core.
 
-Failures are all links and all sites: 600 alone, 179,700 in pairs. For each it is found which members are cut off, what traffic is lost, and what every
-link carries each way, with equal ways sharing evenly and members' traffic moving to the ports that are left. Nothing is sampled on our side.
+Failures are all links and all sites: 600 alone, 179,700 in pairs. For each it is found which members are cut off, which circuits lose their service or
+a part of it, which leave the province that they must not leave, what traffic is lost, and what every link carries each way, with equal ways sharing
+evenly, members' traffic moving to the ports that are left, and circuits carried with their capacity. Nothing is sampled on our side.
+
+Of the circuits 800 are wires, 40 of which must stay in their province; 100 are pinned over one or two sites; 100 are groups of three to five ends.
 
 Peer: networkx 3.5 on the same graph, in the same run: connected components for who is cut off, Dijkstra's predecessors from every target for
-the ways, and the same gravity matrix, made from members one by one. It needs most of a second for a failure, so it is given a random sample of them (seeded), and
-its time is scaled by their number; the table says of how many. Both sides must agree on that sample: members cut off exactly, lost
-traffic and the load of every link to a millionth. Otherwise nothing is reported.
+the ways, and the same matrix, made from members and circuits one by one. It needs most of a second for a failure, so it is given a random sample of them (seeded), and
+its time is scaled by their number; the table says of how many. Both sides must agree on that sample: members cut off and circuits hit and led out of
+their province exactly, lost traffic and the load of every link to a millionth. Otherwise nothing is reported.
 
 The graph is random (seeded): sites in a square, each joined to the nearest before it, then the shortest further links, so that ways are long and
 few are equal. 30 % of members have ports at two sites. networkx lives in a virtual environment of its own, `.bench/networkx`. CPU seconds of one
@@ -18,6 +21,7 @@ Run: python bench/fabric_prove.py [--quick]. The last line is one JSON object; t
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import math
 import os
@@ -29,8 +33,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-CLAIM = "CPU seconds to prove 200 sites, 400 links, 5,000 members against every failure (at most 5) and every pair (at most 60), beside networkx"
+CLAIM = "CPU seconds to prove 200 sites, 400 links, 5,000 members, 1,000 circuits against every failure (at most 5) and every pair (at most 60), beside networkx"
 SITES, LINKS, MEMBERS, SEED, FACTOR = 200, 400, 5000, 7, 0.05
+WIRES, KEPT, PINNED, GROUPS = 800, 40, 100, 100  # circuits; of the wires so many must stay in their province
 ALONE_BOUND_SECONDS, PAIRS_BOUND_SECONDS = 5.0, 60.0
 CAPACITY = 400 * 10**9
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +43,8 @@ VENV = ROOT / ".bench/networkx"
 
 
 def graph(seed: int) -> dict[str, Any]:
-    """Plain data for both sides: links as (a, b, latency in steps of 10 µs), members as lists of (site, bit/s)."""
+    """Plain data for both sides: links as (a, b, latency in steps of 10 µs), members as lists of (site, bit/s), the province of each site (the
+    quarters of the square), circuits as {ends, via, rate, kept}."""
     chance = random.Random(seed)
     where = [(chance.random(), chance.random()) for _ in range(SITES)]
 
@@ -53,7 +59,20 @@ def graph(seed: int) -> dict[str, Any]:
         [(site, chance.choice([10, 100]) * 10**9) for site in chance.sample(range(SITES), 2 if chance.random() < 0.3 else 1)]
         for _ in range(MEMBERS)
     ]
-    return {"links": [(a, b, 2 + round(300 * apart(a, b))) for a, b in sorted(links)], "members": members}
+    provinces = [2 * (x > 0.5) + (y > 0.5) for x, y in where]
+    circuits = []
+    for number in range(WIRES + PINNED + GROUPS):
+        size = 2 if number < WIRES + PINNED else chance.randint(3, 5)
+        kept = number < KEPT
+        chosen = chance.sample(range(SITES), size + 2)
+        if kept:  # to the nearest in its province, so that the way is mostly inside
+            near = sorted((apart(chosen[0], site), site) for site in range(SITES) if provinces[site] == provinces[chosen[0]])
+            chosen = [site for _, site in near[:2]]
+        via = chosen[size : size + chance.randint(1, 2)] if WIRES <= number < WIRES + PINNED else []
+        rate = chance.choice([1, 2, 10]) * 10**9 // (size - 1) * (size - 1)  # whole bits for each two ends
+        circuits.append({"ends": chosen[:size], "via": via, "rate": rate, "kept": kept})
+    found = [(a, b, 2 + round(300 * apart(a, b))) for a, b in sorted(links)]
+    return {"links": found, "members": members, "provinces": provinces, "circuits": circuits}
 
 
 # --- ours
@@ -63,7 +82,7 @@ def ours(plain: dict[str, Any]) -> Any:
     """The exchange of `plain`, ready to be proved."""
     from nnix.kernel.resource import Resource
     from nnix.kernel.snapshot import Snapshot
-    from nnix.planes.fabric.kinds import Link, Port
+    from nnix.planes.fabric.kinds import Circuit, Link, Port
     from nnix.planes.fabric.prove.survival import Survival
     from nnix.planes.members.kinds import Member, Site
 
@@ -71,7 +90,7 @@ def ours(plain: dict[str, Any]) -> Any:
     for site in range(SITES):
         role = "hub" if site == 0 else "node"
         fields = {"name": f"s{site:03}", "title": {"en": "S"}, "role": role, "level": "city", "city": f"c{site}", "country": "CN"}
-        found.append(Site.model_validate(fields))
+        found.append(Site.model_validate({**fields, "province": f"p{plain['provinces'][site]}"}))
     for number, (a, b, steps) in enumerate(plain["links"]):
         fields = {"name": f"l{number:03}", "a": f"s{a:03}", "b": f"s{b:03}", "capacity": "400G", "latency": f"{10 * steps}us"}
         found.append(Link.model_validate(fields))
@@ -81,6 +100,16 @@ def ours(plain: dict[str, Any]) -> Any:
         for index, (site, speed) in enumerate(ports):
             port = {"name": f"{name}-{index}", "member": name, "site": f"s{site:03}", "speed": f"{speed // 10**9}G"}
             found.append(Port.model_validate(port))
+    for number, each in enumerate(plain["circuits"]):
+        name = f"c{number:04}"
+        ends = [f"{name}-{index}" for index in range(len(each["ends"]))]
+        for end, site in zip(ends, each["ends"], strict=True):
+            port = {"name": end, "member": f"m{number:04}", "site": f"s{site:03}", "speed": "10G"}
+            found.append(Port.model_validate(port))
+        via = [f"s{site:03}" for site in each["via"]]
+        within = {"within": "province"} if each["kept"] else {}
+        capacity = f"{each['rate']}bit/s"
+        found.append(Circuit.model_validate({"name": name, "ends": ends, "via": via, "capacity": capacity, **within}))
     return Survival(Snapshot(found), factor=FACTOR, compiled=True)
 
 
@@ -104,7 +133,8 @@ def networkx() -> Path:
 
 
 def peer(plain: dict[str, Any], cases: list[list[str]]) -> dict[str, Any]:
-    """The same work with networkx: {"seconds": CPU, "cases": [(cut off, traffic lost, load by arc)]}. Runs in the peer's own Python."""
+    """The same work with networkx: {"seconds": CPU, "cases": [(cut off, circuits hit, circuits led out, traffic lost, load by arc)]}. Runs in the
+    peer's own Python."""
     nx = importlib.import_module("networkx")
 
     whole = nx.Graph()
@@ -112,7 +142,11 @@ def peer(plain: dict[str, Any], cases: list[list[str]]) -> dict[str, Any]:
     for number, (a, b, steps) in enumerate(plain["links"]):
         whole.add_edge(a, b, weight=steps, number=number)
     members = plain["members"]
+    circuits, provinces = plain["circuits"], plain["provinces"]
     ports = [sum(site == port[0] for ports_of in members for port in ports_of) for site in range(SITES)]
+    for circuit in circuits:
+        for site in circuit["ends"]:
+            ports[site] += 1
     bought = [sum(speed for _, speed in ports_of) for ports_of in members]
     total = sum(bought)
     begun = time.process_time()
@@ -142,20 +176,56 @@ def peer(plain: dict[str, Any], cases: list[list[str]]) -> dict[str, Any]:
                 gets[site] += bought[member] * speed / size
                 for other, there in kept:
                     itself[site, other] = itself.get((site, other), 0.0) + rate * bought[member] * speed / size * there / size
-        within = left.subgraph(main)
+        part_of = {site: number for number, part in enumerate(parts) for site in part}
+        private: dict[int, dict[int, float]] = {}  # to → from → bit/s
+        hit = 0
+        kept_ways = []
+        for circuit in circuits:
+            ends = circuit["ends"]
+            lacking = False
+            for one, other in itertools.combinations(ends, 2):
+                stations = [one, *circuit["via"], other]
+                where = {part_of.get(site) for site in stations}
+                if None in where or len(where) > 1:
+                    lacking = True
+                    continue
+                rate = circuit["rate"] / (len(ends) - 1)
+                for a, b in itertools.pairwise(stations):
+                    for here, to in ((a, b), (b, a)):
+                        into = private.setdefault(to, {})
+                        into[here] = into.get(here, 0.0) + rate
+                if circuit["kept"]:
+                    kept_ways.append((one, other))
+            hit += lacking
         loads = [0.0] * (2 * len(plain["links"]))
         carried = 0.0
-        for to in main:
-            before, distance = nx.dijkstra_predecessor_and_distance(within, to)
-            flow = {site: sends[site] * gets[to] - itself.get((site, to), 0.0) for site in main}
-            carried += sum(flow.values())
-            for site in sorted(main, key=lambda site: -distance[site]):
+        befores = {}
+        for to in left:
+            before, distance = nx.dijkstra_predecessor_and_distance(left, to)
+            befores[to] = before
+            flow = dict.fromkeys(distance, 0.0)
+            if to in main:
+                for site in main:
+                    flow[site] = sends[site] * gets[to] - itself.get((site, to), 0.0)
+                carried += sum(flow.values())
+            for site, rate in private.get(to, {}).items():
+                flow[site] += rate
+            for site in sorted(distance, key=lambda site: -distance[site]):
                 ways = before[site]
                 for other in ways:
-                    number = within[site][other]["number"]
+                    number = left[site][other]["number"]
                     loads[2 * number + (site != plain["links"][number][0])] += flow[site] / len(ways)
                     flow[other] += flow[site] / len(ways)
-        found.append((cut_off, FACTOR * total - carried, loads))
+        out = 0
+        for one, other in kept_ways:
+            passed, queue = {one}, [one]
+            while queue:
+                for site in befores[other][queue.pop()]:
+                    if site not in passed:
+                        passed.add(site)
+                        queue.append(site)
+            out += any(provinces[site] != provinces[one] for site in passed)
+        found.append((cut_off, hit, out, FACTOR * total - carried, loads))
     return {"seconds": time.process_time() - begun, "cases": found}
 
 
@@ -175,16 +245,19 @@ def asked(plain: dict[str, Any], cases: list[list[str]]) -> dict[str, Any]:
     return answer
 
 
-def same(name: str, mine: tuple[int, float, Any], theirs: tuple[int, float, Any], offered: float) -> None:
+Found = tuple[int, int, int, float, Any]
+
+
+def same(name: str, mine: Found, theirs: Found, offered: float) -> None:
     """Ends the bench when the two sides disagree."""
     import numpy as np
 
     if (
-        mine[0] != theirs[0]
-        or abs(mine[1] - theirs[1]) > 1e-6 * offered
-        or not np.allclose(mine[2], theirs[2], rtol=1e-6, atol=1e-6 * CAPACITY)
+        tuple(mine[:3]) != tuple(theirs[:3])
+        or abs(mine[3] - theirs[3]) > 1e-6 * offered
+        or not np.allclose(mine[4], theirs[4], rtol=1e-6, atol=1e-6 * CAPACITY)
     ):
-        raise SystemExit(f"{name}: {mine[:2]} here, {theirs[:2]} at networkx, or other loads: nothing was measured")
+        raise SystemExit(f"{name}: {mine[:4]} here, {theirs[:4]} at networkx, or other loads: nothing was measured")
 
 
 def main() -> int:
@@ -213,21 +286,24 @@ def main() -> int:
     offered = survival.traffic.offered
     for index, theirs in zip(some, single["cases"], strict=True):
         case = cases[index]
-        same(found[index].of, (len(case.outcome.cut_off), case.traffic_lost, case.load), theirs, offered)
+        counted = len(case.outcome.cut_off), len(case.harm.hit), len(case.harm.outside)
+        same(found[index].of, (*counted, case.traffic_lost, case.load), theirs, offered)
     for index, theirs in zip(couples, double["cases"], strict=True):
-        full = survival.utilisation(theirs[2])
-        kept = (int(pairs.cut_off[index]), float(pairs.traffic_lost[index]), float(pairs.utilisation[index]) * CAPACITY)
-        same(" + ".join(pairs.names(index)), kept, (theirs[0], theirs[1], float(full.max()) * CAPACITY), offered)
+        full = survival.utilisation(theirs[4])
+        counted = int(pairs.cut_off[index]), int(pairs.circuits[index]), pairs.outside[index].bit_count()
+        kept = (*counted, float(pairs.traffic_lost[index]), float(pairs.utilisation[index]) * CAPACITY)
+        same(" + ".join(pairs.names(index)), kept, (*theirs[:4], float(full.max()) * CAPACITY), offered)
     their_alone, their_both = single["seconds"] * len(cases) / few, double["seconds"] * len(pairs) / many
 
     print(f"{'':>22} {'cases':>8} {'CPU s':>9} {'per case':>11} {'networkx, scaled':>17} {'ratio':>7}")
     for label, count, mine, theirs in (("one failure", len(cases), alone, their_alone), ("two failures", len(pairs), both, their_both)):
         print(f"{label:>22} {count:>8} {mine:>9.2f} {1e6 * mine / count:>8.0f} µs {theirs:>15.0f} s {theirs / mine:>7.0f}")
     print(f"\ncompiling, or loading what was compiled before: {compiling:.2f} s")
-    cut = int((pairs.cut_off > 0).sum())
+    cut, hit, out = int((pairs.cut_off > 0).sum()), int((pairs.circuits > 0).sum()), sum(map(bool, pairs.outside))
     print(
-        f"pairs that cut members off: {cut}; most members: {int(pairs.cut_off.max())}; fullest link: {100 * pairs.utilisation.max():.0f} %\n"
+        f"pairs that cut members off: {cut}; most members: {int(pairs.cut_off.max())}; fullest link: {100 * pairs.utilisation.max():.0f} %"
     )
+    print(f"pairs that take service from circuits: {hit}; most circuits: {int(pairs.circuits.max())}; that lead some out: {out}\n")
     holds = alone <= ALONE_BOUND_SECONDS and both <= PAIRS_BOUND_SECONDS
     figures = {"alone": round(alone, 2), "pairs": round(both, 2), "peer_alone": round(their_alone), "peer_pairs": round(their_both)}
     print(json.dumps({"claim": CLAIM, **figures, "sampled": [few, many], "compiling": round(compiling, 2), "holds": holds}))

@@ -18,7 +18,7 @@ from nnix.cli.files import admitted
 from nnix.cli.proving import FACTOR, found_failure
 from nnix.cli.root import Setting, clock
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.kinds import Link
+from nnix.planes.fabric.kinds import Circuit, Link
 from nnix.planes.fabric.look import Look, Octets, observed, rates, supposed
 from nnix.planes.fabric.map import NOTHING_SEEN, carried, draw
 from nnix.planes.fabric.read import octets, read
@@ -120,6 +120,10 @@ def _line(snapshot: Snapshot, look: Look) -> str:
     if look.unknown:
         words.append("not known: " + ", ".join(sorted(look.unknown)))
     words.append(f"{len(look.cut_off)} members cut off" + (f": {', '.join(look.cut_off)}" if look.cut_off else ""))
+    if snapshot.of(Circuit):
+        words.append(f"{len(look.circuits)} circuits down" + (f": {', '.join(look.circuits)}" if look.circuits else ""))
+    if look.parted:
+        words.append("in part: " + ", ".join(look.parted))
     return "; ".join(words)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,11 @@ from nnix.cli.root import Setting
 from nnix.kernel.document import nearest
 from nnix.kernel.resource import BitRate
 from nnix.kernel.snapshot import Snapshot
+from nnix.planes.fabric.kinds import Circuit, Lan, Port
 from nnix.planes.fabric.levels import ORDER, Levels
 from nnix.planes.fabric.prove.mend import mends, removes
 from nnix.planes.fabric.prove.network import Failure, Part
-from nnix.planes.fabric.prove.promises import Breach, breaches
+from nnix.planes.fabric.prove.promises import Breach, breaches, unpinned
 
 if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
     from nnix.planes.fabric.prove.survival import Case, Pairs, Survival
@@ -65,10 +66,10 @@ def fabric(
     price: int | None,
     as_json: bool,
 ) -> int:
-    """Who is cut off, and what links then carry, if a link, a site, a carrier, its hand-off or a route reflector failed.
+    """Which members and circuits are cut off, and what links then carry, if a link, a site, a carrier, its hand-off, a gateway or a route reflector failed.
 
     Of DIR, or of the model. Links are loaded from a measured matrix (--matrix), else from declared Traffic, else by a guess from what
-    ports have bought; the first lines say which.
+    ports have bought; the first lines say which. Circuits are added with their capacity.
 
     \b
       nnix prove fabric examples/zhejiang
@@ -77,7 +78,7 @@ def fabric(
       nnix prove fabric examples/zhejiang --failure site/ningbo --failure carrier/unicom
       nnix prove fabric examples/zhejiang --levels
 
-    Exit status 1: a promise (`survives` of a Lan or Port) would be broken.
+    Exit status 1: a promise (`survives` of a Lan, Port or Circuit) would be broken.
     """
     snapshot = _snapshot(setting, folder)
     if show_levels:
@@ -163,6 +164,8 @@ def _overview(survival: Survival, snapshot: Snapshot, cases: Sequence[Case]) -> 
     net = survival.net
     tables.out.print(f"{len(net.sites)} sites, {len(net.links)} links, {len(net.homes)} members with ports", style="bold")
     tables.out.print(f"traffic   {survival.traffic.says}; {_rate(survival.traffic.offered)} in all", markup=False)
+    if circuits := survival.circuits.all:
+        tables.out.print(f"circuits  {len(circuits)}, with their capacity; {_rate(survival.circuits.offered)} in all", markup=False)
     normal = survival.normal()
     tables.out.print(f"normally  busiest: {_busiest(survival, normal.load)}\n", markup=False)
     rows = []
@@ -171,41 +174,68 @@ def _overview(survival: Survival, snapshot: Snapshot, cases: Sequence[Case]) -> 
         if not of_part:
             continue
         cut = [case for case in of_part if case.outcome.cut_off]
-        behind = sum(1 for case in of_part if _cuts_behind(case))
+        behind = sum(1 for case in of_part if case.outcome.behind)
         full = sum(1 for case in of_part if survival.utilisation(case.load).max(initial=0) > 1)
         most = max(of_part, key=lambda case: len(case.outcome.cut_off))
         says = f"{len(most.outcome.cut_off)} ({most.outcome.failure.of})" if cut else "0"
-        rows.append((part.value, len(of_part), len(cut), behind, says, full))
-    tables.table("One failure", ("what fails", "number", "cut members off", "of other sites", "most members", "a link above 100 %"), rows)
+        most_circuits = max(len(case.harm.hit) for case in of_part)
+        rows.append((part.value, len(of_part), len(cut), behind, says, most_circuits, full))
+    columns = ("what fails", "number", "cut members off", "of other sites", "most members", "most circuits", "a link above 100 %")
+    tables.table("One failure", columns, rows)
     reflectors = [case.outcome.failure.of for case in cases if case.outcome.failure.part is Part.REFLECTOR]
     if reflectors:
         tables.out.print("Route reflectors: what is registered goes on being forwarded without them; new members wait.", style=tables.QUIET)
 
 
 def _cuts_behind(case: Case) -> bool:
-    """Whether members are cut off who were not at the very site that died."""
-    return bool(case.outcome.behind)
+    """Whether members are cut off who were not at the very site that died, or circuits from ends that stand."""
+    return bool(case.outcome.behind or case.harm.behind)
+
+
+def _behind(case: Case) -> list[str]:
+    """Who those are: members by name, then circuits by id."""
+    return [*case.outcome.behind, *_circuits(case.harm.behind)]
+
+
+def _circuits(names: Iterable[str]) -> list[str]:
+    return [f"{Circuit.slug()}/{name}" for name in names]
 
 
 def _points(survival: Survival, cases: Sequence[Case], price: int | None) -> None:
     points = [case for case in cases if _cuts_behind(case)]
     tables.out.print()
     if points:
-        failures = [case.outcome.failure for case in points]
+        failures = [case.outcome.failure for case in points if not case.harm.over]
         rows = []
         for case in points:
-            for new in mends(survival.net, case.outcome.failure, price) or (None,):
-                also = [each for each in removes(survival.net, new, failures) if each != case.outcome.failure.of] if new else []
-                rows.append(
-                    (case.outcome.failure.of, len(case.outcome.behind), _some(case.outcome.behind), str(new or "–"), _some(also) or "–")
-                )
-        tables.table("Single points of failure", ("what fails", "cut off", "members", "mend", "also mends"), rows)
+            failure, behind = case.outcome.failure, _behind(case)
+            shown = (failure.of, len(behind), _some(behind))
+            links = mends(survival.net, failure, price) if len(case.harm.over) < len(behind) else ()
+            for new in links:
+                also = [each for each in removes(survival.net, new, failures) if each != failure.of]
+                rows.append((*shown, str(new), _some(also) or "–"))
+            rows += [(*shown, words, "–") for words in _unpinned(case)]
+            if not links and not case.harm.over:
+                rows.append((*shown, "–", "–"))
+        tables.table("Single points of failure", ("what fails", "cut off", "members and circuits", "mend", "also mends"), rows)
     else:
         tables.out.print("Single points of failure: none. Whoever is cut off was only at the site that failed.", style="bold")
     alone = Counter({case.outcome.failure.of: len(case.outcome.own_site) for case in cases if case.outcome.own_site})
     if alone:
         said = ", ".join(f"{number} at {site}" for site, number in alone.most_common(SHOWN_MAX))
         tables.out.print(f"Members at one site only: {alone.total()} ({said}). Mend: a second port at another site.", markup=False)
+    handed = [case for case in cases if case.outcome.failure.part is Part.GATEWAY and case.harm.hit]
+    if handed:
+        said = ", ".join(f"{len(case.harm.hit)} over {case.outcome.failure.of}" for case in handed[:SHOWN_MAX])
+        total = len({each for case in handed for each in case.harm.hit})
+        tables.out.print(
+            f"Circuits handed over one cable only: {total} ({said}). Mend: a second gateway, and a circuit over it.", markup=False
+        )
+
+
+def _unpinned(case: Case) -> list[str]:
+    """The mends of circuits that are pinned over what failed."""
+    return [f"{circuit}: {unpinned(case.harm.over[circuit.partition('/')[2]])}" for circuit in _circuits(case.harm.over)]
 
 
 def _worst(survival: Survival, cases: Sequence[Case]) -> None:
@@ -214,6 +244,7 @@ def _worst(survival: Survival, cases: Sequence[Case]) -> None:
 
     by_load = sorted(cases, key=lambda case: (-fullest(case), case.outcome.failure.of))[:SHOWN_MAX]
     by_members = sorted((case for case in cases if case.outcome.cut_off), key=lambda case: (-len(case.outcome.cut_off), -case.traffic_lost))
+    by_circuits = sorted((case for case in cases if case.harm.hit), key=lambda case: (-len(case.harm.hit), case.outcome.failure.of))
     tables.out.print()
     tables.table(
         "Worst failures, by members cut off",
@@ -223,6 +254,16 @@ def _worst(survival: Survival, cases: Sequence[Case]) -> None:
             for c in by_members[:SHOWN_MAX]
         ],
     )
+    if by_circuits:
+        tables.out.print()
+        tables.table(
+            "Worst failures, by circuits",
+            ("what fails", "down", "in part", "circuits", "of them pinned over it"),
+            [
+                (c.outcome.failure.of, len(c.harm.down), len(c.harm.parted), _some(c.harm.hit), _some(tuple(c.harm.over)) or "–")
+                for c in by_circuits[:SHOWN_MAX]
+            ],
+        )
     tables.out.print()
     tables.table(
         "Worst failures, by load",
@@ -246,6 +287,25 @@ def _beyond(survival: Survival, cases: Sequence[Case], both: Pairs) -> list[int]
     ]
 
 
+def _circuits_beyond(survival: Survival, cases: Sequence[Case], both: Pairs) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Pairs that take service from circuits which neither failure takes alone, or take them out of their scope: pair → (which, which)."""
+    hit = [set(case.harm.hit) for case in cases]
+    outside = [set(case.harm.outside) for case in cases]
+    found = {}
+    for number in range(len(both)):
+        if not both.circuits[number] and not both.outside[number]:
+            continue
+        one, other = both.first[number], both.second[number]
+        both_hit = survival.circuits.named(survival.circuits.hit(both.dead[number]))
+        more = tuple(each for each in both_hit if each not in hit[one] and each not in hit[other])
+        out = tuple(
+            each for each in survival.circuits.named(both.outside[number]) if each not in outside[one] and each not in outside[other]
+        )
+        if more or out:
+            found[number] = (more, out)
+    return found
+
+
 def _pairs(survival: Survival, cases: Sequence[Case], both: Pairs) -> None:
     beyond = _beyond(survival, cases, both)
     full = int((both.utilisation > 1).sum())
@@ -259,6 +319,21 @@ def _pairs(survival: Survival, cases: Sequence[Case], both: Pairs) -> None:
         rows.append((*both.names(number), int(both.cut_off[number]), _some(more), _rate(both.traffic_lost[number])))
     if rows:
         tables.table("Worst pairs, by members cut off", ("one", "other", "cut off", "of these only by both", "traffic lost"), rows)
+    circuits = _circuits_beyond(survival, cases, both)
+    if circuits:
+        parted, out = (sum(bool(each[index]) for each in circuits.values()) for index in (0, 1))
+        said = f"{parted} take service from circuits that neither of the two takes alone"
+        tables.out.print(f"{said}; {out} take circuits out of the level that they must not leave", markup=False)
+        tables.table(
+            "Worst pairs, by circuits",
+            ("one", "other", "losing service", "of these only by both", "leaving their level only by both"),
+            [
+                (*both.names(number), int(both.circuits[number]), _some(more) or "–", _some(out) or "–")
+                for number, (more, out) in sorted(circuits.items(), key=lambda each: (-len(each[1][0]), -len(each[1][1]), each[0]))[
+                    :SHOWN_MAX
+                ]
+            ],
+        )
     worst = sorted(range(len(both)), key=lambda number: (-both.utilisation[number], number))[:SHOWN_MAX]
     tables.table(
         "Worst pairs, by load",
@@ -280,17 +355,18 @@ def _promises(snapshot: Snapshot, broken: Sequence[Breach]) -> None:
         tables.table(
             "Broken promises",
             ("who promised", "what fails", "cut off", "mend"),
-            [(b.of, b.failure, _some(b.members), b.mend) for b in broken],
+            [(b.of, b.failure, _some(b.cut_off), b.mend) for b in broken],
         )
         return
-    from nnix.planes.fabric.kinds import Lan, Port
-
     lans = [f"{lan.id} ({', '.join(lan.survives)})" for lan in snapshot.of(Lan) if lan.survives]
     ports = sum(1 for port in snapshot.of(Port) if port.survives)
-    if lans or ports:
-        tables.out.print(f"✓ promises kept: {', '.join([*lans, *([f'{ports} ports'] if ports else [])])}", markup=False)
+    circuits = sum(1 for circuit in snapshot.of(Circuit) if circuit.survives)
+    kept = [*lans, *([f"{ports} ports"] if ports else []), *([f"{circuits} circuits"] if circuits else [])]
+    if kept:
+        tables.out.print(f"✓ promises kept: {', '.join(kept)}", markup=False)
     else:
-        tables.out.print("Nothing is promised: `survives` of a Lan or a Port says what must not cut its members off.", style=tables.QUIET)
+        words = "Nothing is promised: `survives` of a Lan, a Port or a Circuit says what must not cut off who is on it."
+        tables.out.print(words, style=tables.QUIET)
 
 
 # --- one case in full, levels, facts
@@ -309,8 +385,15 @@ def _in_full(survival: Survival, found: Sequence[Failure], price: int | None, as
     tables.out.print(
         f"traffic   {_rate(case.traffic_lost)} of {_rate(survival.traffic.offered)} lost; {survival.traffic.says}", markup=False
     )
-    for new in mends(survival.net, outcome.failure, price):
-        tables.out.print(f"mend      {new}", markup=False)
+    if survival.circuits.all:
+        harm = case.harm
+        tables.out.print(f"circuits  {len(harm.down)} down: {', '.join(harm.down) or 'none'}", markup=False)
+        for name, ends in harm.parted.items():
+            tables.out.print(f"          {name} goes on without {', '.join(ends)}", markup=False)
+        for name, reach in harm.outside.items():
+            tables.out.print(f"          {name} leaves its level: {' - '.join(reach.path)} is {reach.level}", markup=False)
+    for words in (*mends(survival.net, outcome.failure, price), *_unpinned(case)):
+        tables.out.print(f"mend      {words}", markup=False)
     if outcome.loses:
         tables.out.print()
         tables.table(
@@ -383,6 +466,13 @@ def _case_facts(survival: Survival, case: Case, price: int | None) -> dict[str, 
         "cut_off": outcome.cut_off,
         "only_at_the_failed_site": outcome.own_site,
         "lose": outcome.loses,
+        "circuits": {
+            "down": case.harm.down,
+            "parted": case.harm.parted,
+            "outside": {name: {"level": reach.level, "path": reach.path} for name, reach in case.harm.outside.items()},
+            "behind": case.harm.behind,
+            "pinned_over_it": case.harm.over,
+        },
         "traffic_lost_bits_per_second": round(case.traffic_lost),
         "links": {
             link.name: {
@@ -411,29 +501,34 @@ def _facts(survival: Survival, cases: Sequence[Case], both: Pairs | None, broken
         "sites": len(survival.net.sites),
         "links": len(survival.net.links),
         "members": len(survival.net.homes),
+        "circuits": {"number": len(survival.circuits.all), "offered_bits_per_second": survival.circuits.offered},
         "traffic": {"source": survival.traffic.says, "offered_bits_per_second": round(survival.traffic.offered)},
         "normal": _case_facts(survival, survival.normal(), price),
         "failures": [_case_facts(survival, case, price) for case in cases],
         "single_points": [case.outcome.failure.of for case in cases if _cuts_behind(case)],
-        "broken_promises": [{"of": b.of, "failure": b.failure, "members": b.members, "mend": b.mend} for b in broken],
+        "broken_promises": [{"of": b.of, "failure": b.failure, "cut_off": b.cut_off, "mend": b.mend} for b in broken],
     }
     if both is not None:
         beyond = set(_beyond(survival, cases, both))
+        circuits = _circuits_beyond(survival, cases, both)
         facts["pairs"] = {
             "number": len(both),
             "above_100_percent": int((both.utilisation > 1).sum()),
             "cut_off_more_than_alone": len(beyond),
+            "circuits_more_than_alone": len(circuits),
             "each": [
                 {
                     "failures": both.names(number),
                     "sites_lost": survival.net.named(both.lost[number]),
                     "cut_off": int(both.cut_off[number]),
+                    "circuits": survival.circuits.named(survival.circuits.hit(both.dead[number])),
+                    "circuits_outside": survival.circuits.named(both.outside[number]),
                     "traffic_lost_bits_per_second": round(float(both.traffic_lost[number])),
                     "utilisation": round(float(both.utilisation[number]), 4),
                     "busiest": _arc(survival, int(both.arc[number])),
                 }
                 for number in range(len(both))
-                if number in beyond or both.utilisation[number] > 1
+                if number in beyond or number in circuits or both.utilisation[number] > 1
             ],
         }
     return facts

@@ -91,6 +91,58 @@ def test_pairs_are_counted_and_the_worst_named(prove: Prove, tmp_path: Path) -> 
     assert both["sites_lost"] == ["jinhua", "ningbo"]
 
 
+WIRES = (
+    CHAIN
+    + "".join(
+        f"kind: Port\nname: {name}\nmember: tea-hill\nsite: {site}\nspeed: 10G\n---\n"
+        for name, site in (
+            ("a1", "hangzhou"),
+            ("a2", "jinhua"),
+            ("b1", "hangzhou"),
+            ("b2", "shanghai"),
+            ("c1", "hangzhou"),
+            ("c2", "ningbo"),
+        )
+    )
+    + "kind: Circuit\nname: archive\nends: [a1, a2]\ncapacity: 10G\n---\n"
+    + "kind: Circuit\nname: books\nends: [b1, b2]\nvia: [ningbo]\ncapacity: 10G\n---\n"
+    + "kind: Circuit\nname: court\nends: [c1, c2]\nwithin: national\ncapacity: 1G\n---\n"
+)
+
+
+def test_circuits_are_proved_beside_members(prove: Prove, tmp_path: Path) -> None:
+    """Who loses service with what, wholly and over which chosen site; the mend of each; and the load that they are."""
+    folder = written(tmp_path / "x", WIRES)
+    out = prove(folder)[1]
+    assert "circuits  3, with their capacity; 42G in all" in out
+    assert "Worst failures, by circuits" in out
+    assert "circuit/books: leave ningbo out of via" in " ".join(out.split())
+    facts = json.loads(prove(folder, "--json")[1])
+    assert facts["circuits"] == {"number": 3, "offered_bits_per_second": 42 * 10**9}
+    by_name = {each["failure"]: each["circuits"] for each in facts["failures"]}
+    assert by_name["link/ningbo-jinhua"]["behind"] == ["archive"]
+    assert by_name["site/ningbo"]["pinned_over_it"] == {"books": ["ningbo"]}
+    assert set(by_name["site/ningbo"]["down"]) == {"archive", "books", "court"}
+    assert set(facts["single_points"]) >= {"site/ningbo", "link/ningbo-jinhua"}
+    full = prove(folder, "--failure", "link/hangzhou-ningbo", "--failure", "link/shanghai-ningbo")[1]
+    assert "circuits  3 down: archive, books, court" in full
+    pairs = json.loads(prove(folder, "--pairs", "--json")[1])["pairs"]
+    assert pairs["circuits_more_than_alone"] > 0
+    (both,) = (each for each in pairs["each"] if each["failures"] == ["link/hangzhou-ningbo", "link/shanghai-ningbo"])
+    assert both["circuits"] == ["archive", "books", "court"]
+    assert "Worst pairs, by circuits" in prove(folder, "--pairs")[1]
+
+
+def test_a_circuit_keeps_its_promise_or_is_refused(prove: Prove, tmp_path: Path) -> None:
+    """The one that hangs on a single link; its neighbour's promise is kept and counted."""
+    sound = WIRES.replace("capacity: 1G\n", "capacity: 1G\nsurvives: [link]\n")
+    assert "✓ promises kept: 1 circuits" in prove(written(tmp_path / "sound", sound))[1]
+    status, _, err = prove(written(tmp_path / "x", WIRES.replace("ends: [a1, a2]\n", "ends: [a1, a2]\nsurvives: [link]\n")))
+    assert status == 1
+    assert "circuit/archive  survives: if link/ningbo-jinhua fails, circuit/archive would be cut off" in err
+    assert "fabric.circuit-keeps-promise" in err
+
+
 def test_one_failure_is_shown_in_full(prove: Prove, tmp_path: Path) -> None:
     """What each link then carries, and what it carried before; two names: both at once; a misspelt one is named."""
     folder = written(tmp_path / "x", CHAIN)

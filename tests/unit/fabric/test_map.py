@@ -158,6 +158,23 @@ def test_members_cut_off_are_counted_where_they_are_and_named_below() -> None:
     assert 'stroke-dasharray="5 4"' not in draw(exchange(), Look(AS_SEEN))
 
 
+def test_circuits_cut_off_are_named_beside_the_members() -> None:
+    """Those that are down and those that go on without some ends; as supposed and as read from the switches."""
+    snapshot = exchange()
+    survival = Survival(snapshot)
+    failure = next(each for each in survival.failures if each.of == "link/hz-nb")
+    look = supposed(survival, survival.several(failure), failure=True)
+    assert (look.circuits, look.parted) == (("private",), ())
+    said = words(draw(snapshot, look))
+    assert "✕ 1 circuits down · 中断的专线: private" in said
+    assert "1 members cut off" in said
+    assert "1 circuits in part · 部分中断: group" in words(draw(snapshot, Look(AS_SEEN, parted=("group",))))
+    assert observed(snapshot, seen(link__hz_nb="down"), {}, "now").circuits == ("private",)
+    assert observed(snapshot, seen(), {}, "now").circuits == ()
+    assert observed(snapshot, [*seen(), Status("circuit/private", "down")], {}, "now").circuits == ("private",)
+    assert observed(snapshot, [*seen(site__nb="unreachable"), Status("circuit/private", "down")], {}, "now").circuits == ()
+
+
 def test_what_is_shown_is_said_in_both_languages() -> None:
     """In the picture and in its title."""
     picture = draw(exchange(), Look(AS_SEEN))

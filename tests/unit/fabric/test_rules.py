@@ -113,6 +113,7 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
     "fabric.traffic-two-ends": ({"Traffic/alice-bob": {"b": {"site": "hz", "member": "bob"}}}, [("traffic/alice-bob", "b")]),
     "fabric.lan-keeps-promise": ({"Lan/peering": {"survives": ["link"]}}, [("lan/peering", "survives")] * 2),
     "fabric.port-keeps-promise": ({"Port/alice": {"survives": ["site"]}}, [("port/alice", "survives")]),
+    "fabric.circuit-keeps-promise": ({"Circuit/private": {"survives": ["link", "site"]}}, [("circuit/private", "survives")]),
 }
 
 ACCEPTED: dict[str, dict[str, Fields | None]] = {

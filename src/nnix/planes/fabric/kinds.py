@@ -43,7 +43,7 @@ class Link(Resource):
 
 
 class Survives(StrEnum):
-    """What may fail alone without a member being cut off from the exchange."""
+    """What may fail alone without a member being cut off from the exchange, or a circuit from one of its ends."""
 
     LINK = "link"
     SITE = "site"
@@ -156,6 +156,11 @@ class Circuit(Resource):
         default=None,
         description="scope that its frames never leave, neither normally nor after any single failure: city, province or national",
         examples=["province"],
+    )
+    survives: tuple[Survives, ...] = Field(
+        default=(),
+        description="promise sold with it: no single one of these takes it from any of its ends (site: except their own sites)",
+        examples=[["link", "carrier"]],
     )
     capacity: BitRate | None = Field(default=None, description="at most, towards each end; unset: as much as its port can", examples=["1G"])
     mtu: int = Field(default=1500, ge=1280, le=9000, description="octets of the largest IP packet that it carries")

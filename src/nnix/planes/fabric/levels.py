@@ -11,7 +11,8 @@ would take it out, and the failure is named.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nnix.kernel.snapshot import Snapshot
@@ -48,9 +49,25 @@ def scope(sites: Iterable[Site]) -> Level:
     return found
 
 
+def beyond(level: Level, within: Level) -> bool:
+    """Whether a level is a larger scope than another."""
+    return ORDER.index(level) > ORDER.index(within)
+
+
 def wider(*levels: Level) -> Level:
     """The largest of several levels."""
     return max(levels, key=ORDER.index)
+
+
+# Rules ask for one circuit after the other, and proofs again; the ways of one snapshot are the same for all of them, and it never changes.
+_last: list[tuple[weakref.ref[Snapshot], Levels]] = []
+
+
+def levels(snapshot: Snapshot) -> Levels:
+    """The levels of `snapshot`, kept for whoever asks next."""
+    if not _last or _last[0][0]() is not snapshot:
+        _last[:] = [(weakref.ref(snapshot), Levels(snapshot))]
+    return _last[0][1]
 
 
 class Levels:
@@ -63,7 +80,7 @@ class Levels:
 
     def normal(self, a: str, b: str) -> Reach:
         """The way with nothing failed."""
-        return self._reach(self._number(a), self._number(b), None)
+        return self.reach(self._number(a), self._number(b), None)
 
     def after_each(self, a: str, b: str) -> Iterator[Reach]:
         """The way after each failure that changes it, but for those of a and b themselves."""
@@ -71,7 +88,7 @@ class Levels:
         sites, links = self._ways(one, other, 0, 0)
         for failure in self._failures:
             if (failure.links & links or failure.sites & sites) and not failure.sites & (1 << one | 1 << other):
-                yield self._reach(one, other, failure)
+                yield self.reach(one, other, failure)
 
     def _number(self, name: str) -> int:
         found = self._net.number(name)
@@ -79,9 +96,13 @@ class Levels:
             raise LookupError(f"there is no site {name}")
         return found
 
-    def _reach(self, a: int, b: int, failure: Failure | None) -> Reach:
-        dead_sites, dead_links = (failure.sites, failure.links) if failure else (0, 0)
-        sites, links = self._ways(a, b, dead_sites, dead_links)
+    def reach(self, a: int, b: int, failure: Failure | None) -> Reach:
+        """The way after `failure` (None: normally) between two sites, by their numbers in the network."""
+        sites, links = self._ways(a, b, 0, 0)
+        dead_sites = dead_links = 0
+        if failure is not None and (failure.sites & sites or failure.links & links):
+            dead_sites, dead_links = failure.sites, failure.links
+            sites, links = self._ways(a, b, dead_sites, dead_links)
         named = failure.of if failure else None
         if not sites:
             return Reach(named, None, ())
@@ -93,39 +114,51 @@ class Levels:
 
     def _ways(self, a: int, b: int, dead_sites: int, dead_links: int) -> tuple[int, int]:
         """(sites, links) of all shortest ways from a to b, as bits; none where there is no way."""
-        distance = self._distance(b, dead_sites, dead_links)
-        if distance[a] == FAR:
-            return 0, 0
-        sites, links, queue = 1 << a, 0, [a]
-        while queue:
-            here = queue.pop()
-            for other, link in self._net.around[here]:
-                if not dead_links >> link & 1 and distance[here] == distance[other] + self._net.costs[link]:
-                    links |= 1 << link
-                    if not sites >> other & 1:
-                        sites |= 1 << other
-                        queue.append(other)
-        return sites, links
+        return ways(self._net, a, self._distance(b, dead_sites, dead_links), dead_links)
 
     def _distance(self, to: int, dead_sites: int, dead_links: int) -> list[int]:
         """The cost from every site to `to` (Dijkstra)."""
         known = self._distances.get((to, dead_sites, dead_links))
         if known is not None:
             return known
-        found = [FAR] * len(self._net.sites)
-        queue = [(0, to)]
-        found[to] = 0
-        while queue:
-            cost, here = heapq.heappop(queue)
-            if cost > found[here]:
-                continue
-            for other, link in self._net.around[here]:
-                farther = cost + self._net.costs[link]
-                if farther < found[other] and not dead_links >> link & 1 and not dead_sites >> other & 1:
-                    found[other] = farther
-                    heapq.heappush(queue, (farther, other))
+        found = distances(self._net, to, dead_sites, dead_links)
         self._distances[to, dead_sites, dead_links] = found
         return found
+
+
+def distances(net: Network, to: int, dead_sites: int, dead_links: int, until: int = -1) -> list[int]:
+    """The cost from every site to `to` (Dijkstra); FAR where there is no way. until: enough when all that is no farther than this site is known."""
+    found = [FAR] * len(net.sites)
+    queue = [(0, to)]
+    found[to] = 0
+    while queue:
+        cost, here = heapq.heappop(queue)
+        if cost > found[here]:
+            continue
+        if here == until:
+            break
+        for other, link in net.around[here]:
+            farther = cost + net.costs[link]
+            if farther < found[other] and not dead_links >> link & 1 and not dead_sites >> other & 1:
+                found[other] = farther
+                heapq.heappush(queue, (farther, other))
+    return found
+
+
+def ways(net: Network, a: int, distance: Sequence[int], dead_links: int) -> tuple[int, int]:
+    """(sites, links) of all shortest ways from `a` to where `distance` is 0, as bits; none where there is no way."""
+    if distance[a] == FAR:
+        return 0, 0
+    sites, links, queue = 1 << a, 0, [a]
+    while queue:
+        here = queue.pop()
+        for other, link in net.around[here]:
+            if not dead_links >> link & 1 and distance[here] == distance[other] + net.costs[link]:
+                links |= 1 << link
+                if not sites >> other & 1:
+                    sites |= 1 << other
+                    queue.append(other)
+    return sites, links
 
 
 def widened(snapshot: Snapshot, a: str, b: str, within: Level) -> list[Reach]:
@@ -133,9 +166,5 @@ def widened(snapshot: Snapshot, a: str, b: str, within: Level) -> list[Reach]:
 
     Empty when it always stays. A failure that leaves no way takes nothing anywhere. Raises LookupError for an unknown site.
     """
-    levels = Levels(snapshot)
-    return [
-        each
-        for each in (levels.normal(a, b), *levels.after_each(a, b))
-        if each.level is not None and ORDER.index(each.level) > ORDER.index(within)
-    ]
+    known = levels(snapshot)
+    return [each for each in (known.normal(a, b), *known.after_each(a, b)) if each.level is not None and beyond(each.level, within)]

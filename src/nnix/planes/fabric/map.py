@@ -1,4 +1,5 @@
-"""A picture of the exchange: sites, the links between them, who has joined where, the route servers; what links carry, what failed, who is cut off.
+"""A picture of the exchange: sites, the links between them, who has joined where, the route servers; what links carry, what failed, which members and
+circuits are cut off.
 
 Sites stand where they are (latitude, longitude) when all say so and are far enough apart to be read; else on a circle around the hub. A site's part
 is told by shape as well as by colour: hub a hexagon, backbone a square, node a circle, a site in another country than the
@@ -276,7 +277,7 @@ def _head(snapshot: Snapshot, look: Look, sheet: Sheet) -> Iterator[str]:
     yield _text(right, 40, " · ".join(f"{number} {english}" for number, english, _ in counts), 16, anchor="end", colour="#444444")
     yield _text(right, 62, " · ".join(f"{number} {word}" for number, _, word in counts), 14, anchor="end", colour="#666666")
     if english_says:
-        harmed = bool(look.failed or look.cut_off)
+        harmed = bool(look.failed or look.cut_off or look.circuits)
         words = f"{english_says} · {chinese_says}"
         yield _text(right, 86, words, 15, anchor="end", weight=600, colour=HARM if harmed else "#0B5394")
 
@@ -456,15 +457,16 @@ def _legend(snapshot: Snapshot, links: Sequence[Link], look: Look, sheet: Sheet)
         yield _text(x + 30, y - 1, english, 13)
         yield _text(x + 30, y + 15, chinese, 12, colour="#555555")
         x += 48 + max(_width(english, 13), _width(chinese, 12))
-    if look.cut_off:
-        words = f"✕ {len(look.cut_off)} members cut off · 断开的成员: "
-        for shown, name in enumerate(look.cut_off):
-            more = f"+ {len(look.cut_off) - shown}"
-            if _width(f"{words}{name}, {more}", 13) > sheet.width - 80:
-                words += more
-                break
-            words += f"{name}, "
-        yield _text(40, sheet.height - 12, words.removesuffix(", "), 13, weight=600, colour=HARM)
+    if look.cut_off or look.circuits or look.parted:
+        parts = [
+            (f"✕ {len(look.cut_off)} members cut off · 断开的成员", look.cut_off),
+            (f"✕ {len(look.circuits)} circuits down · 中断的专线", look.circuits),
+            (f"{len(look.parted)} circuits in part · 部分中断", look.parted),
+        ]
+        shown = [(words, names) for words, names in parts if names]
+        for row, (words, names) in enumerate(shown):
+            x, room = 40 + row * (sheet.width - 80) / len(shown), (sheet.width - 80) / len(shown) - 16
+            yield _text(x, sheet.height - 12, _listed(words, names, room), 13, weight=600, colour=HARM)
         return
     english, chinese = ("load of the fuller way", "较满方向的负载") if loaded else ("one-way latency", "单向时延")
     few = len(links) <= LINK_LABELS_MAX
@@ -474,6 +476,17 @@ def _legend(snapshot: Snapshot, links: Sequence[Link], look: Look, sheet: Sheet)
         else "thicker lines carry more; point at a line to read of it  |  线越粗带宽越大；指向线可读详情"
     )
     yield _text(40, sheet.height - 12, words, 12, colour="#555555")
+
+
+def _listed(words: str, names: Sequence[str], room: float) -> str:
+    """`words: a, b + 3`: as many names as there is room for."""
+    line = f"{words}: "
+    for shown, name in enumerate(names):
+        more = f"+ {len(names) - shown}"
+        if _width(f"{line}{name}, {more}", 13) > room:
+            return line + more
+        line += f"{name}, "
+    return line.removesuffix(", ")
 
 
 def _width(text: str, size: int) -> float:

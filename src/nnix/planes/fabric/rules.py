@@ -16,7 +16,7 @@ from itertools import combinations, pairwise
 from nnix.kernel.rule import Broken, Rule, rule
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Circuit, EmergencyPlan, FailureSort, Lan, LanPurpose, Link, Port, Traffic
-from nnix.planes.fabric.levels import ORDER, Reach, scope, widened
+from nnix.planes.fabric.levels import Reach, beyond, scope, widened
 from nnix.planes.fabric.names import (
     LOOPBACK,
     PREFIXES,
@@ -29,7 +29,7 @@ from nnix.planes.fabric.names import (
     port_interface,
     route_server_interface,
 )
-from nnix.planes.fabric.prove.promises import Breach, of_lan, of_port
+from nnix.planes.fabric.prove.promises import Breach, of_circuit, of_lan, of_port
 from nnix.planes.members.kinds import Level, Machine, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
@@ -254,11 +254,6 @@ def taken_out(circuit: Circuit, snapshot: Snapshot, within: Level) -> list[Reach
     return sorted(found.values(), key=lambda each: each.failure is not None)
 
 
-def beyond(level: Level, within: Level) -> bool:
-    """Whether a level is a larger scope than another."""
-    return ORDER.index(level) > ORDER.index(within)
-
-
 def word(level: Level) -> str:
     """What a level is a level of."""
     return "country" if level is Level.NATIONAL else level.value
@@ -363,9 +358,15 @@ def port_keeps_promise(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
     yield from map(_broken, of_port(snapshot, port))
 
 
+@rule("fabric.circuit-keeps-promise", source=RESILIENT, whole=True)
+def circuit_keeps_promise(circuit: Circuit, snapshot: Snapshot) -> Iterator[Broken]:
+    """No single failure that a circuit promises to survive takes it from one of its ends (a site's own failure: except from ends at that site)."""
+    yield from map(_broken, of_circuit(snapshot, circuit))
+
+
 def _broken(breach: Breach) -> Broken:
-    named = ", ".join(breach.members[:NAMED_MAX])
-    more = f" and {len(breach.members) - NAMED_MAX} more" if len(breach.members) > NAMED_MAX else ""
+    named = ", ".join(breach.cut_off[:NAMED_MAX])
+    more = f" and {len(breach.cut_off) - NAMED_MAX} more" if len(breach.cut_off) > NAMED_MAX else ""
     return Broken("survives", f"if {breach.failure} fails, {named}{more} would be cut off", "a network that survives it", breach.mend)
 
 
@@ -416,5 +417,6 @@ RULES: tuple[Rule, ...] = (
     traffic_two_ends,
     lan_keeps_promise,
     port_keeps_promise,
+    circuit_keeps_promise,
     emergency_plan_target,
 )

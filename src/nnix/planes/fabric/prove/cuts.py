@@ -1,7 +1,8 @@
 """Who is cut off: which sites no longer reach the rest of the exchange.
 
 What is left after a failure falls into parts. The exchange is the part with the most ports (of equals the one with the hub, else the one with the
-first site); all other sites are lost. A member is cut off when all sites where it has a port are lost.
+first site); all other sites are lost. A member is cut off when all sites where it has a port are lost. Lost sites may still reach one another:
+who needs no more than that, as a circuit does, is judged by the parts beside the exchange.
 
 For pairs, most second failures change nothing: in what the first one left, only bridges and articulation points part anything. One
 depth-first search after each first failure finds all of them (Tarjan 1972; Hopcroft and Tarjan, Algorithm 447), and only for those the parts are found anew.
@@ -12,8 +13,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from nnix.planes.fabric.prove.network import Failure, Network, bits
+
+
+class Left(NamedTuple):
+    """What is left: `lost` are sites that are no longer part of the exchange, dead ones among them; `apart` the parts in which those
+    that stand still reach one another. All of them are bits of sites."""
+
+    lost: int
+    apart: tuple[int, ...] = ()
 
 
 def parts(net: Network, dead_sites: int, dead_links: int) -> list[int]:
@@ -38,10 +48,18 @@ def parts(net: Network, dead_sites: int, dead_links: int) -> list[int]:
     return found
 
 
+def remains(net: Network, failure: Failure) -> Left:
+    """What `failure` leaves."""
+    return _left(net, parts(net, failure.sites, failure.links))
+
+
 def lost(net: Network, failure: Failure) -> int:
     """The sites that are no longer part of the exchange, dead ones among them."""
-    left = parts(net, failure.sites, failure.links)
-    return net.everywhere & ~left[0] if left else net.everywhere
+    return remains(net, failure).lost
+
+
+def _left(net: Network, found: Sequence[int]) -> Left:
+    return Left(net.everywhere & ~found[0], tuple(found[1:])) if found else Left(net.everywhere)
 
 
 class Homes:
@@ -74,11 +92,11 @@ class Homes:
         return known
 
 
-def lost_to_pairs(net: Network, found: Sequence[Failure]) -> Iterator[tuple[int, list[int]]]:
-    """For each failure i but the last: (i, what is lost to i with each later one), exactly."""
+def remains_of_pairs(net: Network, found: Sequence[Failure]) -> Iterator[tuple[int, Left, list[Left]]]:
+    """For each failure i but the last: (i, what it leaves alone, what it leaves with each later one), exactly."""
     for first, one in enumerate(found[:-1]):
         left = parts(net, one.sites, one.links)
-        alone = net.everywhere & ~left[0] if left else net.everywhere
+        alone = _left(net, left)
         cut_sites, cut_links = cut_elements(net, one.sites, one.links)
         # by how many ports the exchange is larger than the next part: one without so many can leave it, and it stays the largest
         ahead = _ports(net, left[0]) - _ports(net, left[1]) if len(left) > 1 else sum(net.ports) + 1
@@ -88,11 +106,10 @@ def lost_to_pairs(net: Network, found: Sequence[Failure]) -> Iterator[tuple[int,
             if not sites and not links & (links - 1) and not links & cut_links:  # one link or none
                 row.append(alone)
             elif sites and _one_site(net, other, sites) and not sites & cut_sites and _ports(net, sites) < ahead:
-                row.append(alone | sites)
+                row.append(Left(alone.lost | sites, tuple(kept for part in alone.apart if (kept := part & ~sites))))
             else:
-                both = parts(net, one.sites | other.sites, one.links | other.links)
-                row.append(net.everywhere & ~both[0] if both else net.everywhere)
-        yield first, row
+                row.append(_left(net, parts(net, one.sites | other.sites, one.links | other.links)))
+        yield first, alone, row
 
 
 def _ports(net: Network, sites: int) -> int:

@@ -2,6 +2,9 @@
 
 A Forwarding is the state of the underlay after certain failures: who reaches whom over which links, and their load. It says what links carry
 after further failures without becoming another one, so that the second failures of all pairs start from the first instead of from nothing.
+
+What members send over LANs depends on the sites that are lost, what circuits carry on the strands that are dead: both together say what is
+sent from site to site.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnix.planes.fabric.prove.circuits import Circuits
 from nnix.planes.fabric.prove.network import Network, bits
 from nnix.planes.fabric.prove.spread import FAR, spread
 from nnix.planes.fabric.prove.traffic import Matrix
@@ -35,10 +39,13 @@ def _compiled() -> Callable[..., None]:
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
-    """The matrix that is left when `lost` sites are: bit/s by target and site, and which targets get any."""
+    """What is sent when `lost` sites and `dead` strands are: bit/s by target and site, and which targets get any. carried: of members over LANs;
+    private: what circuits add, by target and site."""
 
     lost: int
+    dead: int
     carried: float
+    private: NDArray[np.float64]
     rates: Any
     wanted: Any
 
@@ -46,9 +53,14 @@ class _Demand:
 class Forwarding:
     """The underlay after failures."""
 
-    def __init__(self, net: Network, matrix: Matrix, *, compiled: bool) -> None:
-        """The normal state."""
+    def __init__(self, net: Network, matrix: Matrix, circuits: Circuits, *, compiled: bool) -> None:
+        """The state with nothing failed and nobody lost."""
         self._net, self._matrix, self._compiled = net, matrix, compiled
+        # strand → where in the matrix its legs stand, both ways, and what it adds there: whole numbers, so that taking it out leaves no crumbs
+        self._strands = [
+            ([place for a, b in each.legs for place in (b * len(net.sites) + a, a * len(net.sites) + b)], float(each.rate))
+            for each in circuits.strands
+        ]
         sites, arcs = len(net.sites), 2 * len(net.links)
         out: list[list[int]] = [[] for _ in range(sites)]
         for link, (a, b) in enumerate(net.ends):
@@ -75,8 +87,11 @@ class Forwarding:
             self._real([0.0] * arcs),
         )
         zeros = np.zeros(sites * sites)
-        self._demand = _Demand(0, 0.0, self._real(zeros), self._whole(zeros))
-        demand = self._demand_without(0)
+        private = zeros.copy()
+        for places, rate in self._strands:
+            np.add.at(private, places, rate)
+        self._demand = _Demand(0, 0, 0.0, private, self._real(zeros), self._whole(zeros))
+        demand = self._demand_without(0, 0)
         self._run([0], demand, moved=True, fresh=True, commit=True)
         self._demand = demand
 
@@ -91,35 +106,48 @@ class Forwarding:
         return self._demand.lost
 
     @property
+    def dead(self) -> int:
+        """The strands of circuits that are gone."""
+        return self._demand.dead
+
+    @property
     def carried(self) -> float:
-        """bit/s that members still send, also within a site."""
+        """bit/s that members still send over LANs, also within a site."""
         return self._demand.carried
 
-    def after(self, links: int, lost: int) -> Forwarding:
-        """The state after the loss of more links, with `lost` all sites that are then lost."""
+    def after(self, links: int, lost: int, dead: int) -> Forwarding:
+        """The state after the loss of more links, with `lost` all sites and `dead` all strands that are then gone."""
         made = Forwarding.__new__(Forwarding)
         made._net, made._matrix, made._compiled = self._net, self._matrix, self._compiled
-        made._graph, made._room = self._graph, self._room
+        made._graph, made._room, made._strands = self._graph, self._room, self._strands
         made._state = tuple(each.copy() for each in self._state)
-        moved = lost != self.lost
+        moved = (lost, dead) != (self.lost, self.dead)
         made._demand = self._demand
-        demand = self._demand_without(lost) if moved else self._demand
+        demand = self._demand_without(lost, dead) if moved else self._demand
         made._run([links], demand, moved=moved, commit=True)
         made._demand = demand
         return made
 
     def loads(self, cases: Sequence[int]) -> Loads:
-        """What arcs carry after the loss of more links in each case, where no more sites are lost by it."""
+        """What arcs carry after the loss of more links in each case, where no more sites and strands are lost by it."""
         return self._run(cases, self._demand)
 
-    def loads_without(self, links: int, lost: int) -> tuple[Loads, float]:
-        """(what arcs carry, what members still send) after the loss of more links, with `lost` all sites that are then lost."""
-        demand = self._demand_without(lost)
+    def loads_without(self, links: int, lost: int, dead: int) -> tuple[Loads, float]:
+        """(what arcs carry, what members still send) after the loss of more links, with `lost` all sites and `dead` all strands that are then gone."""
+        demand = self._demand_without(lost, dead)
         return self._run([links], demand, moved=True)[0], demand.carried
 
-    def _demand_without(self, lost: int) -> _Demand:
+    def _demand_without(self, lost: int, dead: int) -> _Demand:
+        """More strands are dead than were, never fewer: failures only add up."""
         rates = self._matrix.within(lost)
-        return _Demand(lost, float(rates.sum()), self._real(rates.ravel()), self._whole(rates.any(axis=1)))
+        carried, private = float(rates.sum()), self._demand.private
+        if self._strands:
+            if gone := [self._strands[index] for index in bits(dead & ~self.dead)]:
+                places = [place for each, _ in gone for place in each]
+                private = private.copy()
+                np.subtract.at(private, places, [rate for each, rate in gone for _ in each])
+            rates = rates + private.reshape(rates.shape)
+        return _Demand(lost, dead, carried, private, self._real(rates.ravel()), self._whole(rates.any(axis=1)))
 
     def _run(self, cases: Sequence[int], demand: _Demand, *, moved: bool = False, fresh: bool = False, commit: bool = False) -> Loads:
         links = [list(bits(each)) for each in cases]

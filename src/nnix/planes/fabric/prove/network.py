@@ -4,8 +4,9 @@ Sites and links are numbered by name, and sets of them are the bits of a whole n
 "is all of this lost?" are then one step each, whatever the size. The cost of a link is the one that frr.py tells OSPF.
 
 What may fail alone: a link; a site (its links with it); a carrier's hand-off at a site (the carrier's presence there, so the links
-leased from it that end there); a carrier as a whole (all its links and hand-offs); a route reflector. Reflectors stand at the backbone
-connect points and only tell switches of one another: what is registered goes on being forwarded without them.
+leased from it that end there); a carrier as a whole (all its links and hand-offs); a gateway (the one cable over which a member's gateway is
+handed circuits by VNI); a route reflector. Reflectors stand at the backbone connect points and only tell switches of one another: what
+is registered goes on being forwarded without them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from enum import StrEnum
 
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric import frr
-from nnix.planes.fabric.kinds import Link, Port, PortState
+from nnix.planes.fabric.kinds import Circuit, Link, Port, PortState
 from nnix.planes.members.kinds import Site, SiteRole
 
 CONNECTED = (PortState.PRODUCTION, PortState.DRAINED)  # drained for an hour is not gone
@@ -29,6 +30,7 @@ class Part(StrEnum):
     SITE = "site"
     HAND_OFF = "hand-off"
     CARRIER = "carrier"
+    GATEWAY = "gateway"
     REFLECTOR = "route-reflector"
 
 
@@ -36,7 +38,7 @@ class Part(StrEnum):
 class Failure:
     """One thing that fails: its name (`link/hz-nb`, `hand-off/unicom@hangzhou`), and the bits of sites and links that die with it.
 
-    `hand_offs`: (carrier, site) that are gone. The links of a dead site are among `links`.
+    `hand_offs`: (carrier, site) that are gone; `gateways`: names of ports whose gateway is. The links of a dead site are among `links`.
     """
 
     part: Part
@@ -44,13 +46,15 @@ class Failure:
     sites: int
     links: int
     hand_offs: tuple[tuple[str, str], ...] = ()
+    gateways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Network:
     """The graph. `ends`, `costs`: by link. `around[s]`: (the other site, the link) of every link at site s. `ports[s]`: how many are there.
 
-    `homes`: member → the bits of sites where it has a port on a LAN. `hub`: the hub's bit, 0 without one.
+    `homes`: member → the bits of sites where it has a port that is free for LANs; the ends of circuits are not. `gateways`: names of the ports
+    that have one. `hub`: the hub's bit, 0 without one.
     """
 
     sites: tuple[Site, ...]
@@ -60,6 +64,7 @@ class Network:
     around: tuple[tuple[tuple[int, int], ...], ...]
     ports: tuple[int, ...]
     homes: Mapping[str, int]
+    gateways: tuple[str, ...]
     hub: int
 
     @property
@@ -89,6 +94,12 @@ def cost(link: Link) -> int:
     return frr.cost(int(link.latency))
 
 
+def private(snapshot: Snapshot) -> frozenset[str]:
+    """Names of the ports that lead to no LAN: ends of circuits, cables to gateways, and what is handed over them."""
+    ends = {str(end) for circuit in snapshot.of(Circuit) for end in circuit.ends}
+    return frozenset(ends | {port.name for port in snapshot.of(Port) if port.gateway is not None or port.over is not None})
+
+
 def network(snapshot: Snapshot) -> Network:
     """The graph of `snapshot`. Links from a site to itself, which the rules refuse, are left out."""
     sites = snapshot.of(Site)
@@ -99,11 +110,12 @@ def network(snapshot: Snapshot) -> Network:
     for index, (a, b) in enumerate(ends):
         around[a].append((b, index))
         around[b].append((a, index))
-    ports, homes = [0] * len(sites), dict[str, int]()
+    ports, homes, elsewhere = [0] * len(sites), dict[str, int](), private(snapshot)
     for port in snapshot.of(Port):
         if port.state in CONNECTED and port.site in number:
             ports[number[port.site]] += 1
-            homes[port.member] = homes.get(port.member, 0) | 1 << number[port.site]
+            if port.name not in elsewhere:
+                homes[port.member] = homes.get(port.member, 0) | 1 << number[port.site]
     return Network(
         sites=sites,
         links=links,
@@ -112,12 +124,13 @@ def network(snapshot: Snapshot) -> Network:
         around=tuple(map(tuple, around)),
         ports=tuple(ports),
         homes=homes,
+        gateways=tuple(port.name for port in snapshot.of(Port) if port.gateway is not None and port.state in CONNECTED),
         hub=sum(1 << index for index, site in enumerate(sites) if site.role is SiteRole.HUB),
     )
 
 
 def failures(net: Network) -> tuple[Failure, ...]:
-    """Everything that may fail alone: sites first, then links, hand-offs, carriers and reflectors, each by name."""
+    """Everything that may fail alone: sites first, then links, hand-offs, carriers, gateways and reflectors, each by name."""
     found = [Failure(Part.SITE, site.id, 1 << index, _set(link for _, link in net.around[index])) for index, site in enumerate(net.sites)]
     found += [Failure(Part.LINK, link.id, 0, 1 << index) for index, link in enumerate(net.links)]
     leased: dict[str, int] = {}
@@ -134,6 +147,7 @@ def failures(net: Network) -> tuple[Failure, ...]:
     for carrier in sorted({*leased, *(carrier for carrier, _ in handed)}):
         gone = tuple(each for each in sorted(handed) if each[0] == carrier)
         found.append(Failure(Part.CARRIER, f"carrier/{carrier}", 0, leased.get(carrier, 0), gone))
+    found += [Failure(Part.GATEWAY, f"gateway/{name}", 0, 0, gateways=(name,)) for name in net.gateways]
     found += [Failure(Part.REFLECTOR, f"route-reflector/{site.name}", 0, 0) for site in net.sites if site.role is SiteRole.BACKBONE]
     return tuple(found)
 
@@ -144,7 +158,8 @@ def together(*several: Failure) -> Failure:
     for each in several:
         sites, links = sites | each.sites, links | each.links
     gone = tuple(sorted({hand_off for each in several for hand_off in each.hand_offs}))
-    return Failure(several[0].part, " + ".join(each.of for each in several), sites, links, gone)
+    dark = tuple(sorted({gateway for each in several for gateway in each.gateways}))
+    return Failure(several[0].part, " + ".join(each.of for each in several), sites, links, gone, dark)
 
 
 def _set(numbers: Iterable[int]) -> int:

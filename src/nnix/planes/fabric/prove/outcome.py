@@ -1,7 +1,8 @@
 """What a failure takes from members: the exchange, a port, route servers, a carrier.
 
 A port at a lost site is lost, though it may still have light: what it reaches is no longer the exchange. Members that keep another port
-lose only that one. Route servers count by LAN: a member behind the last one of its LAN keeps its link and loses its routes.
+lose only that one. Ports that lead to no LAN are the business of circuits (circuits.py). Route servers count by LAN: a member behind the
+last one of its LAN keeps its link and loses its routes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Port
-from nnix.planes.fabric.prove.cuts import Homes, lost
-from nnix.planes.fabric.prove.network import CONNECTED, Failure, Network, Part
+from nnix.planes.fabric.prove.cuts import Homes, Left
+from nnix.planes.fabric.prove.network import CONNECTED, Failure, Network, Part, private
 from nnix.planes.routing.kinds import RouteServer, Session
 
 
@@ -45,8 +46,9 @@ class Members:
         self._homes = Homes(net.homes)
         number = {site.name: index for index, site in enumerate(net.sites)}
         self._ports_at: dict[int, list[Port]] = defaultdict(list)
+        elsewhere = private(snapshot)
         for port in snapshot.of(Port):
-            if port.state in CONNECTED and port.site in number:
+            if port.state in CONNECTED and port.site in number and port.name not in elsewhere:
                 self._ports_at[number[port.site]].append(port)
         self._at_site = {name: sorted({port.member for port in self._ports_at[index]}) for name, index in number.items()}
         self._servers: dict[str, list[tuple[str, int]]] = defaultdict(list)
@@ -58,9 +60,9 @@ class Members:
             if session.route_servers and session.member not in self._clients[session.lan]:
                 self._clients[session.lan].append(session.member)
 
-    def outcome(self, failure: Failure) -> Outcome:
-        """What `failure` takes from whom."""
-        sites = lost(self._net, failure)
+    def outcome(self, failure: Failure, left: Left) -> Outcome:
+        """What `failure`, which leaves `left`, takes from whom."""
+        sites = left.lost
         cut_off = self._homes.cut_off(sites)
         gone = set(cut_off)
         loses: dict[str, list[str]] = defaultdict(list)

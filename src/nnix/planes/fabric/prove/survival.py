@@ -1,7 +1,8 @@
 """All of it together: the proof of one exchange.
 
-`alone` looks at every failure by itself, `in_pairs` at every two of them. For pairs it is known exactly who is cut off and what every link carries; kept are, for each pair,
-how many members are cut off, what is lost of the traffic, and the busiest link.
+`alone` looks at every failure by itself, `in_pairs` at every two of them. For pairs it is known exactly who is cut off, which circuits lose what,
+and what every link carries; kept are, for each pair, how many members are cut off, what is lost of the traffic, which strands of circuits are dead, which
+circuits leave their scope, and the busiest link.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.fabric.prove.cuts import lost, lost_to_pairs
+from nnix.planes.fabric.prove.circuits import Circuits, Harm
+from nnix.planes.fabric.prove.cuts import Left, remains, remains_of_pairs
 from nnix.planes.fabric.prove.load import PLAIN_MAX, Forwarding, Loads
 from nnix.planes.fabric.prove.network import Failure, Network, Part, failures, network, together
 from nnix.planes.fabric.prove.outcome import Members, Outcome
+from nnix.planes.fabric.prove.scopes import Scopes
 from nnix.planes.fabric.prove.traffic import Matrix, matrix
 
 GRAVITY_FACTOR = 0.2
@@ -26,9 +29,11 @@ GRAVITY_FACTOR = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A failure, whom it hits, and what links then carry: bit/s each way (arc 2l from `a` to `b` of link l, 2l+1 back). traffic_lost: bit/s."""
+    """A failure, whom it hits, and what links then carry: bit/s each way (arc 2l from `a` to `b` of link l, 2l+1 back). traffic_lost: bit/s of
+    members over LANs."""
 
     outcome: Outcome
+    harm: Harm
     load: Loads
     traffic_lost: float
 
@@ -46,7 +51,8 @@ class Busiest:
 class Pairs:
     """All pairs of failures, in the order of `first`, `second` (numbers in `failures`).
 
-    lost: bits of sites, cut_off: how many members, traffic_lost: bit/s, utilisation: of the busiest arc, arc: which; -1 without links.
+    lost: bits of sites, cut_off: how many members, dead: bits of strands, circuits: how many lose one, outside: bits of circuits, traffic_lost: bit/s,
+    utilisation: of the busiest arc, arc: which; -1 without links.
     """
 
     failures: tuple[Failure, ...]
@@ -54,6 +60,9 @@ class Pairs:
     second: NDArray[np.int32]
     lost: list[int]
     cut_off: NDArray[np.int32]
+    dead: list[int]
+    circuits: NDArray[np.int32]
+    outside: list[int]
     traffic_lost: NDArray[np.float64]
     utilisation: NDArray[np.float64]
     arc: NDArray[np.int32]
@@ -78,13 +87,14 @@ class Survival:
             raise ValueError("there are no sites to prove anything of")
         self.failures = failures(self.net)
         self.members = Members(snapshot, self.net)
+        self.circuits = Circuits(snapshot, self.net)
         self.traffic = traffic or matrix(snapshot, self.net, factor)
         self._capacity = np.repeat(np.array([float(link.capacity) for link in self.net.links]), 2)
 
     def forwarding(self, cases: int) -> Forwarding:
         """The normal state; `cases`: how many failures will be asked of it."""
         large = cases * len(self.net.sites) > PLAIN_MAX
-        return Forwarding(self.net, self.traffic, compiled=large if self._compiled is None else self._compiled)
+        return Forwarding(self.net, self.traffic, self.circuits, compiled=large if self._compiled is None else self._compiled)
 
     def normal(self) -> Case:
         """The exchange with nothing failed. Sites that no link joins to it are lost even so."""
@@ -125,29 +135,41 @@ class Survival:
             second=second,
             lost=[],
             cut_off=np.zeros(len(first), np.int32),
+            dead=[],
+            circuits=np.zeros(len(first), np.int32),
+            outside=[],
             traffic_lost=np.zeros(len(first)),
             utilisation=np.zeros(len(first)),
             arc=np.full(len(first), -1, np.int32),
         )
         state = self.forwarding(len(first))
-        for one, row in lost_to_pairs(self.net, found):
-            self._row(made, state.after(found[one].links, lost(self.net, found[one])), one, row)
+        scopes = Scopes(self.net, self.circuits, found)
+        for one, alone, row in remains_of_pairs(self.net, found):
+            dead = self.circuits.dead(alone, *found[one].gateways)
+            self._row(made, state.after(found[one].links, alone.lost, dead), one, row)
+            made.outside.extend(scopes.row(one))
         return made
 
-    def _row(self, made: Pairs, state: Forwarding, one: int, row: Sequence[int]) -> None:
+    def _row(self, made: Pairs, state: Forwarding, one: int, row: Sequence[Left]) -> None:
         """One failure with each later one."""
         begin, others = len(made.lost), made.failures[one + 1 :]
         here = slice(begin, begin + len(row))
-        made.lost.extend(row)
-        made.cut_off[here] = [self.members.cut_off_count(each) for each in row]
+        lost = [left.lost for left in row]
+        gateways = made.failures[one].gateways
+        dead = [self.circuits.dead(left, *gateways, *other.gateways) for left, other in zip(row, others, strict=True)]
+        made.lost.extend(lost)
+        made.dead.extend(dead)
+        made.cut_off[here] = [self.members.cut_off_count(each) for each in lost]
+        made.circuits[here] = [self.circuits.hit(each).bit_count() for each in dead]
         loads = np.zeros((len(row), 2 * len(self.net.links)))
         carried = np.full(len(row), state.carried)
-        same = [index for index, gone in enumerate(row) if gone == state.lost]
+        moved = [(gone, cut) != (state.lost, state.dead) for gone, cut in zip(lost, dead, strict=True)]
+        same = [index for index, differs in enumerate(moved) if not differs]
         if same:
             loads[same] = state.loads([others[index].links for index in same])
-        for index, gone in enumerate(row):
-            if gone != state.lost:
-                loads[index], carried[index] = state.loads_without(others[index].links, gone)
+        for index, differs in enumerate(moved):
+            if differs:
+                loads[index], carried[index] = state.loads_without(others[index].links, lost[index], dead[index])
         made.traffic_lost[here] = self._missing(carried)
         if loads.shape[1]:
             full = loads / self._capacity
@@ -160,9 +182,10 @@ class Survival:
         return np.where(missing > 1e-9 * self.traffic.offered, missing, 0.0)
 
     def _case(self, state: Forwarding, failure: Failure) -> Case:
-        outcome = self.members.outcome(failure)
-        if outcome.lost == state.lost:
+        left = remains(self.net, failure)
+        dead = self.circuits.dead(left, *failure.gateways)
+        if (left.lost, dead) == (state.lost, state.dead):
             load, carried = state.loads([failure.links])[0], state.carried
         else:
-            load, carried = state.loads_without(failure.links, outcome.lost)
-        return Case(outcome, load, float(self._missing(carried)))
+            load, carried = state.loads_without(failure.links, left.lost, dead)
+        return Case(self.members.outcome(failure, left), self.circuits.harm(left, failure), load, float(self._missing(carried)))

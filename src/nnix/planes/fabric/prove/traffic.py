@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from nnix.kernel.rule import Place, Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Port, PortState, Traffic, TrafficEnd
-from nnix.planes.fabric.prove.network import Network, bits
+from nnix.planes.fabric.prove.network import Network, bits, private
 from nnix.planes.members.kinds import Member, Site
 
 Rates = NDArray[np.float64]
@@ -99,13 +99,12 @@ class Gravity:
         sends = [factor * size / (whole - size) if whole > size else 0.0 for size in sizes]
         self.offered = sum(send * (whole - size) for send, size in zip(sends, sizes, strict=True))
         self._sites, self._sends, self._sizes = sites, np.array(sends), np.array(sizes, dtype=np.float64)
-        # one entry for each member at each of its sites, and one couple for each two entries of a member
-        self._member = np.array([member for member, shares in enumerate(ends) for _ in shares], dtype=np.intp)
+        # one entry for each member at each of its sites, and one couple for each two entries of a member, itself with itself among them
         self._site = np.array([site for shares in ends for site in shares], dtype=np.intp)
         # where nothing is bought, all sites are equal
         self._speed = np.array([speed if size else 1.0 for shares, size in zip(ends, sizes, strict=True) for speed in shares.values()])
-        first = np.cumsum([0, *map(len, ends)])
-        self._entries = [np.arange(first[member], first[member + 1]) for member in range(len(ends))]
+        self._first = np.cumsum([0, *map(len, ends)])
+        self._entries = [np.arange(self._first[member], self._first[member + 1]) for member in range(len(ends))]
         self._couples = [np.array([(one, other) for one in each for other in each]).reshape(-1, 2) for each in self._entries]
         self._members_at: dict[int, list[int]] = defaultdict(list)
         for member, shares in enumerate(ends):
@@ -134,22 +133,25 @@ class Gravity:
             return
         entries = np.concatenate([self._entries[member] for member in members])
         couples = np.concatenate([self._couples[member] for member in members])
-        member, site = self._member[entries], self._site[entries]
+        chosen = np.array(members, dtype=np.intp)
+        counts = self._first[chosen + 1] - self._first[chosen]
+        # from here on entries and members are numbered among those chosen, since few of many move at a time
+        member, site = np.repeat(np.arange(len(chosen)), counts), self._site[entries]
         speed = np.where(gone[site], 0.0, self._speed[entries])
-        whole = np.bincount(member, speed, minlength=len(self._sizes))
-        kept = np.bincount(member, ~gone[site], minlength=len(self._sizes))
+        whole = np.bincount(member, speed, minlength=len(chosen))
+        kept = np.bincount(member, ~gone[site], minlength=len(chosen))
         # where only sites with nothing bought are left, they are equal
         none = (whole == 0) & (kept > 0)
         speed = np.where(none[member] & ~gone[site], 1.0, speed)
         whole = np.where(none, kept, np.where(whole == 0, 1.0, whole))
-        part = np.zeros(len(self._member))
-        part[entries] = speed / whole[member]
-        np.add.at(out, site, sign * self._sends[member] * part[entries])
-        np.add.at(into, site, sign * self._sizes[member] * part[entries])
-        one, other = couples[:, 0], couples[:, 1]
-        owner = self._member[one]
-        amount = sign * self._sends[owner] * self._sizes[owner] * part[one] * part[other]
-        np.add.at(itself, (self._site[other], self._site[one]), amount)
+        part = speed / whole[member]
+        sends, sizes = self._sends[chosen], self._sizes[chosen]
+        np.add.at(out, site, sign * sends[member] * part)
+        np.add.at(into, site, sign * sizes[member] * part)
+        owner = np.repeat(np.arange(len(chosen)), counts**2)
+        one, other = (couples - (self._first[chosen] - (np.cumsum(counts) - counts))[owner, None]).T
+        amount = sign * (sends * sizes)[owner] * part[one] * part[other]
+        np.add.at(itself, (site[other], site[one]), amount)
 
 
 def left(shares: Shares, lost: int) -> Shares:
@@ -160,11 +162,12 @@ def left(shares: Shares, lost: int) -> Shares:
 
 
 def bought(snapshot: Snapshot, net: Network) -> dict[str, dict[int, float]]:
-    """member → site → bits per second bought there, on ports in production."""
+    """member → site → bits per second bought there, on ports in production that are free for LANs."""
     number = {site.name: index for index, site in enumerate(net.sites)}
     found: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    elsewhere = private(snapshot)
     for port in snapshot.of(Port):
-        if port.state is PortState.PRODUCTION and port.site in number:
+        if port.state is PortState.PRODUCTION and port.site in number and port.name not in elsewhere:
             found[port.member][number[port.site]] += int(port.speed if port.committed is None else port.committed)
     return {member: dict(sites) for member, sites in found.items()}
 
