@@ -69,10 +69,12 @@ if [ -d /run/systemd/system ]; then
             gobgpd) units=gobgpd ;;
             openbgpd) units='openbgpd bgpd' ;;
             postgresql) units=postgresql ;;
+            rpki-client) units='rpki-client.timer rpki-client' ;;
+            fort-validator) units=fort ;;
             *) units= ;;
         esac
         for unit in $units; do
-            systemctl disable --quiet "$unit.service" 2>/dev/null || true
+            systemctl disable --quiet "$unit" 2>/dev/null || true
         done
     done
 fi
