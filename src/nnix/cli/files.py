@@ -64,6 +64,12 @@ def admitted(folder: Path, before: Snapshot, setting: Setting | None = None, *, 
     Without a setting nothing but the folder is looked at, so evidence that the operator's own state holds is left out. `pure`: what that
     state does not hold yet is left out as well, instead of being made.
     """
+    found, snapshot = sound(folder, before)
+    return Folder(folder, found, snapshot, gathered(folder, snapshot, setting, pure=pure))
+
+
+def sound(folder: Path, before: Snapshot) -> tuple[Read, Snapshot]:
+    """A folder read, completed and judged, without the evidence that it names. Raises Refused like `admitted`."""
     found = read_folder(folder)
     try:
         snapshot = admit(ALL_PLANES, found.resources, before, frozenset(refusal.resource for refusal in found.refusals))
@@ -71,7 +77,7 @@ def admitted(folder: Path, before: Snapshot, setting: Setting | None = None, *, 
         raise Refused(placed(found, (*found.refusals, *refused.refusals))) from None
     if found.refusals:
         raise Refused(found.refusals)
-    return Folder(folder, found, snapshot, gathered(folder, snapshot, setting, pure=pure))
+    return found, snapshot
 
 
 def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:

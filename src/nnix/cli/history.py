@@ -99,12 +99,17 @@ def snapshot_at(setting: Setting, at: str | None) -> Snapshot:
         if int(at) > head:
             raise Unknown(f"there is no entry {at}; the newest is {head}")
         return setting.book.model_at(int(at)).snapshot
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        raise click.UsageError(f"{at!r} is neither an entry's number nor a time like 2026-11-24T08:00:00") from None
-    entry = setting.ledger.as_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    entry = setting.ledger.as_of(moment_of(at))
     return setting.book.model_at(entry.seq).snapshot if entry else Snapshot()
+
+
+def moment_of(text: str) -> datetime:
+    """A time, UTC unless it says otherwise. Raises a usage error."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is neither an entry's number nor a time like 2026-11-24T08:00:00") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command()

@@ -8,5 +8,6 @@ from nnix.kernel.plane import Plane
 from nnix.planes.fabric.plane import PLANE as FABRIC
 from nnix.planes.members.plane import PLANE as MEMBERS
 from nnix.planes.routing.plane import PLANE as ROUTING
+from nnix.planes.trust.plane import PLANE as TRUST
 
-PLANES: tuple[Plane, ...] = (MEMBERS, FABRIC, ROUTING)
+PLANES: tuple[Plane, ...] = (MEMBERS, FABRIC, TRUST, ROUTING)

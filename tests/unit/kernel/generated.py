@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -92,6 +93,8 @@ def _text(schema: Mapping[str, Any]) -> SearchStrategy[str]:
             return _networks(4, 32)
         case "ipv6network":
             return _networks(6, 128)
+        case "date-time":
+            return st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
     pattern = schema.get("pattern")
     if pattern is None:
         least, most = schema.get("minLength", 0), schema.get("maxLength", 10**9)

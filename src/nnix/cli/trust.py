@@ -1,0 +1,276 @@
+"""nnix trust: validate, and account for what was believed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nnix.cli import tables
+from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, folder_argument, json_option, pass_setting
+from nnix.cli.files import gathered, sound
+from nnix.cli.history import moment_of
+from nnix.cli.root import Setting, clock, who
+from nnix.hosts.namespace import NamespaceHost
+from nnix.kernel.ledger import Entry, Moved
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.trust import slurm
+from nnix.planes.trust.kinds import LocalException, RelyingParty
+
+if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
+    from nnix.planes.trust.archive import Archive
+    from nnix.planes.trust.validate import Order, Validated
+
+VALIDATED = "validated"
+TRIES = 5
+
+
+@click.group("trust")
+def trust_group() -> None:
+    """The relying party: two validators, one truth, and every truth that there was."""
+
+
+def _archive(setting: Setting) -> Archive:
+    from nnix.planes.trust.archive import Archive
+
+    return Archive(setting.state / "trust")
+
+
+def _party(snapshot: Snapshot, name: str | None) -> RelyingParty:
+    parties = snapshot.of(RelyingParty)
+    chosen = [each for each in parties if name is None or each.name == name]
+    if len(chosen) != 1:
+        known = ", ".join(each.name for each in parties) or "none is declared"
+        raise click.UsageError(f"which relying party? {known}" if name is None else f"no relying party {name!r}; {known}")
+    return chosen[0]
+
+
+def _carry_out(setting: Setting, order: Order, party: str, *, set_clock: bool) -> Validated:
+    from nnix.planes.trust.validate import validated
+
+    as_root(setting)
+    if os.geteuid() != 0:
+        raise PermissionError("validators run as users of their own, which only root can become; run it as root")
+    archive = _archive(setting)
+    host = NamespaceHost("relying-party", None, archive.folder / "runs")
+    with archive.alone():
+        return setting.run(validated(order, archive, host, party, set_clock=set_clock))
+
+
+def _last(setting: Setting, party: str, until: int | None = None) -> Entry | None:
+    """The newest validation of `party` in the ledger."""
+    if not setting.begun:
+        return None
+    found = [each for each in setting.ledger.entries(until=until, what=VALIDATED) if each.body["relying_party"] == party]
+    return found[-1] if found else None
+
+
+@trust_group.command()
+@folder_argument
+@click.option("--party", metavar="NAME", help="Which relying party, where there are several.")
+@click.option("--let-go", multiple=True, metavar="ANCHOR", help="Accept that most of a trust anchor's VRPs are gone; named in the ledger.")
+@click.option("--why", default="", help="Why, for the ledger.")
+@json_option
+@pass_setting
+def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[str, ...], why: str, as_json: bool) -> int:
+    """Validate the mirror with rpki-client and FORT, compare, and write what both agree on where routing reads it.
+
+    \b
+      nnix trust validate examples/zhejiang && nnix apply examples/zhejiang
+
+    Needs root: validators run as users of their own. The mirror as it was, the order and the outcome are archived, and the ledger says so. Where
+    nothing can be served the file stays as it is. Exit status 3: something is contested, unconfirmed or held.
+    """
+    from nnix.planes.trust.validate import Order, accepted
+
+    as_root(setting)
+    snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
+    chosen = _party(snapshot, party)
+    anchors = tuple(snapshot.at(each) for each in chosen.anchors)
+    for name in let_go:
+        if name not in chosen.anchors:
+            raise click.UsageError(f"{chosen.id} has no trust anchor {name!r}")
+    tals = gathered(folder, Snapshot(anchors), None)
+    archive = _archive(setting)
+    with archive.alone():
+        indexed = archive.index(folder / chosen.mirror)
+    last = _last(setting, chosen.name)
+    order = Order(
+        anchors,
+        snapshot.of(LocalException),
+        {each.name: tals[f"file:{each.tal}"].content for each in anchors},
+        indexed.digest,
+        clock().replace(microsecond=0),
+        chosen.validation_seconds_max,
+        {name: accepted(archive, record) for name, record in last.body["anchors"].items()} if last else {},
+        frozenset(let_go),
+    )
+    digest = order.kept(archive)
+    made = _carry_out(setting, order, chosen.name, set_clock=False)
+    served = made.outcome.sound
+    record = {"relying_party": chosen.name, "order": digest, "mirror": {"index": indexed.digest, "files": indexed.files},
+              "served": served, **made.record(archive)}  # fmt: skip
+    entry = _recorded(setting, order, record, why or ("let go: " + ", ".join(let_go) if let_go else "validation"))
+    if served:
+        _put(folder / chosen.serves, made.document)
+    left_out = [f"left out of the mirror: {each}" for each in indexed.left_out]
+    if as_json:
+        tables.as_json(
+            {
+                **record,
+                "entry": entry.seq,
+                "at": entry.at.isoformat(),
+                "findings": [*left_out, *made.findings],
+                "exceptions": list(made.exceptions),
+            }
+        )
+    else:
+        _shown(record, [*left_out, *made.findings], list(made.exceptions))
+        where = f"; written to {folder / chosen.serves}" if served else "; nothing can be served, so the file stays as it is"
+        tables.out.print(f"\nentry {entry.seq}, digest {made.payloads.digest[:16]}{where}", markup=False)
+    return REFUSED if not served else DONE if _calm(record) else DISAGREES
+
+
+def _recorded(setting: Setting, order: Order, record: Mapping[str, Any], why: str) -> Entry:
+    for _ in range(TRIES):
+        try:
+            return setting.ledger.append(setting.ledger.head, at=order.at, who=who(), what=VALIDATED, why=why, body=record)
+        except Moved:
+            continue
+    raise TimeoutError("others keep writing to the ledger; try again")
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def _calm(record: Mapping[str, Any]) -> bool:
+    """Whether both validators agreed on everything."""
+    return record["contested"] == 0 and all(each["standing"] == "confirmed" for each in record["anchors"].values())
+
+
+def _shown(record: Mapping[str, Any], findings: list[str], exceptions: list[str], *, limit: int = 40) -> None:
+    validators = record["validators"]
+    columns = ("anchor", "standing", "accepted", *(f"{name} {each['version']}" for name, each in validators.items()), "why")
+    rows = [
+        (
+            name,
+            each["standing"],
+            each["count"],
+            *(validators[v]["vrps"].get(name, "dead" if validators[v]["fault"] else 0) for v in validators),
+            each["why"],
+        )
+        for name, each in record["anchors"].items()
+    ]
+    tables.table("", columns, rows)
+    tables.out.print(
+        f"\nserved: {record['vrps']} VRPs, {record['aspas']} ASPAs, {record['router_keys']} router keys; "
+        f"{record['contested']} prefixes contested, {record['withheld']} VRPs withheld with them"
+    )
+    for each in [*exceptions, *findings[:limit]]:
+        tables.out.print(f"  · {each}", markup=False)
+    if len(findings) > limit:
+        tables.out.print(f"  … and {len(findings) - limit} more (`nnix trust status --all` shows them)")
+
+
+@trust_group.command()
+@click.option("--party", metavar="NAME", help="Which relying party, where there are several.")
+@click.option("--all", "everything", is_flag=True, help="Do not cut long lists.")
+@json_option
+@pass_setting
+def status(setting: Setting, party: str | None, everything: bool, as_json: bool) -> int:
+    """What was concluded last, who agreed, and what was found. Exit status 3: something is contested, unconfirmed or held."""
+    archive = _archive(setting)
+    entry = _any(setting, party, None)
+    findings: list[str] = json.loads(archive.get(entry.body["findings"]))
+    if as_json:
+        tables.as_json({**entry.body, "entry": entry.seq, "at": entry.at.isoformat(), "findings": findings})
+    else:
+        age = clock() - entry.at
+        tables.out.print(
+            f"{entry.body['relying_party']}: validated {entry.at:%Y-%m-%d %H:%M:%S} UTC, {int(age.total_seconds()) // 60} min ago (entry {entry.seq})"
+        )
+        _shown(entry.body, findings, [], limit=10**9 if everything else 40)
+    return DONE if _calm(entry.body) else DISAGREES
+
+
+def _any(setting: Setting, party: str | None, moment: datetime | None) -> Entry:
+    """The newest validation, of `party` where it is named, until `moment`. Raises LookupError."""
+    if not setting.begun:
+        raise LookupError(f"nothing was validated in {setting.state} yet; `nnix trust validate DIR` does")
+    found = [
+        each
+        for each in setting.ledger.entries(what=VALIDATED)
+        if (party is None or each.body["relying_party"] == party) and (moment is None or each.at <= moment)
+    ]
+    if not found:
+        raise LookupError(
+            "nothing was validated"
+            + (f" until {moment:%Y-%m-%d %H:%M:%S}" if moment else "")
+            + "; `nnix log --what validated` lists what was"
+        )
+    return found[-1]
+
+
+@trust_group.command("at")
+@click.argument("moment", metavar="TIME")
+@click.option("--party", metavar="NAME", help="Which relying party, where there are several.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write what was served then into this file.")
+@json_option
+@pass_setting
+def at_command(setting: Setting, moment: str, party: str | None, output: Path | None, as_json: bool) -> int:
+    """Validate again as of TIME, from the archive: the same mirror, anchors and exceptions, with the validators' clock set back.
+
+    \b
+      nnix trust at 2026-11-25T09:00
+
+    Exit status 3: it does not come to the digest that was served then. The words say what differs; another version of a validator may be why.
+    """
+    from nnix.planes.trust.validate import Order
+
+    entry = _any(setting, party, moment_of(moment))
+    archive = _archive(setting)
+    order = Order.of(archive, entry.body["order"])
+    made = _carry_out(setting, order, f"{entry.body['relying_party']}-again", set_clock=True)
+    same = made.payloads.digest == entry.body["digest"]
+    versions = [
+        f"{name} is {number} now and was {entry.body['validators'][name]['version']} then"
+        for name, number in made.versions.items()
+        if number != entry.body["validators"][name]["version"]
+    ]
+    if output:
+        _put(output, made.document)
+    if as_json:
+        tables.as_json({"entry": entry.seq, "at": order.at.isoformat(), "digest": made.payloads.digest, "then": entry.body["digest"], "same": same,
+                        "vrps": len(made.payloads), "versions": versions})  # fmt: skip
+    else:
+        tables.out.print(
+            f"entry {entry.seq}, validated {order.at:%Y-%m-%d %H:%M:%S} UTC: {len(made.payloads)} VRPs, digest {made.payloads.digest[:16]}"
+        )
+        for each in versions:
+            tables.out.print(f"  · {each}", markup=False)
+        tables.out.print(
+            "✓ the same as was served then" if same else f"✗ then {entry.body['vrps']} VRPs were served, digest {entry.body['digest'][:16]}"
+        )
+    return DONE if same else DISAGREES
+
+
+@trust_group.command("slurm")
+@folder_argument
+def slurm_command(folder: Path) -> int:
+    """The local exceptions in force as a SLURM file (RFC 8416), for other relying parties."""
+    _, snapshot = sound(folder, Snapshot())
+    tables.as_json(slurm.document(slurm.in_force(snapshot.of(LocalException), clock())))
+    return DONE
+
+
+COMMANDS = (trust_group,)

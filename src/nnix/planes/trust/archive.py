@@ -1,0 +1,176 @@
+"""The archive: every object that a mirror ever had, once, by its digest; and what the mirror was at each run.
+
+A mirror of the world holds some 300,000 objects of which a few thousand change in an hour, so what a run needs beyond the last is little. An *index*
+is what the mirror was: a line for each file, `SHA-256 path`, sorted; it is kept by its own digest like any object. From an index the
+tree is laid out again as hard links, which validators can read and nobody can write. That is how every validation is run,
+today's as well: so that one of last year is run in the same way.
+
+A file that was not changed since the last run (size, inode and time of change, which no fetch can forge) is not read again.
+
+What is no plain file, is too large (4 MB, as rpki-client has it) or has a name that no rsync URI can spell is left out and told.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+OBJECT_OCTETS_MAX = 4_000_000
+FILES_MAX = 5_000_000
+NAME = re.compile(r"[A-Za-z0-9._~%+:=@,-]{1,255}")
+
+
+class Lost(LookupError):
+    """Something that the archive should hold is not there, or is no longer what it was."""
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A mirror as it was. `left_out` says of what is not in the index, and why."""
+
+    digest: str
+    files: int
+    fresh: int
+    left_out: tuple[str, ...]
+
+
+class Archive:
+    """Content-addressed objects below `folder`, which is made on first use."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._objects = folder / "objects"
+
+    def place(self, digest: str) -> Path:
+        return self._objects / digest[:2] / digest[2:]
+
+    def keep(self, content: bytes) -> str:
+        """Store it; its digest. What is there already is left alone."""
+        digest = hashlib.sha256(content).hexdigest()
+        place = self.place(digest)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            draft = place.with_name(f".{place.name}.{os.getpid()}")
+            draft.write_bytes(content)
+            draft.chmod(0o444)
+            draft.rename(place)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """Raises Lost."""
+        try:
+            content = self.place(digest).read_bytes()
+        except OSError:
+            raise Lost(f"{digest[:12]} is not in the archive {self.folder}") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise Lost(f"{digest[:12]} in the archive {self.folder} is not what it was")
+        return content
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One validation at a time. Raises TimeoutError while another one runs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise TimeoutError("another validation is running; try again when it is done") from None
+        finally:
+            os.close(descriptor)
+
+    # --- mirrors ---
+
+    def index(self, mirror: Path) -> Indexed:
+        """Take in what `mirror` holds now. Raises FileNotFoundError for a mirror that is not there."""
+        known_file = self.folder / "known.json"
+        try:
+            known: dict[str, list[object]] = json.loads(known_file.read_text())
+        except (OSError, ValueError):
+            known = {}
+        seen: dict[str, list[object]] = {}
+        left_out: list[str] = []
+        fresh = 0
+        for path, entry in _walk(mirror, "", left_out):
+            facts = entry.stat(follow_symlinks=False)
+            mark: list[object] = [facts.st_size, facts.st_ino, facts.st_ctime_ns]
+            before = known.get(path)
+            if before is not None and before[:3] == mark and self.place(str(before[3])).exists():
+                seen[path] = before
+                continue
+            if facts.st_size > OBJECT_OCTETS_MAX:
+                left_out.append(f"{path}: {facts.st_size} octets, more than {OBJECT_OCTETS_MAX}")
+                continue
+            try:
+                content = Path(entry.path).read_bytes()
+            except OSError as error:
+                left_out.append(f"{path}: {error.strerror}")
+                continue
+            fresh += 1
+            seen[path] = [*mark, self.keep(content)]
+        index = "".join(f"{seen[path][3]} {path}\n" for path in sorted(seen)).encode()
+        draft = known_file.with_suffix(f".{os.getpid()}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(seen))
+        draft.rename(known_file)
+        return Indexed(self.keep(index), len(seen), fresh, tuple(left_out))
+
+    def files(self, index: str) -> Iterator[tuple[str, str]]:
+        """(path, digest) of an index. Raises Lost."""
+        for line in self.get(index).decode().splitlines():
+            digest, _, path = line.partition(" ")
+            yield path, digest
+
+    def read(self, index: str, ending: str) -> Iterator[tuple[str, bytes]]:
+        """(path, content) of the files whose name ends so. Raises Lost."""
+        for path, digest in self.files(index):
+            if path.endswith(ending):
+                yield path, self.get(digest)
+
+    def lay_out(self, index: str, folder: Path) -> None:
+        """The mirror of an index as hard links below `folder`: readable by all, writable by nobody but root. Raises Lost."""
+        made: set[str] = set()
+        for path, digest in self.files(index):
+            parent = path.rpartition("/")[0]
+            if parent not in made:
+                (folder / parent).mkdir(parents=True, exist_ok=True)
+                made.add(parent)
+            try:
+                os.link(self.place(digest), folder / path)
+            except FileNotFoundError:
+                raise Lost(f"{path} ({digest[:12]}) is not in the archive {self.folder}") from None
+            except OSError:  # another file system, or as many links as an inode can have
+                (folder / path).write_bytes(self.get(digest))
+                (folder / path).chmod(0o444)
+
+
+def _walk(folder: Path, above: str, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every plain file below `folder`, by its path. Hidden names are the fetching program's own."""
+    queue: list[tuple[Path | str, str]] = [(folder, above)]
+    count = 0
+    while queue:
+        place, path = queue.pop()
+        with os.scandir(place) as entries:
+            for entry in entries:
+                below = f"{path}{entry.name}"
+                if entry.name.startswith("."):
+                    continue
+                if not NAME.fullmatch(entry.name):
+                    left_out.append(f"{below!r}: a name that no rsync URI can spell")
+                elif entry.is_dir(follow_symlinks=False):
+                    queue.append((entry.path, f"{below}/"))
+                elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                    left_out.append(f"{below}: no plain file")
+                elif (count := count + 1) > FILES_MAX:
+                    left_out.append(f"more than {FILES_MAX} files; the rest of {path} is left out")
+                    return
+                else:
+                    yield below, entry

@@ -1,0 +1,110 @@
+"""The vocabulary of trust: TrustAnchor, RelyingParty, LocalException."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from nnix.kernel.resource import Ref, Resource
+from nnix.planes.members.kinds import Asn, Site, Title
+
+Prefix = IPv4Network | IPv6Network
+FILE_PATTERN = r"^[A-Za-z0-9._/-]+$"
+
+
+class TrustAnchor(Resource):
+    """Whose RPKI is believed (RFC 8630): one of the five RIRs, or one's own; how far, and how much of it may go at once."""
+
+    columns: ClassVar = ("tal", "only", "never", "drop_max_percent")
+
+    title: Title | None = Field(default=None, description="what it is called")
+    tal: str = Field(
+        pattern=FILE_PATTERN,
+        description="its trust anchor locator (TAL), relative to the exchange's folder; at least one of its URIs is rsync",
+        examples=["rpki/apnic.tal"],
+    )
+    only: tuple[Prefix, ...] = Field(
+        default=(), description="VRPs below it count only inside these prefixes; unset: anywhere", examples=[["198.18.0.0/15"]]
+    )
+    never: tuple[Prefix, ...] = Field(default=(), description="VRPs below it that overlap one of these prefixes do not count")
+    drop_max_percent: int = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description="when more of its served VRPs than this are gone at once, the former ones are held; 100: never",
+    )
+    drop_free: int = Field(default=20, ge=0, le=1_000_000, description="VRPs that may go at once whatever their share is")
+
+
+class RelyingParty(Resource):
+    """The relying-party node of the exchange: two validators over one mirror, and the gate that compares what they conclude."""
+
+    columns: ClassVar = ("site", "anchors", "mirror", "serves")
+
+    site: Ref[Site] = Field(description="where it stands")
+    anchors: tuple[Ref[TrustAnchor], ...] = Field(min_length=1, description="whom it believes", examples=[["apnic", "ripe"]])
+    mirror: str = Field(
+        pattern=FILE_PATTERN,
+        description="folder with the repositories as rsync fetches them (HOST/MODULE/…), absolute or relative to the exchange's folder",
+        examples=["/var/lib/nnix/mirror"],
+    )
+    serves: str = Field(
+        default="rpki/vrps.json",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*\.json$",
+        description="file that the agreed set is written to, relative to the exchange's folder; routing policies name it in rpki_sources",
+    )
+    validation_seconds_max: int = Field(default=900, ge=1, le=7200, description="after which a validator is stopped and counts as dead")
+
+
+class Action(StrEnum):
+    """What a local exception does to what was validated."""
+
+    FILTER = "filter"
+    ASSERT = "assert"
+
+
+class About(StrEnum):
+    """What a local exception is about."""
+
+    PREFIX = "prefix"
+    ROUTER_KEY = "router-key"
+    ASPA = "aspa"
+
+
+class LocalException(Resource):
+    """A VRP, router key or ASPA that is taken out or put in here, against what the RPKI says (SLURM, RFC 8416); for a time, and with two to answer for it.
+
+    filter, prefix: VRPs whose prefix lies inside `prefix`, or whose origin is `asn`, or both where both are given. assert, prefix: the VRP of `asn`,
+    `prefix` and `length_max`. Router keys are named by `asn` and `key_id`, ASPAs by their customer, `asn`.
+    """
+
+    columns: ClassVar = ("action", "about", "prefix", "asn", "until")
+
+    action: Action = Field(description="filter: take out; assert: put in. All filters come before all assertions (RFC 8416, 4.2)")
+    about: About = Field(default=About.PREFIX, description="what it is about: prefix (a VRP), router-key or aspa")
+    prefix: Prefix | None = Field(default=None, description="the prefix", examples=["198.51.100.0/24"])
+    length_max: int | None = Field(default=None, ge=0, le=128, description="assert: longest more specific allowed; unset: the prefix alone")
+    asn: Asn | None = Field(default=None, description="the origin AS; the router's AS; the ASPA's customer")
+    providers: tuple[Asn, ...] = Field(default=(), description="assert, aspa: the customer's providers")
+    key_id: str | None = Field(
+        default=None,
+        pattern=r"^[0-9A-F]{40}$",
+        description="router-key: its subject key identifier",
+        examples=["5D4250E2D81D4448D8A29EFCE91D29FF075EC9E2"],
+    )
+    public_key: str | None = Field(
+        default=None,
+        pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$",
+        description="assert, router-key: the key, DER in base64",
+    )
+    until: AwareDatetime = Field(description="it has no effect from then on", examples=["2026-12-01T00:00:00Z"])
+    approvers: tuple[Annotated[str, Field(pattern=r"^contact:[A-Za-z0-9._-]{1,64}$")], ...] = Field(
+        description="who answers for it, by reference; two different ones", examples=[["contact:noc-lead", "contact:director-operations"]]
+    )
+    why: str = Field(min_length=1, max_length=500, description="the reason", examples=["ROA of the member lapsed; ticket 4711"])
+
+
+KINDS: tuple[type[Resource], ...] = (TrustAnchor, RelyingParty, LocalException)

@@ -1,0 +1,132 @@
+"""Which objects of a mirror say a VRP, so that a finding can name them.
+
+A ROA (RFC 9582) lies in a signed object (RFC 6488) in DER. Nothing is validated here; what a validator refused can be malformed in any way, so the
+content is looked for by its type, and what cannot be read says nothing. To find a few VRPs among hundreds of thousands of objects, the bits of their
+prefixes are searched for in the raw octets first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
+
+from nnix.planes.trust.payloads import Network, Vrp
+
+ROA_TYPE = bytes.fromhex("060b2a864886f70d0109100118")  # id-ct-routeOriginAuthz, 1.2.840.113549.1.9.16.1.24
+ADDRESSES_MAX = 100_000
+
+
+class Malformed(ValueError):
+    """No DER, or not of the shape that a ROA has."""
+
+
+def value_at(content: bytes, start: int, end: int) -> tuple[int, int, int]:
+    """(tag, where its content begins, where it ends) of the value at `start`. An indefinite length ends with its surroundings."""
+    if start + 2 > end:
+        raise Malformed("a value is cut off")
+    tag, size = content[start], content[start + 1]
+    begin = start + 2
+    if size == 0x80:
+        return tag, begin, end
+    if size > 0x80:
+        count = size & 0x7F
+        size = int.from_bytes(content[begin : begin + count])
+        begin += count
+    if begin + size > end:
+        raise Malformed("a value is cut off")
+    return tag, begin, begin + size
+
+
+def values(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    while start < end:
+        found = value_at(content, start, end)
+        yield found
+        start = found[2]
+
+
+def roa(content: bytes) -> tuple[Vrp, ...]:
+    """The VRPs of a signed object with a ROA in it. Raises Malformed."""
+    where = content.find(ROA_TYPE)
+    if where < 0:
+        raise Malformed("no ROA")
+    _, begin, end = value_at(content, where + len(ROA_TYPE), len(content))  # [0] EXPLICIT
+    _, begin, end = value_at(content, begin, end)  # OCTET STRING
+    _, begin, end = value_at(content, begin, end)  # RouteOriginAttestation
+    parts = [each for each in values(content, begin, end) if each[0] != 0xA0]
+    if len(parts) != 2 or parts[0][0] != 0x02:
+        raise Malformed("not the shape of a ROA")
+    origin = int.from_bytes(content[parts[0][1] : parts[0][2]])
+    found: list[Vrp] = []
+    for _, family_begin, family_end in values(content, *parts[1][1:]):
+        block = list(values(content, family_begin, family_end))
+        if len(block) != 2:
+            raise Malformed("not the shape of a block of addresses")
+        family, addresses = block
+        v4 = content[family[1] + 1 : family[2]] == b"\1"
+        for _, address_begin, address_end in values(content, *addresses[1:]):
+            if len(found) == ADDRESSES_MAX:
+                raise Malformed(f"more than {ADDRESSES_MAX} prefixes")
+            found.append(_vrp(content, list(values(content, address_begin, address_end)), v4, origin))
+    return tuple(found)
+
+
+def _vrp(content: bytes, parts: list[tuple[int, int, int]], v4: bool, origin: int) -> Vrp:
+    bits = content[parts[0][1] : parts[0][2]] if parts else b""
+    width = 32 if v4 else 128
+    if not bits or bits[0] > 7 or (len(bits) - 1) * 8 - bits[0] not in range(width + 1):
+        raise Malformed("no prefix")
+    length = (len(bits) - 1) * 8 - bits[0]
+    address = int.from_bytes(bits[1:].ljust(width // 8, b"\0")) >> (width - length) << (width - length)
+    prefix: Network = IPv4Network((address, length)) if v4 else IPv6Network((address, length))
+    longest = int.from_bytes(content[parts[1][1] : parts[1][2]]) if len(parts) > 1 else length
+    return Vrp(prefix, longest, origin)
+
+
+def needle(prefix: Network) -> bytes:
+    """The BIT STRING of a prefix (RFC 3779, 2.2.3.8), without the unused bits, which an object that is not DER may have set."""
+    size = prefix.prefixlen
+    whole = size // 8
+    return bytes((0x03, (size + 7) // 8 + 1, -size % 8)) + prefix.network_address.packed[:whole]
+
+
+def saying(vrps: Iterable[Vrp], files: Iterable[tuple[str, bytes]]) -> dict[Vrp, tuple[str, ...]]:
+    """VRP → the names of those of `files` whose ROA says it."""
+    wanted = set(vrps)
+    if not wanted:
+        return {}
+    pattern = re.compile(b"|".join(re.escape(needle(each)) for each in sorted({vrp.prefix for vrp in wanted}, key=str)), re.S)
+    found: dict[Vrp, list[str]] = {}
+    for name, content in files:
+        if pattern.search(content):
+            try:
+                said = wanted.intersection(roa(content))
+            except Malformed:
+                continue
+            for vrp in said:
+                found.setdefault(vrp, []).append(name)
+    return {vrp: tuple(names) for vrp, names in found.items()}
+
+
+OBJECT = re.compile(r"([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?/[A-Za-z0-9._~%+/-]+\.(?:roa|mft|crl|cer|asa|gbr))")
+
+
+class Words:
+    """What a validator said of each object, out of its log: rpki-client names files of its cache, FORT names URIs."""
+
+    def __init__(self, log: str) -> None:
+        self._of: dict[str, str] = {}
+        self._in: dict[str, str] = {}
+        for line in log.splitlines():
+            found = OBJECT.search(line)
+            if found is None:
+                continue
+            path, said = found[1], line[found.end() :].lstrip(": ")
+            if said.startswith(("->", "libcrypto error stack", "End of libcrypto")):
+                continue
+            self._of.setdefault(path, said)
+            self._in.setdefault(path.rsplit("/", 1)[0], f"{path.rsplit('/', 1)[1]}: {said}")
+
+    def about(self, path: str) -> str:
+        """What it said of that object, else of another at the same publication point; empty: nothing."""
+        return self._of.get(path) or self._in.get(path.rsplit("/", 1)[0], "")

@@ -1,0 +1,248 @@
+"""What validators write, read into payloads; and the one document that is served.
+
+rpki-client (-c -j) and FORT both write their VRPs as CSV, a line each, `AS13335,1.0.0.0/24,24[,anchor,expires]`. 723,000 lines are read column by
+column with NumPy, some twenty times as fast as line by line. What a line holds is checked wherever a number is made of it: a document with one line that is no VRP
+is refused whole, since a validator that writes nonsense is not to be believed in the rest.
+
+ASPAs and router keys are few, and stand in JSON: rpki-client 8.2 calls ASPAs `provider_authorizations`, by address family; since 8.5 they are
+`aspas`. FORT 1.5 and 1.6 know no ASPA.
+
+What is served is the JSON that rpki-client and Routinator write (`roas`, `aspas`, `bgpsec_keys`), because everything that takes VRPs reads it:
+`planes.routing`, StayRTR, OpenBGPD's tools. It carries no times, so that the same conclusions are the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnix.planes.trust.payloads import HIGH, LOW, REST, Numbers, Payloads, RouterKey, canonical
+
+Octets = NDArray[np.uint8]
+ANCHORS_MAX = 64
+
+
+class Unreadable(ValueError):
+    """A validator's output that is not what it should be. The message says where."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """VRPs below one trust anchor. `expires`: seconds since 1970 for each row, 0 where the validator does not say."""
+
+    rows: Numbers
+    expires: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """What one validator concluded: VRPs by trust anchor; ASPAs and router keys of all."""
+
+    anchors: Mapping[str, Found]
+    aspas: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    router_keys: frozenset[RouterKey] = frozenset()
+
+
+def csv_vrps(content: bytes, columns: int) -> tuple[Numbers, NDArray[np.int64], list[str], NDArray[np.intp]]:
+    """A CSV with a head line and `columns` columns: rows as they stand; the fifth column (0 where there is none); the names in the fourth, and
+    which of them each row has. Raises Unreadable."""
+    head = content.find(b"\n") + 1
+    if not head or not content.startswith(b"ASN,"):
+        raise Unreadable("no head line: ASN,…")
+    if len(content) == head:
+        return np.empty((0, 3), dtype=np.uint64), np.empty(0, dtype=np.int64), [], np.empty(0, dtype=np.intp)
+    if not content.endswith(b"\n"):
+        raise Unreadable("the last line has no end")
+    data = np.frombuffer(content, dtype=np.uint8, offset=head)
+    ends = np.flatnonzero(data == 0x0A)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    every_comma = np.flatnonzero(data == 0x2C)
+    if len(every_comma) != (columns - 1) * len(ends):
+        raise Unreadable(f"not every line has {columns} columns")
+    commas = every_comma.reshape(-1, columns - 1)
+    if (commas[:, 0] < starts).any() or (commas[:, -1] > ends).any():
+        raise Unreadable(f"not every line has {columns} columns")
+    if (data[starts] != 0x41).any() or (data[starts + 1] != 0x53).any():
+        raise Unreadable("a line does not begin with AS")
+    asn = _numbers(data, starts + 2, commas[:, 0], 10)
+    if (asn > 0xFFFFFFFF).any():
+        raise Unreadable("an AS number beyond 32 bits")
+    longest = _numbers(data, commas[:, 1] + 1, commas[:, 2] if columns > 3 else ends, 3)
+    slashes = np.flatnonzero(data == 0x2F)
+    if len(slashes) != len(ends) or (slashes < commas[:, 0]).any() or (slashes > commas[:, 1]).any():
+        raise Unreadable("not every line has one prefix")
+    length = _numbers(data, slashes + 1, commas[:, 1], 3)
+    is_v6 = np.zeros(len(ends), dtype=bool)
+    is_v6[np.searchsorted(ends, np.flatnonzero(data == 0x3A))] = True
+    rows = np.empty((len(ends), 3), dtype=np.uint64)
+    _addresses_v4(data, np.flatnonzero(~is_v6), commas[:, 0] + 1, slashes, rows)
+    _addresses_v6(content[head:], np.flatnonzero(is_v6), commas[:, 0] + 1, slashes, rows)
+    family = np.where(is_v6, 6, 4).astype(np.uint64)
+    most = np.where(is_v6, 128, 32).astype(np.uint64)
+    if ((length > longest) | (longest > most)).any():
+        raise Unreadable("a maximum length that is none")
+    if _host_bits(rows, length.astype(np.int64)).any():
+        raise Unreadable("a prefix with bits beyond its length")
+    rows[:, REST] = family << np.uint64(56) | length << np.uint64(48) | longest << np.uint64(40) | asn
+    if columns < 5:
+        return rows, np.zeros(len(ends), dtype=np.int64), [""], np.zeros(len(ends), dtype=np.intp)
+    expires = _numbers(data, commas[:, 3] + 1, ends, 11).astype(np.int64)
+    return rows, expires, *_words(content[head:], commas[:, 2] + 1, commas[:, 3])
+
+
+def _words(content: bytes, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> tuple[list[str], NDArray[np.intp]]:
+    """The different words between `starts` and `ends`, and which of them each is. They are few: each is found once and then by comparison."""
+    data = np.frombuffer(content, dtype=np.uint8)
+    which = np.full(len(starts), -1, dtype=np.intp)
+    words: list[str] = []
+    sizes = ends - starts
+    while (left := np.flatnonzero(which < 0)).size:
+        first = left[0]
+        word = content[starts[first] : ends[first]]
+        if len(words) == ANCHORS_MAX:
+            raise Unreadable(f"more than {ANCHORS_MAX} trust anchors")
+        same = left[sizes[left] == len(word)]
+        for offset, octet in enumerate(word):
+            same = same[data[starts[same] + offset] == octet]
+        which[same] = len(words)
+        words.append(word.decode(errors="replace"))
+    return words, which
+
+
+def _numbers(data: Octets, starts: NDArray[np.intp], ends: NDArray[np.intp], digits_max: int) -> Numbers:
+    """Decimal numbers between `starts` and `ends`. Raises Unreadable for anything else, or for more digits."""
+    sizes = ends - starts
+    if (sizes < 1).any() or (sizes > digits_max).any():
+        raise Unreadable(f"a number that has no digit, or more than {digits_max}")
+    found = np.zeros(len(starts), dtype=np.uint64)
+    for offset in range(int(sizes.max(initial=0))):
+        within = sizes > offset
+        digit = data[starts[within] + offset] - np.uint8(0x30)
+        if (digit > 9).any():
+            raise Unreadable("a number with something else than digits")
+        found[within] = found[within] * np.uint64(10) + digit
+    return found
+
+
+def _addresses_v4(data: Octets, lines: NDArray[np.intp], starts: NDArray[np.intp], ends: NDArray[np.intp], rows: Numbers) -> None:
+    every_dot = np.flatnonzero(data == 0x2E)
+    if len(every_dot) != 3 * len(lines):
+        raise Unreadable("an IPv4 address that has not three dots")
+    dots = every_dot.reshape(-1, 3)
+    starts, ends = starts[lines], ends[lines]
+    if len(lines) and ((dots[:, 0] < starts) | (dots[:, 2] > ends)).any():
+        raise Unreadable("an IPv4 address that has not three dots")
+    address = np.zeros(len(lines), dtype=np.uint64)
+    for begin, end in zip((starts, *(dots[:, k] + 1 for k in range(3))), (*(dots[:, k] for k in range(3)), ends), strict=True):
+        octet = _numbers(data, begin, end, 3)
+        if (octet > 255).any():
+            raise Unreadable("an IPv4 address with an octet above 255")
+        address = address << np.uint64(8) | octet
+    rows[lines, HIGH], rows[lines, LOW] = address << np.uint64(32), 0
+
+
+def _addresses_v6(content: bytes, lines: NDArray[np.intp], starts: NDArray[np.intp], ends: NDArray[np.intp], rows: Numbers) -> None:
+    pton, v6 = socket.inet_pton, socket.AF_INET6
+    try:
+        packed = b"".join([pton(v6, content[a:b].decode()) for a, b in zip(starts[lines].tolist(), ends[lines].tolist(), strict=True)])
+    except (OSError, UnicodeDecodeError):
+        raise Unreadable("an IPv6 address that is none") from None
+    rows[lines, :REST] = np.frombuffer(packed, dtype=">u8").reshape(-1, 2)
+
+
+def _host_bits(rows: Numbers, length: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def beyond(column: NDArray[np.uint64], kept: NDArray[np.int64]) -> NDArray[np.bool_]:
+        spare = (64 - np.clip(kept, 0, 64)).astype(np.uint64)
+        mask = np.where(spare == 64, np.uint64(0xFFFFFFFFFFFFFFFF), (np.uint64(1) << np.minimum(spare, np.uint64(63))) - np.uint64(1))
+        return np.asarray((column & mask) != 0)
+
+    return beyond(rows[:, HIGH], length) | beyond(rows[:, LOW], length - 64)
+
+
+def from_rpki_client(csv: bytes, document: bytes) -> Concluded:
+    """Of the files `csv` and `json`. Raises Unreadable."""
+    rows, expires, names, which = csv_vrps(csv, 5)
+    anchors = {}
+    for index, name in enumerate(names):
+        mine = np.flatnonzero(which == index)
+        ordered, order = canonical(rows[mine])
+        anchors[name] = Found(ordered, expires[mine][order])
+    tail = document.rfind(b'"bgpsec_keys"')
+    if tail < 0:
+        raise Unreadable("the JSON has no bgpsec_keys")
+    try:
+        found: dict[str, Any] = json.loads(b"{" + document[tail:])
+        keys = frozenset(RouterKey(int(each["asn"]), str(each["ski"]).upper(), str(each["pubkey"])) for each in found["bgpsec_keys"])
+        listed = found.get("aspas")
+        if listed is None:
+            listed = [each for family in found.get("provider_authorizations", {}).values() for each in family]
+        aspas: dict[int, frozenset[int]] = {}
+        for each in listed:
+            customer = int(each["customer_asid"])
+            aspas[customer] = aspas.get(customer, frozenset()) | frozenset(map(int, each["providers"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Unreadable(f"the JSON cannot be read: {error}") from None
+    return Concluded(anchors, aspas, keys)
+
+
+def from_fort(outputs: Mapping[str, tuple[bytes, bytes]]) -> Concluded:
+    """By trust anchor, of what --output.roa and --output.bgpsec name, in CSV. Raises Unreadable."""
+    anchors, keys = {}, set()
+    for name, (csv, router_csv) in outputs.items():
+        rows, expires, _, _ = csv_vrps(csv, 3)
+        ordered, order = canonical(rows)
+        anchors[name] = Found(ordered, expires[order])
+        for line in router_csv.decode(errors="replace").splitlines()[1:]:
+            parts = line.split(",")
+            try:
+                asn, key_id, public = int(parts[0].removeprefix("AS")), _octets(parts[1]), _octets(parts[2])
+            except (ValueError, IndexError):
+                raise Unreadable(f"no router key: {line[:80]}") from None
+            keys.add(RouterKey(asn, key_id.hex().upper(), base64.b64encode(public).decode()))
+    return Concluded(anchors, {}, frozenset(keys))
+
+
+def _octets(text: str) -> bytes:
+    """FORT writes URL-safe base64 without its padding."""
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+# --- what is served ----------------------------------------------------------------------------------------------------
+
+
+def addresses(rows: Numbers) -> list[str]:
+    """Prefixes as text, in their one canonical spelling, a row each."""
+    found = []
+    ntop, v6 = socket.inet_ntop, socket.AF_INET6
+    for high, low, rest in rows.tolist():
+        length = rest >> 48 & 0xFF
+        if rest >> 56 == 4:
+            found.append(f"{high >> 56}.{high >> 48 & 255}.{high >> 40 & 255}.{high >> 32 & 255}/{length}")
+        else:
+            found.append(f"{ntop(v6, high.to_bytes(8) + low.to_bytes(8))}/{length}")
+    return found
+
+
+def served(payloads: Payloads) -> bytes:
+    """The document that routing and routers are given; a line each."""
+    roas = ",\n".join(
+        [
+            f'{{"asn": {rest & 0xFFFFFFFF}, "prefix": "{prefix}", "maxLength": {rest >> 40 & 0xFF}}}'
+            for prefix, rest in zip(addresses(payloads.vrps), payloads.vrps[:, REST].tolist(), strict=True)
+        ]
+    )
+    aspas = ",\n".join(
+        json.dumps({"customer_asid": customer, "providers": sorted(providers)}) for customer, providers in sorted(payloads.aspas.items())
+    )
+    keys = ",\n".join(json.dumps({"asn": each.asn, "ski": each.key_id, "pubkey": each.public_key}) for each in sorted(payloads.router_keys))
+    return f'{{"roas": [\n{roas}\n],\n"aspas": [\n{aspas}\n],\n"bgpsec_keys": [\n{keys}\n]}}\n'.encode()

@@ -1,0 +1,10 @@
+"""The trust plane's doors."""
+
+from __future__ import annotations
+
+from nnix.kernel.plane import Plane
+from nnix.planes.trust.compile import compile, evidence, prove
+from nnix.planes.trust.kinds import KINDS
+from nnix.planes.trust.rules import RULES
+
+PLANE = Plane(name="trust", kinds=KINDS, rules=RULES, evidence=evidence, compile=compile, prove=prove)

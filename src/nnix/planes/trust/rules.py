@@ -1,0 +1,108 @@
+"""Admission to the trust plane: whom the exchange believes, and what it decides against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nnix.kernel.rule import Broken, rule
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.trust.kinds import About, Action, LocalException, RelyingParty, TrustAnchor
+
+# (action, about) → fields that must be there, fields that may be there; where the first are none, at least one of the second
+FIELDS: dict[tuple[Action, About], tuple[frozenset[str], frozenset[str]]] = {
+    (Action.FILTER, About.PREFIX): (frozenset(), frozenset({"prefix", "asn"})),
+    (Action.FILTER, About.ROUTER_KEY): (frozenset(), frozenset({"asn", "key_id"})),
+    (Action.FILTER, About.ASPA): (frozenset({"asn"}), frozenset()),
+    (Action.ASSERT, About.PREFIX): (frozenset({"prefix", "asn"}), frozenset({"length_max"})),
+    (Action.ASSERT, About.ROUTER_KEY): (frozenset({"asn", "key_id", "public_key"}), frozenset()),
+    (Action.ASSERT, About.ASPA): (frozenset({"asn", "providers"}), frozenset()),
+}
+ALL_FIELDS = ("prefix", "length_max", "asn", "providers", "key_id", "public_key")
+
+
+@rule("trust.exception-says-what", source="RFC 8416, 3.3 and 3.4")
+def exception_says_what(exception: LocalException, snapshot: Snapshot) -> Iterator[Broken]:
+    """A local exception has the fields of what it does, and no other."""
+    needed, allowed = FIELDS[exception.action, exception.about]
+    what = f"{exception.action} {exception.about}"
+    given = {field for field in ALL_FIELDS if getattr(exception, field) not in (None, ())}
+    for field in sorted(needed - given):
+        yield Broken(field, "unset", f"a value, since it shall {what}")
+    for field in sorted(given - needed - allowed):
+        yield Broken(field, getattr(exception, field), f"nothing, since it shall {what}")
+    if not needed and not given & allowed:
+        yield Broken(sorted(allowed)[0], "unset", f"at least one of {', '.join(sorted(allowed))}; else it would {what} everything")
+
+
+@rule("trust.exception-length", source="RFC 8416, 3.4.1")
+def exception_length(exception: LocalException, snapshot: Snapshot) -> Iterator[Broken]:
+    """A maximum length is at least that of the prefix, and at most that of its family."""
+    if exception.prefix is not None and exception.length_max is not None:
+        least, most = exception.prefix.prefixlen, exception.prefix.max_prefixlen
+        if not least <= exception.length_max <= most:
+            yield Broken("length_max", exception.length_max, f"{least} to {most}")
+
+
+@rule("trust.exception-two-approvers", source="docs/trust.md")
+def exception_two_approvers(exception: LocalException, snapshot: Snapshot) -> Iterator[Broken]:
+    """Two different people answer for a local exception."""
+    if len(set(exception.approvers)) < 2:
+        yield Broken("approvers", ", ".join(exception.approvers) or "nobody", "two different contacts")
+
+
+@rule("trust.exception-once", source="RFC 8416, 3.4.1")
+def exception_once(exception: LocalException, snapshot: Snapshot) -> Iterator[Broken]:
+    """No router key and no ASPA is asserted twice: of two that differ one would be lost."""
+    if exception.action is Action.ASSERT and exception.about is not About.PREFIX:
+        others = [
+            each.id
+            for each in snapshot.where(LocalException, asn=exception.asn)
+            if each.name != exception.name
+            and (each.action, each.about, each.key_id) == (exception.action, exception.about, exception.key_id)
+        ]
+        if others:
+            yield Broken("asn", exception.asn, f"one that {others[0]} does not assert already")
+
+
+@rule("trust.anchor-leaves-something", source="docs/trust.md")
+def anchor_leaves_something(anchor: TrustAnchor, snapshot: Snapshot) -> Iterator[Broken]:
+    """The constraints of a trust anchor leave some of the prefixes that it is believed for."""
+    for prefix in anchor.only:
+        if any(prefix.version == each.version and prefix.subnet_of(each) for each in anchor.never):  # type: ignore[arg-type]
+            yield Broken("only", prefix, "prefixes that `never` does not take back")
+
+
+@rule("trust.tal-once", source="RFC 8630, 2")
+def tal_once(anchor: TrustAnchor, snapshot: Snapshot) -> Iterator[Broken]:
+    """Two trust anchors have different TALs: the same one twice would count as two."""
+    others = [each.id for each in snapshot.where(TrustAnchor, tal=anchor.tal) if each.name != anchor.name]
+    if others:
+        yield Broken("tal", anchor.tal, f"a TAL that {others[0]} does not have")
+
+
+@rule("trust.mirror-is-named", source="docs/trust.md")
+def mirror_is_named(party: RelyingParty, snapshot: Snapshot) -> Iterator[Broken]:
+    """A mirror's path has no `..`, and what is served lies inside the exchange's folder."""
+    for field in ("mirror", "serves"):
+        if ".." in getattr(party, field).split("/"):
+            yield Broken(field, getattr(party, field), "a path without ..")
+
+
+@rule("trust.served-once", source="docs/trust.md")
+def served_once(party: RelyingParty, snapshot: Snapshot) -> Iterator[Broken]:
+    """No two relying parties write one file."""
+    others = [each.id for each in snapshot.where(RelyingParty, serves=party.serves) if each.name != party.name]
+    if others:
+        yield Broken("serves", party.serves, f"a file that {others[0]} does not write")
+
+
+RULES = (
+    exception_says_what,
+    exception_length,
+    exception_two_approvers,
+    exception_once,
+    anchor_leaves_something,
+    tal_once,
+    mirror_is_named,
+    served_once,
+)

@@ -1,0 +1,203 @@
+"""The relying party on real validators: what they disagree on is withheld and named, what was believed can be believed again, and nothing is not the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnix.daemons import fort
+from nnix.hosts.namespace import NamespaceHost
+from nnix.kernel.document import write
+from nnix.planes.trust.archive import Archive
+from nnix.planes.trust.gate import Standing
+from nnix.planes.trust.kinds import TrustAnchor
+from nnix.planes.trust.payloads import Network, Vrp
+from nnix.planes.trust.validate import Order, Validated, validated
+from tests.lab.exchange import frame, resource
+from tests.rpki.deviations import DEVIATIONS, authority, published
+from tests.rpki.tree import anchor
+from tests.rpki.tree import write as write_tree
+
+pytestmark = pytest.mark.lab
+
+VERDICTS = Path(__file__).resolve().parent.parent / "rpki" / "verdicts.txt"
+EVERYTHING = {"drop_free": 1_000_000}
+
+
+def measured() -> dict[str, dict[str, tuple[int, int]]]:
+    """validator and version → deviation → VRPs that it has of hit.roa and of other.roa."""
+    head, *lines = [line.split() for line in VERDICTS.read_text().splitlines() if line and not line.startswith("#")]
+    return {
+        version: {line[0]: (int(line[1 + column].split("+")[0]), int(line[1 + column].split("+")[1])) for line in lines}
+        for column, version in enumerate(head[1:])
+    }
+
+
+def lies_in(inner: Network, outer: Network) -> bool:
+    return inner.version == outer.version and outer.supernet_of(inner)  # type: ignore[arg-type]
+
+
+class Party:
+    """The command on an exchange with one relying party and one trust anchor, `lab`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.state = folder / "exchange", folder / "state"
+        self.served = self.folder / "rpki/vrps.json"
+        self.environment = {**os.environ, "NNIX_STATE": str(self.state)}
+        (self.folder / "rpki").mkdir(parents=True)
+        self.declare()
+
+    def declare(self, *more: Any, **fields: Any) -> None:
+        lab = resource("TrustAnchor", "lab", tal="rpki/lab.tal", **fields)
+        party = resource("RelyingParty", "national", site="east", anchors=["lab"], mirror="mirror")
+        (self.folder / "small.yaml").write_text(write([*frame(), lab, party, *more]))
+
+    def publish(self, files: dict[str, bytes], tal: bytes) -> None:
+        """The mirror holds `files` and nothing else."""
+        subprocess.run(["rm", "-rf", self.folder / "mirror"], check=True)
+        write_tree(files, self.folder / "mirror")
+        (self.folder / "rpki/lab.tal").write_bytes(tal)
+
+    def __call__(self, *words: str, status: int = 0) -> dict[str, Any]:
+        argv = [sys.executable, "-c", "from nnix.cli import main; main()", "trust", *words, "--json"]
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def vrps(self) -> set[Vrp]:
+        return {Vrp(ip_network(e["prefix"]), e["maxLength"], e["asn"]) for e in json.loads(self.served.read_text())["roas"]}
+
+
+@pytest.fixture
+def party(tmp_path: Path) -> Party:
+    return Party(tmp_path)
+
+
+def test_seventy_deviations_are_judged_as_measured_and_what_is_contested_is_withheld(party: Party) -> None:
+    """Exactly what both have is served; each contested prefix is named with its object; who refused it is quoted."""
+    party.publish(*published(datetime.now(UTC)))
+    told = party("validate", str(party.folder), status=3)
+    versions = {name: f"{name}-{each['version']}" for name, each in told["validators"].items()}
+    known = measured()
+    if unknown := [each for each in versions.values() if each not in known]:
+        pytest.skip(f"what {', '.join(unknown)} makes of the deviations has not been measured")
+    first, second = (known[each] for each in versions.values())
+    assert set(first) == set(DEVIATIONS)
+    served, expected = party.vrps(), Counter[str]()
+    contested = 0
+    for index, name in enumerate(DEVIATIONS):
+        ca = authority(name, index)
+        mine = [each for each in served if any(lies_in(each.prefix, ip) for ip in ca.ips)]
+        hits = [each for each in mine if any(lies_in(each.prefix, ip) for ip in ca.object("hit.roa").ee.ips or ())]
+        assert len(hits) == min(first[name][0], second[name][0]), name
+        assert len(mine) - len(hits) == min(first[name][1], second[name][1]), name
+        expected[name] = sum(abs(a - b) for a, b in zip(first[name], second[name], strict=True))
+        contested += expected[name]
+    assert told["contested"] == contested
+    named = Counter(finding.split("/repo/")[1].split("/")[0] for finding in told["findings"] if "object  rsync://" in finding)
+    assert named == +expected
+    assert all("\n    " in finding for finding in told["findings"]), "each names who refused it, in his own words"
+
+
+def test_what_was_served_then_is_found_again_and_what_is_gone_at_once_is_held(party: Party) -> None:
+    """The mirror is emptied but for one authority: the guard holds. An operator lets go. Then the first run is repeated from the archive alone."""
+    now = datetime.now(UTC)
+    party.declare(drop_free=2)
+    party.publish(*published(now, "sound", "ca-inherits", "unknown-extension"))
+    first = party("validate", str(party.folder))
+    assert first["vrps"] == 12
+    moment = first["at"]
+    party.publish(*published(now, "sound"))
+    held = party("validate", str(party.folder), status=3)
+    assert (held["digest"], held["anchors"]["lab"]["standing"]) == (first["digest"], "held")
+    gone = party("validate", str(party.folder), "--let-go", "lab", "--why", "two authorities closed")
+    assert gone["vrps"] == 4 == len(party.vrps())
+    again = party("at", moment)
+    assert again["same"] and again["digest"] == first["digest"]
+
+
+def test_a_validator_that_dies_or_finds_nothing_is_not_the_truth(party: Party) -> None:
+    """In a dead FORT's place stands a program that fails; in rpki-client's, one that writes an empty result and exits 0, as it does offline."""
+    party.publish(*published(datetime.now(UTC), "sound"))
+    both = party("validate", str(party.folder))
+    shims = Path(tempfile.mkdtemp(prefix="nnix-shims-"))  # a folder that others may enter, since the stand-ins run as others
+    shims.chmod(0o755)
+    path = party.environment["PATH"]
+    party.environment["PATH"] = f"{shims}:{path}"
+
+    def stand_in(program: str, script: str) -> None:
+        (shims / program).write_text(f"#!/bin/sh\n{script}\n")
+        (shims / program).chmod(0o755)
+
+    stand_in("fort", 'case "$*" in *version*) echo "fort 1.5.4";; *) kill -SEGV $$;; esac')
+    alone = party("validate", str(party.folder), status=3)
+    assert (alone["digest"], alone["anchors"]["lab"]["standing"]) == (both["digest"], "unconfirmed")
+    assert alone["validators"]["fort"]["fault"].startswith("lab: it ended with status 139")
+    empty = 'printf "ASN,IP Prefix,Max Length,Trust Anchor,Expires\\n" >out/csv; printf \'{"bgpsec_keys": []}\' >out/json'
+    stand_in("rpki-client", f'case "$*" in *-V*) echo "rpki-client 8.2";; *) {empty};; esac')
+    neither = party("validate", str(party.folder), status=3)
+    assert (neither["digest"], neither["anchors"]["lab"]["standing"]) == (both["digest"], "held")
+    assert any("rpki-client finds nothing below it, which is not taken for the truth" in each for each in neither["findings"])
+    (shims / "fort").unlink()
+    half = party("validate", str(party.folder), status=3)
+    assert (half["digest"], half["anchors"]["lab"]["why"]) == (both["digest"], "fort alone")
+    shutil.rmtree(shims)
+
+
+def test_with_nothing_to_serve_the_file_stays(party: Party) -> None:
+    party.publish({}, published(datetime.now(UTC), "sound")[1])
+    (party.folder / "mirror").mkdir(exist_ok=True)
+    party.served.write_text("as it was")
+    assert party("validate", str(party.folder), status=1)["served"] is False
+    assert party.served.read_text() == "as it was"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    yield Archive(tmp_path / "trust")
+
+
+def carried_out(archive: Archive, mirror: Path, tal: bytes, at: datetime) -> Validated:
+    order = Order((TrustAnchor(name="lab", tal="lab.tal"),), (), {"lab": tal}, archive.index(mirror).digest, at, 60, {})
+    again = Order.of(archive, order.kept(archive))
+    host = NamespaceHost("relying-party", None, archive.folder / "runs")
+    return asyncio.run(validated(again, archive, host, "test", set_clock=True))
+
+
+def test_both_clocks_are_set(archive: Archive, tmp_path: Path) -> None:
+    """An object that lapsed an hour ago was good two hours ago; in a year nothing is, and nothing is served."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    files, tal = published(now, "sound", "roa-expired")
+    write_tree(files, tmp_path / "mirror")
+    hours = timedelta(hours=1)
+    found = {at: carried_out(archive, tmp_path / "mirror", tal, at) for at in (now - 2 * hours, now, now + 365 * 24 * hours)}
+    assert [len(each.payloads) for each in found.values()] == [8, 6, 0]
+    assert [each.outcome.anchors["lab"].standing for each in found.values()] == [Standing.CONFIRMED, Standing.CONFIRMED, Standing.LOST]
+    assert not list((archive.folder / "runs").glob("*")), "nothing of a run is left"
+
+
+def test_router_keys_pass(archive: Archive, tmp_path: Path) -> None:
+    """Where only one validator reads them, unconfirmed."""
+    ca = authority("sound", 0)
+    ca.routers.append((ca.asns[0][0], "router.cer"))
+    root = anchor("lab", ca)
+    now = datetime.now(UTC)
+    write_tree(root.files(now), tmp_path / "mirror")
+    made = carried_out(archive, tmp_path / "mirror", root.tal(), now)
+    assert [each.asn for each in made.payloads.router_keys] == [ca.asns[0][0]]
+    readers = {"rpki-client"} | ({"fort"} if "router-key" not in fort.lacks(made.versions["fort"]) else set())
+    assert made.outcome.findings == (() if len(readers) == 2 else ("1 router keys unconfirmed: only rpki-client reads them",))

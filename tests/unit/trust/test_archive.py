@@ -1,0 +1,73 @@
+"""The archive holds every object once, lays a mirror out as it was, and takes nothing in that is no plain file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nnix.planes.trust.archive import OBJECT_OCTETS_MAX, Archive, Lost
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    folder = tmp_path / "mirror"
+    (folder / "a.example/repo").mkdir(parents=True)
+    (folder / "a.example/repo/one.roa").write_bytes(b"one")
+    (folder / "a.example/repo/same.roa").write_bytes(b"one")
+    return folder
+
+
+def test_a_mirror_is_laid_out_as_it_was(mirror: Path, tmp_path: Path) -> None:
+    """Also after it has changed; and what did not change is not stored again."""
+    archive = Archive(tmp_path / "archive")
+    before, first = tree(mirror), archive.index(mirror)
+    assert (first.files, first.fresh) == (2, 2)
+    again = archive.index(mirror)
+    assert (again.digest, again.fresh) == (first.digest, 0)
+    (mirror / "a.example/repo/one.roa").write_bytes(b"two")
+    (mirror / "a.example/repo/same.roa").unlink()
+    assert archive.index(mirror).digest != first.digest
+    archive.lay_out(first.digest, tmp_path / "out")
+    assert tree(tmp_path / "out") == before
+    assert (tmp_path / "out/a.example/repo/one.roa").stat().st_mode & 0o777 == 0o444
+
+
+def test_only_plain_files_are_taken_in(mirror: Path, tmp_path: Path) -> None:
+    repo = mirror / "a.example/repo"
+    (repo / "link.roa").symlink_to("/etc/passwd")
+    (repo / "folder").symlink_to("/etc")
+    os.mkfifo(repo / "pipe.roa")
+    (repo / "bad\nname.roa").write_bytes(b"x")
+    (repo / "large.roa").write_bytes(bytes(OBJECT_OCTETS_MAX + 1))
+    (repo / ".hidden").write_bytes(b"x")
+    found = Archive(tmp_path / "archive").index(mirror)
+    assert found.files == 2
+    assert sorted(each.partition(": ")[2] for each in found.left_out) == [
+        "4000001 octets, more than 4000000", "a name that no rsync URI can spell", "no plain file", "no plain file", "no plain file",
+    ]  # fmt: skip
+
+
+def test_what_is_lost_or_altered_is_told(mirror: Path, tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive")
+    digest = archive.keep(b"content")
+    assert archive.get(digest) == b"content"
+    place = archive.place(digest)
+    place.chmod(0o644)
+    place.write_bytes(b"altered")
+    with pytest.raises(Lost, match="is not what it was"):
+        archive.get(digest)
+    index = archive.index(mirror).digest
+    archive.place(next(iter(archive.files(index)))[1]).unlink()
+    with pytest.raises(Lost, match="is not in the archive"):
+        archive.lay_out(index, tmp_path / "out")
+
+
+def test_one_validation_at_a_time(tmp_path: Path) -> None:
+    with Archive(tmp_path).alone(), pytest.raises(TimeoutError, match="another validation"), Archive(tmp_path).alone():
+        pass

@@ -1,0 +1,84 @@
+"""Objects are found by what they say, also malformed ones; TALs are read or refused."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnix.planes.trust import tal
+from nnix.planes.trust.objects import Malformed, Words, roa, saying
+from nnix.planes.trust.payloads import Vrp
+from tests.rpki.deviations import authority, published
+from tests.rpki.tree import anchor
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+CA = authority("sound", 0)
+FILES = anchor("lab", CA).files(NOW)
+HIT = FILES["rpki.lab.test/repo/sound/hit.roa"]
+SAYS = (Vrp(ip_network("198.18.0.0/23"), 24, 64496), Vrp(ip_network("2001:db8::/41"), 41, 64496))
+
+
+def test_a_roa_says_what_it_was_made_to_say() -> None:
+    assert roa(HIT) == SAYS
+
+
+def test_vrps_are_found_among_all_objects() -> None:
+    missing = Vrp(ip_network("198.18.0.0/23"), 23, 64496)
+    roas = [(path, content) for path, content in FILES.items() if path.endswith(".roa")]
+    assert saying([*SAYS, missing], roas) == dict.fromkeys(SAYS, ("rpki.lab.test/repo/sound/hit.roa",))
+
+
+@settings(max_examples=2000)
+@given(st.integers(0, len(HIT) - 1), st.binary(min_size=1, max_size=4))
+def test_what_is_malformed_says_nothing_or_something_else(where: int, octets: bytes) -> None:
+    """Never another exception, and never without an end."""
+    with suppress(Malformed):
+        roa(HIT[:where] + octets + HIT[where + len(octets) :])
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_no_roa(noise: bytes) -> None:
+    with pytest.raises(Malformed):
+        roa(noise)
+
+
+def test_words_are_quoted_from_both_logs() -> None:
+    """Of the object; else of another at its publication point, since a bad manifest or CRL takes all along."""
+    ours = Words(
+        "rpki-client: .rsync/rpki.lab.test/repo/a/hit.roa: certificate has expired\nrpki-client: all files parsed: generating output"
+    )
+    theirs = Words("Nov 26 01:31:05 ERR [Validation]: rsync://rpki.lab.test/repo/b/b.crl: CRL version (0) is not v2 (1).")
+    assert ours.about("rpki.lab.test/repo/a/hit.roa") == "certificate has expired"
+    assert theirs.about("rpki.lab.test/repo/b/hit.roa") == "b.crl: CRL version (0) is not v2 (1)."
+    assert ours.about("rpki.lab.test/repo/b/hit.roa") == ""
+
+
+TAL = published(NOW, "sound")[1]
+
+
+def test_a_tal_is_handed_on_with_its_rsync_uris_alone() -> None:
+    found = tal.read(b"# a comment\n# another\nhttps://rpki.lab.test/ta/lab.cer\r\n" + TAL)
+    assert found.paths == ("rpki.lab.test/ta/lab.cer",)
+    assert tal.read(found.written()) == found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (b"", "no empty line|none of its URIs"),
+        (TAL.replace(b"rsync:", b"https:"), "none of its URIs is an rsync one"),
+        (TAL.replace(b"/ta/", b"/../"), "none of its URIs is an rsync one"),
+        (TAL.replace(b"\n\n", b"\n"), "."),
+        (TAL + b"!", "no base64"),
+        (b"rsync://a.example/ta/a.cer\n\nAAAA\n", "no SubjectPublicKeyInfo"),
+        (b"\xff" + TAL, "not ASCII"),
+    ],
+)
+def test_what_is_no_tal_is_refused(wrong: bytes, why: str) -> None:
+    with pytest.raises(tal.Unreadable, match=why):
+        tal.read(wrong)

@@ -1,0 +1,142 @@
+"""What validators write is read to the last bit or refused whole; what is served is read by routing as it was meant."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnix.kernel.evidence import Item
+from nnix.planes.routing import rpki
+from nnix.planes.trust.outputs import Unreadable, from_fort, from_rpki_client, served
+from nnix.planes.trust.payloads import Damaged, Payloads, RouterKey, Vrp, rows_of
+
+HEAD = b"ASN,IP Prefix,Max Length,Trust Anchor,Expires\n"
+NO_KEYS = b"ASN,Subject Key Identifier,Subject Public Key Info\n"
+
+V4 = st.builds(
+    lambda bits, length: ip_network((bits >> (32 - length) << (32 - length), length)), st.integers(0, 2**32 - 1), st.integers(0, 32)
+)
+V6 = st.builds(
+    lambda bits, length: ip_network((bits >> (128 - length) << (128 - length), length)), st.integers(2**96, 2**128 - 1), st.integers(0, 128)
+)
+VRPS = st.sets(
+    st.builds(
+        lambda prefix, more, asn: Vrp(prefix, min(prefix.prefixlen + more, prefix.max_prefixlen), asn),
+        V4 | V6,
+        st.integers(0, 40),
+        st.integers(0, 2**32 - 1),
+    ),
+    max_size=30,
+)
+
+
+def fort_csv(vrps: set[Vrp]) -> bytes:
+    return b"ASN,Prefix,Max prefix length\n" + "".join(f"AS{each.origin},{each.prefix},{each.length_max}\n" for each in vrps).encode()
+
+
+@given(VRPS)
+def test_every_vrp_survives_reading_storing_and_serving(vrps: set[Vrp]) -> None:
+    """By FORT's CSV, by rpki-client's, by the canonical bytes, and by the document that routing reads."""
+    payloads = Payloads(from_fort({"lab": (fort_csv(vrps), NO_KEYS)}).anchors["lab"].rows)
+    assert set(payloads) == vrps and len(payloads) == len(vrps)
+    lines = "".join(f"AS{each.origin},{each.prefix},{each.length_max},lab,1795600000\n" for each in sorted(vrps, key=str)).encode()
+    again = from_rpki_client(HEAD + lines, b'{"roas": [],\n"bgpsec_keys": [], "aspas": []}').anchors
+    assert Payloads(again["lab"].rows if vrps else rows_of(())).digest == payloads.digest
+    assert Payloads.of(payloads.content) == payloads
+    if vrps:
+        table = rpki.vrps(Item(served(payloads)))
+        read = {Vrp(ip_network(each.prefix), each.length_max, each.origin) for each in (*table.v4.roas, *table.v6.roas)}
+        mapped = {each for each in vrps if each.prefix.version == 6 and each.prefix.network_address.ipv4_mapped is not None}
+        assert read == vrps - mapped and len(table.findings) == len(mapped)
+
+
+def test_each_anchor_has_its_own_vrps_and_times() -> None:
+    csv = HEAD + b"AS1,10.0.0.0/8,8,apnic,1795600000\nAS1,11.0.0.0/8,8,ripe,1795600001\nAS2,12.0.0.0/8,9,apnic,1795600002\n"
+    anchors = from_rpki_client(csv, b'{"bgpsec_keys": []}').anchors
+    assert {name: (len(each), each.expires.tolist()) for name, each in anchors.items()} == {
+        "apnic": (2, [1795600000, 1795600002]),
+        "ripe": (1, [1795600001]),
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "AS1,10.0.0.0/8,8,lab",
+        "AS1,10.0.0.0/8,8,lab,1,2",
+        "1,10.0.0.0/8,8,lab,1",
+        "AS,10.0.0.0/8,8,lab,1",
+        "AS4294967296,10.0.0.0/8,8,lab,1",
+        "AS-1,10.0.0.0/8,8,lab,1",
+        "AS1,10.0.0/8,8,lab,1",
+        "AS1,10.0.0.0.0/8,8,lab,1",
+        "AS1,10.0.0.256/32,32,lab,1",
+        "AS1,10.0.0.0,8,lab,1",
+        "AS1,10.0.0.1/8,8,lab,1",
+        "AS1,10.0.0.0/8,7,lab,1",
+        "AS1,10.0.0.0/8,33,lab,1",
+        "AS1,2001:db8::/32,129,lab,1",
+        "AS1,2001:db8::1/64,64,lab,1",
+        "AS1,2001:db8:/32,32,lab,1",
+        "AS1,10.0.0.0/8,8,lab,x",
+        "AS1,10.0.0.0/8/9,8,lab,1",
+        "",
+        "AS1;10.0.0.0/8;8;lab;1",
+    ],
+)
+def test_one_line_that_is_no_vrp_refuses_the_document(line: str) -> None:
+    sound = b"AS1,10.0.0.0/8,8,lab,1795600000\n"
+    with pytest.raises(Unreadable):
+        from_rpki_client(HEAD + sound + line.encode() + b"\n" + sound, b'{"bgpsec_keys": []}')
+
+
+@pytest.mark.parametrize("cut", [b"", b"AS1,10.0.0.0/8,8,lab,1795600000\n", HEAD[:-1], HEAD + b"AS1,10.0.0.0/8,8,lab,179560"])
+def test_a_document_that_was_cut_off_is_refused(cut: bytes) -> None:
+    with pytest.raises(Unreadable):
+        from_rpki_client(cut, b'{"bgpsec_keys": []}')
+
+
+@pytest.mark.parametrize(
+    "document", [b"", b"{}", b'{"bgpsec_keys": [', b'{"bgpsec_keys": [{"asn": 1}]}', b'{"bgpsec_keys": [], "aspas": [1]}']
+)
+def test_a_broken_json_is_refused(document: bytes) -> None:
+    with pytest.raises(Unreadable):
+        from_rpki_client(HEAD, document)
+
+
+@pytest.mark.parametrize(
+    "aspas",
+    [
+        {"aspas": [{"customer_asid": 945, "providers": [13213, 150369]}]},
+        {
+            "provider_authorizations": {
+                "ipv4": [{"customer_asid": 945, "providers": [13213]}],
+                "ipv6": [{"customer_asid": 945, "providers": [150369]}],
+            }
+        },
+    ],
+)
+def test_aspas_are_read_in_both_spellings(aspas: dict[str, object]) -> None:
+    """rpki-client 9.5 lists them; 8.2 did so for each address family."""
+    document = json.dumps({"metadata": {}, "roas": [], "bgpsec_keys": [], **aspas}).encode()
+    assert from_rpki_client(HEAD, document).aspas == {945: frozenset({13213, 150369})}
+
+
+def test_router_keys_are_the_same_in_both_spellings() -> None:
+    """rpki-client writes the identifier in hexadecimal; FORT all of it in URL-safe base64 without padding."""
+    ski, key = bytes(range(0xEC, 0x100)), b"\x30\x59\xff\xfe\xfd"
+    theirs = from_rpki_client(HEAD, json.dumps({"bgpsec_keys": [{"asn": 1, "ski": ski.hex().upper(), "pubkey": "MFn//v0="}]}).encode())
+    ours = from_fort({"lab": (fort_csv(set()), NO_KEYS + b"AS1,7O3u7_Dx8vP09fb3-Pn6-_z9_v8,MFn__v0\n")})
+    assert ours.router_keys == theirs.router_keys == frozenset({RouterKey(1, ski.hex().upper(), "MFn//v0=")})
+    assert key.hex() == "3059fffefd"
+
+
+def test_what_is_no_payloads_is_not_read_as_some() -> None:
+    content = Payloads(rows_of([Vrp(ip_network("10.0.0.0/8"), 8, 1)])).content
+    for wrong in (b"", content[:-1], content[:-24], content + bytes(24), content.replace(b"vrps", b"vrp5")):
+        with pytest.raises(Damaged):
+            Payloads.of(wrong)
