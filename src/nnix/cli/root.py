@@ -52,8 +52,9 @@ T = TypeVar("T")
 
 
 def drivers(prefix: str) -> dict[str, Driver]:
-    """All drivers, in the order in which one machine is built up: filters before the interfaces that they guard, then daemons."""
-    everyone: tuple[Driver, ...] = (WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR, BIRD, GOBGP, OPENBGPD)
+    """All drivers, in the order in which one machine is built up: filters before the interfaces that they guard, then daemons. First those
+    that need longest until they speak; last OpenBGPD, which tries again only after a minute where nobody listens yet."""
+    everyone: tuple[Driver, ...] = (WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR, GOBGP, BIRD, OPENBGPD)
     return {each.name: each for each in everyone}
 
 

@@ -36,7 +36,7 @@ from nnix.planes.routing.read import refused_routes
 from nnix.planes.routing.routes import member_statuses, routes_of
 
 CONVERGED_SECONDS_MAX = 150.0
-QUIET_SECONDS = 2.0
+QUIET_SECONDS = 0.5
 RETRY_SECONDS = 70.0
 OUTLIVING = ("sshd", "openbgpd")
 """drivers that lend their daemons a folder of this machine, and take it back"""

@@ -33,6 +33,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nnix.kernel.world import Failed, Host, Step
 
@@ -64,6 +65,7 @@ class Table:
         return hashlib.sha256(json.dumps([self.family, self.name, self.skeleton, members], sort_keys=True).encode()).hexdigest()
 
 
+@lru_cache(maxsize=256)  # one change asks many times for the same text, and a table of a thousand ports is long
 def parse(text: str) -> Table:
     """Take the text of one table apart. Raises ValueError when it is not exactly one table."""
     text = COMMENT.sub("", text)
@@ -209,11 +211,11 @@ class NftablesDriver:
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         kept = await host.get([self._path(name, "loaded") for name in wanted])
+        tables = {name: parse(content.decode()) for name, content in wanted.items()}
+        readings = await _readings(host, *tables.values())
         differing = {}
-        for name, content in wanted.items():
-            table = parse(content.decode())
-            words = _difference(content, await _reading(host, table), _loaded(kept[self._path(name, "loaded")]))
-            if words:
+        for (name, table), reading in zip(tables.items(), readings, strict=True):
+            if words := _difference(wanted[name], reading, _loaded(kept[self._path(name, "loaded")])):
                 differing[name] = f"table {table.family} {table.name} {words}"
         return differing
 
@@ -229,7 +231,7 @@ class NftablesDriver:
         if before is not None and (before.family, before.name) != (table.family, table.name):
             await self._take_away(host, name, before)
             before = None
-        reading = await _reading(host, table)
+        [reading] = await _readings(host, table)
         if not _difference(wanted, reading, loaded):
             return
         script: bytes | None = None
@@ -243,7 +245,7 @@ class NftablesDriver:
             result = await host.run(["nft", "-f", "-"], stdin=_replacing(table, wanted))
             if result.status != 0:
                 raise Failed(f"{host.name}: nft: {result.err.strip() or f'status {result.status}'}")
-        after = await _reading(host, table)
+        [after] = await _readings(host, table)
         if after is None:
             raise Failed(f"{host.name}: table {table.family} {table.name} was loaded and is not there")
         await host.put({paths[0]: f"{hashlib.sha256(wanted).hexdigest()} {after}\n".encode()})
@@ -296,14 +298,23 @@ def _difference(content: bytes, reading: str | None, loaded: tuple[str, str] | N
     return "" if loaded[1] == reading else "was changed by somebody else"
 
 
-async def _reading(host: Host, table: Table) -> str | None:
-    """The digest of what the kernel has; None when it has no such table. Raises Unreachable, Failed."""
-    result = await host.run(["nft", "-s", "list", "table", table.family, table.name])
-    if result.status == 0:
-        return parse(result.out).reading
-    if "No such file or directory" in result.err:
-        return None
-    raise Failed(f"{host.name}: nft cannot list table {table.family} {table.name}: {result.err.strip() or f'status {result.status}'}")
+async def _readings(host: Host, *tables: Table) -> list[str | None]:
+    """The digest of what the kernel has of each, by one command; None where it has no such table. Raises Unreachable, Failed."""
+    asking = [f"nft -s list table {each.family} {each.name}; echo @$?; echo @ >&2" for each in tables]
+    result = await host.run(["sh"], stdin="\n".join([*asking, "exit 0", ""]).encode())
+    answers = re.findall(r"(.*?)^@(\d+)$", result.out, re.DOTALL | re.MULTILINE)
+    complaints = result.err.split("@\n")
+    if result.status != 0 or len(answers) != len(tables) or len(complaints) != len(tables) + 1:
+        raise Failed(f"{host.name}: nft cannot be asked: {result.err.strip() or f'status {result.status}'}")
+    readings: list[str | None] = []
+    for each, (said, status), complaint in zip(tables, answers, complaints, strict=False):
+        if status == "0":
+            readings.append(parse(said).reading)
+        elif "No such file or directory" in complaint:
+            readings.append(None)
+        else:
+            raise Failed(f"{host.name}: nft cannot list table {each.family} {each.name}: {complaint.strip() or f'status {status}'}")
+    return readings
 
 
 async def _ran(host: Host, script: bytes) -> bool:

@@ -149,20 +149,29 @@ class Office:
     async def apply(self, made: Draft, why: str, *, told: Told | None = None, revert: bool = True, whole: bool = False) -> Applied:
         """Carry a plan out. Raises Refused or Stale, and then nothing was done.
 
-        Looked at and driven are the ground, and all of every machine that the plan goes to or under which the ground moves. Everything is
-        with `whole`, where earlier changes are not known to have been brought about, and where the ground was not as the model said
-        (after a reboot, say).
+        Looked at and driven are what the plan goes to, all that it stands on (what comes before it on its machine, and the ground), and what
+        the ground moves under. Everything is with `whole`, where earlier changes are not known to have been brought about, and where the
+        ground was not as the model said (after a reboot, say). What else may have drifted is the loop's business.
         """
         if not self.book.model().settled:
             await self.settle(told)
-        await self.check(made)
         model = self.book.model()
+        looking = asyncio.create_task(self._ground(model))
+        try:
+            await self.check(made)
+        finally:
+            ground = await looking
         entry = self.record(made, why, drive=True)
         gone = model.leftovers | {key for key in model.artifacts if key not in made.artifacts}
-        whole = whole or not (model.settled and model.driven) or await self._ground_lost(model)
-        near = made.artifacts if whole else self._near(made, model)
-        new = made.artifacts.keys() - model.artifacts.keys() - model.leftovers
-        outcomes = await converge(self.world, near, gone, told, new=new)
+        whole = whole or not (model.settled and model.driven) or ground is None
+        reached = self._reached(made, model)
+        moved = {machine for machine, _ in reached}
+        near = made.artifacts if whole else self._near(made, reached)
+        # What the plan goes to differs, and the ground was looked at just now. A new look is owed to what stands on ground that moves.
+        agreeing = () if whole or ground is None else (key for key in ground if key[0].removeprefix("@") not in moved)
+        changed = {a.key: "is changed by the plan" if a.key in model.artifacts else "is new" for a in made.plan.actions}
+        known = dict.fromkeys(agreeing, "") | changed
+        outcomes = await converge(self.world, near, gone, told, known=known)
         failures = [each for each in outcomes if each.failure]
         if not failures:
             self.note("verified", "the world agrees with the model", {"change": entry.seq})
@@ -171,22 +180,41 @@ class Office:
             return Applied(entry, False, outcomes)
         return await self._revert(entry, model, outcomes, told)
 
-    def _near(self, made: Draft, model: Model) -> dict[Key, Artifact]:
-        """All of every machine that the plan goes to, the ground, and all of what the ground moves under."""
-        machines = {action.machine for action in made.plan.actions}
+    def _reached(self, made: Draft, model: Model) -> frozenset[tuple[str, str]]:
+        """(machine, driver) of what stands on ground that the plan moves."""
+        reached: set[tuple[str, str]] = set()
         for action in made.plan.actions:
             if self.world.ground(action.machine):
                 old = model.artifacts.get(action.key)
                 new = made.artifacts.get(action.key)
-                machines.update(self.world.shaken(action.key, self.vault.get(old) if old else None, new.content if new else None))
-        return {key: each for key, each in made.artifacts.items() if each.machine in machines or self.world.ground(each.machine)}
+                reached.update(self.world.shaken(action.key, self.vault.get(old) if old else None, new.content if new else None))
+        return frozenset(reached)
 
-    async def _ground_lost(self, model: Model) -> bool:
-        """Whether the ground is not as the model said before the change: then what stood on it cannot be taken for granted."""
-        ground = [key for key in model.artifacts if self.world.ground(key[0])]
-        kept = {key: self.vault.get(model.artifacts[key]) for key in ground}
+    def _near(self, made: Draft, reached: frozenset[tuple[str, str]]) -> dict[Key, Artifact]:
+        """What the plan goes to with all that it stands on there, the ground, and what the ground moves under, behind its guards."""
+        planned = {action.key for action in made.plan.actions}
+        last: dict[str, int] = {}
+        for machine, driver, _ in planned:
+            last[machine] = max(last.get(machine, 0), self.world.stage(driver))
+        guarded = {machine for machine, _ in reached}
+
+        def concerned(each: Artifact) -> bool:
+            return (
+                each.key in planned
+                or self.world.ground(each.machine)
+                or self.world.stage(each.driver) < last.get(each.machine, 0)
+                or (each.machine, each.driver) in reached
+                or (each.driver in self.world.guards and each.machine in guarded)
+            )
+
+        return {key: each for key, each in made.artifacts.items() if concerned(each)}
+
+    async def _ground(self, model: Model) -> frozenset[Key] | None:
+        """The ground, when it is as the model says. None when it is not: then what stood on it cannot be taken for granted."""
+        keys = frozenset(key for key in model.artifacts if self.world.ground(key[0]))
+        kept = {key: self.vault.get(model.artifacts[key]) for key in keys}
         known = [Artifact(*key, content) for key, content in kept.items() if content is not None]
-        return len(known) < len(ground) or bool(await look(self.world, known))
+        return keys if len(known) == len(keys) and not await look(self.world, known) else None
 
     async def _revert(self, entry: Entry, before: Model, outcomes: tuple[Outcome, ...], told: Told | None) -> Applied:
         """Append the inverse of `entry` and drive it. What fails even then is left to the loop."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from nnix.kernel.change import Key
 from nnix.kernel.plane import Machines
@@ -39,8 +40,8 @@ class World:
     drivers: Mapping[str, Driver]
     ground: Callable[[str], bool] = lambda machine: False
     """which machines are the ground that others stand on: they are driven before all others, and taken away after them"""
-    shaken: Callable[[Key, bytes | None, bytes | None], Iterable[str]] = lambda key, old, new: ()
-    """which machines a change of the ground reaches: (artifact, old content, new content) → machines"""
+    shaken: Callable[[Key, bytes | None, bytes | None], Iterable[tuple[str, str]]] = lambda key, old, new: ()
+    """what a change of the ground reaches: (artifact, old content, new content) → (machine, driver) pairs"""
     guards: frozenset[str] = frozenset()
     """drivers that stand guard: where one of them fails on a machine, nothing that comes after it is driven there"""
 
@@ -73,11 +74,12 @@ async def converge(
     gone: Iterable[Key] = (),
     told: Told | None = None,
     *,
-    new: Container[Key] = (),
+    known: Mapping[Key, str] = MappingProxyType({}),
 ) -> tuple[Outcome, ...]:
     """Make the world agree with `wanted`, and take away what is `gone`.
 
-    What is `new`, wanted for the first time, is driven without a look beforehand: it cannot be there, and driving looks for itself.
+    `known` says of artifacts how the world differs from them (empty: it agrees); they are not looked at beforehand. What a plan makes
+    or changes is known to differ, and driving looks for itself.
 
     First what makes machines reachable, then all machines side by side, also in taking away; on each, what is gone goes in reverse.
     """
@@ -102,17 +104,20 @@ async def converge(
 
     await asyncio.gather(*(away(keys) for machine, keys in leaving.items() if not world.ground(machine)))
     for artifact in sorted(ground, key=lambda each: world.stage(each.driver)):
-        await _machine(world, [artifact], tell, new)
+        await _machine(world, [artifact], tell, known)
     by_machine: dict[str, list[Artifact]] = defaultdict(list)
     for each in rest:
         by_machine[each.machine].append(each)
 
     async def one(artifacts: list[Artifact]) -> None:
         async with limit:
-            await _machine(world, artifacts, tell, new)
+            await _machine(world, artifacts, tell, known)
 
-    # The longest way first: what has most to do begins at once, so that nobody waits for it alone in the end.
-    longest = sorted(by_machine.values(), key=lambda artifacts: (-len(artifacts), -sum(len(each.content) for each in artifacts)))
+    # The longest way first: what has most to do begins at once, so that nobody waits for it alone in the end. Of machines with as much to
+    # do, those whose last driver comes early: what it starts needs time that others may use.
+    longest = sorted(
+        by_machine.values(), key=lambda group: (-len(group), max(world.stage(a.driver) for a in group), -sum(len(a.content) for a in group))
+    )
     await asyncio.gather(*(one(artifacts) for artifacts in longest))
     for machine, keys in leaving.items():
         if world.ground(machine):
@@ -120,31 +125,32 @@ async def converge(
     return tuple(outcomes)
 
 
-async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, new: Container[Key]) -> None:
+async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, known: Mapping[Key, str]) -> None:
     """One machine, in the order of the drivers. What cannot be done is told, and what stands on it is tried all the same, unless it was a
-    guard: an open door is worse than a closed one."""
+    guard: an open door is worse than a closed one.
+
+    All drivers look at once, before the first of them drives: what one of them mends is no other's business to see.
+    """
     unguarded = ""
     by_driver: dict[str, list[Artifact]] = defaultdict(list)
     for each in artifacts:
         by_driver[each.driver].append(each)
+    looks = {name: asyncio.create_task(_differing(world, group, known)) for name, group in by_driver.items()}
     for name in sorted(by_driver, key=world.stage):
         driver, group = world.drivers[name], by_driver[name]
+        different = await looks[name]
         if unguarded:
             for each in group:
                 tell(Outcome(each.key, failure=f"left as it is, since {unguarded} is not in place"))
             continue
-        try:
-            host = world.machines.host(group[0].machine)
-            different = {a.name: "is new" for a in group if a.key in new}
-            if known := {a.name: a.content for a in group if a.name not in different}:
-                different = {**different, **await driver.look(host, known)}
-        except (Unreachable, Failed) as error:
+        if isinstance(different, str):
             for each in group:
-                tell(Outcome(each.key, failure=str(error)))
+                tell(Outcome(each.key, failure=different))
             unguarded = name if name in world.guards else ""
             continue
+        host = world.machines.host(group[0].machine)
         for each in group:
-            if each.name not in different:
+            if not different.get(each.name):
                 tell(Outcome(each.key))
             else:
                 tell(came := await _drive(driver, host, each, different[each.name]))
@@ -152,13 +158,23 @@ async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, new:
                     unguarded = "/".join(each.key[1:])
 
 
+async def _differing(world: World, group: Sequence[Artifact], known: Mapping[Key, str]) -> Mapping[str, str] | str:
+    """How one machine differs from one driver's artifacts, by name; or, in words, why it cannot be asked."""
+    different = {each.name: known[each.key] for each in group if each.key in known}
+    unknown = {each.name: each.content for each in group if each.key not in known}
+    try:
+        host = world.machines.host(group[0].machine)
+        return {**different, **await world.drivers[group[0].driver].look(host, unknown)} if unknown else different
+    except (Unreachable, Failed) as error:
+        return str(error)
+
+
 async def _drive(driver: Driver, host: Host, artifact: Artifact, found: str) -> Outcome:
     try:
         await driver.drive(host, artifact.name, artifact.content)
-        still = await driver.look(host, {artifact.name: artifact.content})
     except (Unreachable, Failed) as error:
         return Outcome(artifact.key, found, str(error))
-    return Outcome(artifact.key, found, still.get(artifact.name, ""))
+    return Outcome(artifact.key, found)
 
 
 async def _take_away(world: World, key: Key) -> Outcome:

@@ -109,6 +109,6 @@ class Driver(Protocol):
         ...
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
-        """Make the machine agree; None: take it away without a trace. Disturbs nothing that already agrees. Safe to repeat after
-        being killed at any point. Raises Unreachable, Failed."""
+        """Make the machine agree, and see that it does; None: take it away without a trace. Disturbs nothing that already agrees. Safe to
+        repeat after being killed at any point. Raises Unreachable; Failed where the machine does not agree in the end, saying how."""
         ...

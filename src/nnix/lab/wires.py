@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,13 +66,16 @@ def decode(content: bytes | None) -> tuple[set[str], set[Cable]]:
     return machines, cables
 
 
-def shaken(key: tuple[str, str, str], old: bytes | None, new: bytes | None) -> frozenset[str]:
-    """Machines under which the lab moves: a cable is laid or taken out there, or what stands on the machine's hand changes."""
+ON_CABLES = ("iproute", "latency")  # drivers of what a cable that is pulled takes along: interfaces, and what reads from them
+
+
+def shaken(key: tuple[str, str, str], old: bytes | None, new: bytes | None) -> frozenset[tuple[str, str]]:
+    """(machine, driver) of what a change of the ground reaches: interfaces, where a cable is laid or taken out or the machine's hand moves."""
     machine, driver, _ = key
     if driver != "wires":
-        return frozenset({machine.removeprefix("@")})
+        return frozenset((machine.removeprefix("@"), each) for each in ON_CABLES)
     (_, before), (_, after) = decode(old), decode(new)
-    return frozenset(end.machine for cable in before ^ after for end in (cable.a, cable.b))
+    return frozenset((end.machine, each) for cable in before ^ after for end in (cable.a, cable.b) for each in ON_CABLES)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class WiresDriver:
         different = {}
         for name, content in wanted.items():
             machines, cables = decode(content)
-            seen = await _interfaces({machine: self.namespace(machine) for machine in machines})
+            seen = await self._seen(machines)
             missing = [f"namespace {machine} is missing" for machine in sorted(machines - seen.keys())]
             missing += [f"cable {c.a.machine}–{c.b.machine} is missing" for c in _unlaid(cables, seen)]
             missing += [f"{limit} is lower than {neighbours(machines)}" for limit in too_low(NEIGHBOUR_TABLES, neighbours(machines))]
@@ -123,28 +127,43 @@ class WiresDriver:
         machines, cables = decode(wanted)
         await host.put({memory: encode(old_machines | machines, old_cables | cables)})  # a kill from here on loses nothing
         make_room(NEIGHBOUR_TABLES, neighbours(machines))
-        seen = await _interfaces({machine: self.namespace(machine) for machine in old_machines | machines})
+        seen = await self._seen(old_machines | machines)
         lines = [f"netns del {self.namespace(machine)}" for machine in sorted((old_machines - machines) & seen.keys())]
         lines += [f"netns add {self.namespace(machine)}" for machine in sorted(machines - seen.keys())]
         if lines:
             await _batch(host, ["ip", "-force", "-batch", "-"], lines)
-        seen = await self._without(host, old_cables - cables, machines)
+        seen = {machine: seen.get(machine, frozenset()) for machine in machines}
+        seen |= await self._without(host, old_cables - cables, machines)
         await _batch(host, ["ip", "-batch", "-"], self._laying(_unlaid(cables, seen), seen))
         await host.put({memory: wanted or None})
+        if wanted and (still := await self.look(host, {name: wanted})):
+            raise Failed(f"{host.name}: {still[name]}")
+
+    async def _seen(self, machines: Iterable[str]) -> dict[str, frozenset[str]]:
+        return await _interfaces({machine: self.namespace(machine) for machine in machines})
 
     async def _without(self, host: Host, cables: Iterable[Cable], machines: set[str]) -> dict[str, frozenset[str]]:
-        """Take `cables` out, and what is there afterwards. The kernel removes the far end of a cable, and what was in a removed namespace,
-        in its own time: an end may vanish before we come to it, and must have vanished before its name is used again."""
-        ends = [end for cable in sorted(cables) for end in (cable.a, cable.b) if end.machine in machines]
+        """Take `cables` out; what those of `machines` that had an end have afterwards. The kernel removes the far end of a cable, and what
+        was in a removed namespace, in its own time: an end may vanish before we come to it, and must have vanished before its name is used
+        again."""
+        pairs = [[end for end in (cable.a, cable.b) if end.machine in machines] for cable in cables]
+        concerned = {end.machine for ends in pairs for end in ends}
         for _ in range(VANISHING_TRIES):
-            seen = await _interfaces({machine: self.namespace(machine) for machine in machines})
-            there = [end for end in ends if end.interface in seen.get(end.machine, ())]
+            seen = await self._seen(concerned)
+            there = [left for ends in pairs if (left := [end for end in ends if end.interface in seen.get(end.machine, ())])]
             if not there:
                 return seen
-            for end in there:
-                await host.run(["ip", "-n", self.namespace(end.machine), "link", "del", end.interface])  # fails when it is just gone
-            await asyncio.sleep(0.02)
-        raise Failed(f"cables do not come out: {', '.join(f'{end.machine} {end.interface}' for end in there)}")
+            nearer: dict[str, list[str]] = defaultdict(list)  # the far end of each goes with it
+            for near, *_ in there:
+                nearer[near.machine].append(f"link del {near.interface}")
+            # Fails where one is just gone; and one machine's do not wait for another's.
+            await asyncio.gather(*(self._unlay(host, machine, lines) for machine, lines in nearer.items()))
+            await asyncio.sleep(0.01)
+        raise Failed(f"cables do not come out: {', '.join(f'{end.machine} {end.interface}' for ends in there for end in ends)}")
+
+    async def _unlay(self, host: Host, machine: str, lines: Sequence[str]) -> None:
+        stdin = "".join(f"{line}\n" for line in lines).encode()
+        await host.run(["ip", "-n", self.namespace(machine), "-force", "-batch", "-"], stdin=stdin, timeout_seconds=120)
 
     def _laying(self, cables: Sequence[Cable], seen: Mapping[str, frozenset[str]]) -> list[str]:
         lines = []

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nnix.daemons.iproute.difference import impossible, left_over, missing, strangers
-from nnix.daemons.iproute.facts import Sysctl, decode, encode, remembered
-from nnix.daemons.iproute.seen import seen_on
+from nnix.daemons.iproute.facts import Fact, Key, Sysctl, decode, encode, remembered
+from nnix.daemons.iproute.seen import Seen, asking, parsed, seen_on
 from nnix.daemons.iproute.steps import steps
 from nnix.daemons.iproute.way import Batch, making_order, way
 from nnix.kernel.world import Failed, Host, Step
@@ -37,17 +37,8 @@ class IprouteDriver:
         facts = {name: decode(content) for name, content in wanted.items()}
         before = {name: remembered(kept[f"{self.name}/{name}/applied"]) for name in wanted}
         seen = await seen_on(host, *facts.values(), *before.values())
-        differing = {}
-        for name, group in facts.items():
-            lacking = {making_order(fact): said for fact in group.values() if (said := missing(fact, seen))}
-            words = [lacking[order] for order in sorted(lacking)]
-            words += [f"{fact.title} is left over" for key, fact in before[name].items() if key not in group and left_over(fact, seen)]
-            words += [
-                f"forwarding entry of {each.fdb} to {each.dst} on {each.dev} is not ours" for each in strangers(group, before[name], seen)
-            ]
-            if words:
-                differing[name] = "; ".join(words[:5]) + (f"; and {len(words) - 5} more" if len(words) > 5 else "")
-        return differing
+        differing = {name: said for name, group in facts.items() if (said := _difference(group, before[name], seen))}
+        return {name: _listed(said, 5) for name, said in differing.items()}
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         facts = decode(wanted or b"")
@@ -68,10 +59,12 @@ class IprouteDriver:
         if changed := {path: kept for path, kept in memory.items() if files[path] != kept and (facts or files[path] is not None)}:
             await host.put(changed)
         batch = way(facts, before, found, seen)
-        complaints = await _run(host, batch) if any(batch) else []
-        complaints += impossible(facts, seen)
+        complaints = impossible(facts, seen)
+        if any(batch):
+            said, after = await _run(host, batch, before, facts)
+            complaints = [*said, *complaints] or _difference(facts, before, after)
         if complaints:
-            raise Failed(f"{host.name}: {'; '.join(complaints[:8])}" + (f"; and {len(complaints) - 8} more" if len(complaints) > 8 else ""))
+            raise Failed(f"{host.name}: {_listed(complaints, 8)}")
         if wanted is None:
             await host.put({f"{self.name}/{name}": None})
         elif memory[applied] != content:
@@ -81,26 +74,41 @@ class IprouteDriver:
 IPROUTE = IprouteDriver()
 
 
-async def _run(host: Host, batch: Batch) -> list[str]:
-    result = await host.run(["sh"], stdin=batch.script().encode(), timeout_seconds=120.0)
+def _difference(facts: Mapping[Key, Fact], before: Mapping[Key, Fact], seen: Seen) -> list[str]:
+    """In words, how `seen` differs from `facts`, where `before` was ours."""
+    lacking = {making_order(fact): said for fact in facts.values() if (said := missing(fact, seen))}
+    words = [lacking[order] for order in sorted(lacking)]
+    words += [f"{fact.title} is left over" for key, fact in before.items() if key not in facts and left_over(fact, seen)]
+    return words + [f"forwarding entry of {each.fdb} to {each.dst} on {each.dev} is not ours" for each in strangers(facts, before, seen)]
+
+
+def _listed(words: list[str], most: int) -> str:
+    return "; ".join(words[:most]) + (f"; and {len(words) - most} more" if len(words) > most else "")
+
+
+async def _run(host: Host, batch: Batch, *groups: Mapping[Key, Fact]) -> tuple[list[str], Seen]:
+    """Run `batch`; what the tools complained of, and what is there afterwards, by the same command."""
+    script = f"{batch.script()}echo @done >&2\n{asking(*groups)}"
+    result = await host.run(["sh"], stdin=script.encode(), timeout_seconds=120.0)
+    if result.status != 0:
+        raise Failed(f"{host.name}: {result.err.strip()[:1000] or f'sh ended with status {result.status}'}")
     lines: Mapping[str, list[str]] = {"ip": batch.ip, "tc": batch.tc, "bridge": batch.bridge}
     complaints: list[str] = []
     words: list[str] = []
     tool = ""
-    for line in result.err.splitlines():
+    for line in map(str.strip, result.err.splitlines()):
         if line.startswith("@"):
-            complaints += [f"settings: {word}" for word in words]
+            # What belongs to no failed command is a warning, unless the tool could not run at all; a setting is no command.
+            if not tool:
+                complaints += [f"settings: {word}" for word in words]
+            elif re.search("not found|No such file or directory|Permission denied", " ".join(words)):
+                complaints += words
             tool, words = line[1:], []
-        elif match := re.fullmatch(r"Command failed -:(\d+)", line.strip()):
+        elif match := re.fullmatch(r"Command failed -:(\d+)", line):
             number = int(match[1]) - 1
             command = lines[tool][number] if tool in lines and number < len(lines[tool]) else ""
             complaints.append(f"{tool} {command}: {' '.join(words) or 'failed'}")
             words = []
-        elif line.strip():
-            words.append(line.strip())
-    # Warnings that belong to no failed command are not complaints; a shell that could not run at all is one.
-    if result.status != 0:
-        complaints.append(" ".join(words) or f"sh ended with status {result.status}")
-    elif not lines.get(tool) or re.search("not found|No such file or directory|Permission denied", " ".join(words)):
-        complaints += words
-    return complaints
+        elif line:
+            words.append(line)
+    return complaints, parsed(result.out)

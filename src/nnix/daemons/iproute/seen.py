@@ -54,14 +54,19 @@ QUESTIONS: Mapping[str, str] = {
 }
 
 
-async def seen_on(host: Host, *groups: Mapping[Key, Fact]) -> Seen:
-    """Read from the kernel what concerns these facts, by one command. Raises Unreachable, Failed."""
+def asking(*groups: Mapping[Key, Fact]) -> str:
+    """The shell lines whose output `parsed` reads: what the kernel has that concerns these facts."""
     asked = {key[0] for group in groups for key in group} | {"link"}
     script = [f"echo; echo @{name}; {question} || exit 1" for name, question in QUESTIONS.items() if name in asked]
     if paths := sorted({each.path for group in groups for each in group.values() if isinstance(each, Sysctl)}):
         # Not the shell's own read: it asks for one octet at a time, and the kernel gives no more than the first.
         script.append(f"echo; echo @sysctl; grep -sH . {' '.join(paths)}")
-    result = await host.run(["sh"], stdin="\n".join([*script, "exit 0", ""]).encode())
+    return "\n".join([*script, "exit 0", ""])
+
+
+async def seen_on(host: Host, *groups: Mapping[Key, Fact]) -> Seen:
+    """Read from the kernel what concerns these facts, by one command. Raises Unreachable, Failed."""
+    result = await host.run(["sh"], stdin=asking(*groups).encode())
     if result.status != 0:
         raise Failed(f"{host.name}: its interfaces cannot be read: {result.err.strip() or result.out.strip() or f'status {result.status}'}")
     return parsed(result.out)

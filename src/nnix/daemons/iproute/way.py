@@ -43,7 +43,7 @@ class Batch(NamedTuple):
         for tool, lines in (("ip", self.ip), ("tc", self.tc), ("bridge", self.bridge)):
             if lines:
                 parts += [f"echo @{tool} >&2", f"{tool} -force -batch - <<'END OF {tool}'", *lines, f"END OF {tool}"]
-        return "\n".join([*parts, "exit 0", ""])
+        return "\n".join([*parts, ""])
 
 
 def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[str, str], seen: Seen) -> Batch:
