@@ -134,10 +134,14 @@ class WiresDriver:
             await _batch(host, ["ip", "-force", "-batch", "-"], lines)
         seen = {machine: seen.get(machine, frozenset()) for machine in machines}
         seen |= await self._without(host, old_cables - cables, machines)
-        await _batch(host, ["ip", "-batch", "-"], self._laying(_unlaid(cables, seen), seen))
+        laid = _unlaid(cables, seen)
+        await _batch(host, ["ip", "-batch", "-"], self._laying(laid, seen))
         await host.put({memory: wanted or None})
-        if wanted and (still := await self.look(host, {name: wanted})):
-            raise Failed(f"{host.name}: {still[name]}")
+        seen |= await self._seen({end.machine for cable in laid for end in (cable.a, cable.b)})
+        if still := _unlaid(laid, seen):
+            raise Failed(
+                f"{host.name}: cables are gone as soon as they are laid: {', '.join(f'{c.a.machine}–{c.b.machine}' for c in still)}"
+            )
 
     async def _seen(self, machines: Iterable[str]) -> dict[str, frozenset[str]]:
         return await _interfaces({machine: self.namespace(machine) for machine in machines})

@@ -200,8 +200,13 @@ def encode(facts: Iterable[Fact]) -> bytes:
     for fact in facts:
         if found.setdefault(fact.key, fact) != fact:
             raise ValueError(f"{fact.title} is wanted in two ways")
-    lines = (json.dumps(each.model_dump(mode="json", exclude_none=True), sort_keys=True) for each in found.values())
-    return "".join(f"{line}\n" for line in sorted(lines)).encode()
+    return "".join(f"{line}\n" for line in sorted(map(_line, found.values()))).encode()
+
+
+@lru_cache(maxsize=LINES_KEPT)
+def _line(fact: Fact) -> str:
+    """Kept by fact: a member's forwarding entry is the same on all switches but one."""
+    return json.dumps(fact.model_dump(mode="json", exclude_none=True), sort_keys=True)
 
 
 def decode(content: bytes) -> dict[Key, Fact]:

@@ -10,7 +10,7 @@ Both sides work in namespaces of this bench's own, and are taken down after each
 number of namespaces, links, addresses, routes and forwarding entries. Wall-clock seconds, since most of the time passes in the kernel;
 CPU seconds of all processes beside them.
 
-Run as root: python bench/up.py [--quick]. The last line is one JSON object; the exit status is 0 when the claim holds.
+Run as root: python bench/fabric_up.py [--quick]. The last line is one JSON object; the exit status is 0 when the claim holds.
 """
 
 from __future__ import annotations
