@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -264,8 +263,8 @@ def test_a_route_server_without_ipv4_speaks_ipv6_only() -> None:
     assert "ipv4" not in config
 
 
-def test_a_thousand_clients_are_compiled_in_a_second() -> None:
-    """Two route servers, registries and VRPs read before; CPU time, so that a busy machine does not matter."""
+def test_a_thousand_clients_have_a_protocol_for_each_family() -> None:
+    """On two route servers; how fast they are compiled is measured in bench/apply.py."""
     snapshot = exchange(
         *(
             each
@@ -279,11 +278,7 @@ def test_a_thousand_clients_are_compiled_in_a_second() -> None:
         )
     )
     assert len(snapshot.of(Member)) == 1003
-    list(compile(exchange(), given()))
-    start = time.process_time()
     artifacts = list(compile(snapshot, given()))
-
-    assert time.process_time() - start < 1.0
     assert artifacts[0].content.count(b"protocol bgp ") == 2 * 1003
 
 
