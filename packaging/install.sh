@@ -71,6 +71,7 @@ if [ -d /run/systemd/system ]; then
             postgresql) units=postgresql ;;
             rpki-client) units='rpki-client.timer rpki-client' ;;
             fort-validator) units=fort ;;
+            stayrtr) units=stayrtr ;;
             *) units= ;;
         esac
         for unit in $units; do

@@ -8,9 +8,9 @@ that claims four gigabytes is told so after eight octets. What is reserved must 
 (8210bis, 5). A prefix with bits beyond its length, a maximum below the length and an ASPA that announces no provider are
 corrupt, since to guess what was meant would be to invent a VRP.
 
-Version 2 is a draft still, and its ASPA PDU has had three layouts. This is the one since revision -16, which BIRD from 2.16
-and FORT 1.7.0 speak: the flags stand in the header, there is no address family and no count. Anything older that calls itself
-version 2 is another protocol.
+Version 2 is a draft still, and its ASPA PDU has had several layouts under one version number. This is that of revision -25, which
+FORT 1.7.0 sends and BIRD from 2.16 reads: the flags stand in the header, there is no address family and no count of providers.
+StayRTR 0.5.1 calls revision -10 version 2; that is another protocol.
 
 Nothing here knows what a PDU leads to; see `session`.
 """
