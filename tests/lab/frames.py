@@ -10,7 +10,8 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Network, ip_address
+from typing import TypeVar
 
 from nnix.planes.fabric.compile import link_local
 
@@ -21,7 +22,10 @@ NOBODY = "02:00:5e:10:00:99"
 AWAY_V4, BEYOND_V4 = "100.64.7.9", "100.64.8.9"  # of no LAN: what customers of members send to one another
 AWAY_V6, BEYOND_V6 = "3fff:fe::9", "3fff:fd::9"
 
+PEERING_V4 = IPv4Network("192.0.2.0/24")
+
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
+SNAP = b"\xaa\xaa\x03\0\0\0"  # RFC 1042: an ethertype in a frame of IEEE 802.3
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 
 
@@ -50,6 +54,15 @@ class Scene:
     me: Station
     near: Station
     far: Station
+    lan: IPv4Network = PEERING_V4
+
+    @property
+    def broadcast(self) -> str:
+        return str(self.lan.broadcast_address)
+
+    @property
+    def network(self) -> str:
+        return str(self.lan.network_address)
 
 
 Make = Callable[[Scene, bytes], bytes]
@@ -86,25 +99,63 @@ def arp(
     return frame(source, to, ARP, body + octets(target_mac) + ip_address(target).packed + token)
 
 
-def v4(source: str, to: str, sender: str, target: str, protocol: int, body: bytes, ttl: int = 64) -> bytes:
+def v4(
+    source: str,
+    to: str,
+    sender: str,
+    target: str,
+    protocol: int,
+    body: bytes,
+    ttl: int = 64,
+    *,
+    options: bytes = b"",
+    fragment: int = 0,
+    behind: bytes = b"",
+    length: int | None = None,
+) -> bytes:
+    """`fragment`: flags and offset as they stand in the head (RFC 791, 3.1). `behind`: octets behind the packet's end. `length`: a total that lies."""
     addresses = ip_address(sender).packed + ip_address(target).packed
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, ttl, protocol, 0) + addresses
+    size = 20 + len(options + body)
+    said = size if length is None else length
+    head = (
+        struct.pack("!BBHHHBBH", 0x45 + len(options) // 4, 0, said, 7 if fragment else 0, fragment, ttl, protocol, 0) + addresses + options
+    )
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-    return frame(source, to, IPV4, head + body)
+    return frame(source, to, IPV4, head + body + behind)
 
 
 Chain = tuple[int, bytes]
 """Extension headers: the number of the first, and all of them; the last names the protocol."""
 
 
-def v6(source: str, to: str, sender: str, target: str, protocol: int, body: bytes, hops: int = 64, chain: Chain | None = None) -> bytes:
+def v6(
+    source: str,
+    to: str,
+    sender: str,
+    target: str,
+    protocol: int,
+    body: bytes,
+    hops: int = 64,
+    chain: Chain | None = None,
+    *,
+    behind: bytes = b"",
+    length: int | None = None,
+    flow: int = 0,
+) -> bytes:
+    """`behind`: octets behind the packet's end. `length`: a payload length that lies. `flow`: the flow label."""
     first, before = chain or (protocol, b"")
     addresses = ip_address(sender).packed + ip_address(target).packed
-    return frame(source, to, IPV6, struct.pack("!IHBB", 6 << 28, len(before + body), first, hops) + addresses + before + body)
+    said = len(before + body) if length is None else length
+    return frame(source, to, IPV6, struct.pack("!IHBB", 6 << 28 | flow, said, first, hops) + addresses + before + body + behind)
 
 
 def udp(source_port: int, port: int, token: bytes) -> bytes:
     return struct.pack("!HHHH", source_port, port, 8 + len(token), 0) + token
+
+
+def vxlan(vni: int, inner: bytes) -> bytes:
+    """What stands in the UDP packet of a tunnel (RFC 7348, 5)."""
+    return struct.pack("!II", 0x08000000, vni << 8) + inner
 
 
 def tcp(source_port: int, port: int, token: bytes) -> bytes:
@@ -162,6 +213,43 @@ def in_fragment(offset_octets: int, protocol: int = ICMPV6, before: int | None =
     return (44, piece) if before is None else (before, header(before, 44) + piece)
 
 
+# --- packets in pieces, RFC 7112: what is looked for lies behind the end of the first
+
+MORE = 0x2000  # IPv4: more fragments follow
+HARMLESS = struct.pack("!HHHH", 9, 9, 16, 0)  # a head behind a packet's end, for whoever reads on there
+FILLING = {"hop-by-hop options": 0, "a routing header": 43, "a fragment header": 44, "destination options": 60}
+FIRST_OF = {"UDP": UDP, "ICMPv6": ICMPV6, "TCP": TCP}
+
+
+def filled(kind: int, following: int) -> Chain:
+    """A first fragment with nothing in it but one extension header, so that the head of `following` comes in the next."""
+    inside = fragment(following, 0, more=False) if kind == 44 else header(kind, following)
+    return (44, fragment(kind, 0, more=True) + inside)
+
+
+def _first_piece(s: Scene, token: bytes, kind: int, following: int = UDP) -> bytes:
+    """Filled by a header of `kind`; behind its end there is what looks like the head of a harmless packet."""
+    return v6(s.me.mac, s.far.mac, s.me.local, s.far.local, 0, b"", 64, filled(kind, following), behind=HARMLESS + token)
+
+
+def _unreadable(s: Scene, token: bytes, following: int) -> bytes:
+    """Destination options that are longer than the fragment: nothing can be read behind them. The token is among the options."""
+    options = bytes([following, 7, 1, 60]) + token.ljust(12, b"\0")
+    return _to_far_v6(s, 0, b"", 64, (44, fragment(60, 0, more=True) + options))
+
+
+def _hidden(s: Scene, token: bytes, kind: int) -> bytes:
+    """A header that cannot be reached: one in front of it is said to be longer than the packet."""
+    options = bytes([60, 7, 1, 60]) + token.ljust(12, b"\0")
+    return _to_far_v6(s, 0, b"", 64, (44, fragment(60, 0, more=True) + options + header(60, kind)))
+
+
+def _piece_behind(s: Scene, token: bytes, kind: int) -> bytes:
+    """An empty first fragment behind a header of `kind`."""
+    chain = (kind, header(kind, 44) + fragment(UDP, 0, more=True))
+    return v6(s.me.mac, s.far.mac, s.me.local, s.far.local, 0, b"", 64, chain, behind=HARMLESS + token)
+
+
 # --- neighbour discovery
 
 
@@ -214,12 +302,22 @@ def ra(s: Scene, token: bytes, chain: Chain | None = None, whom: Station | None 
 # --- attacks
 
 
-def _to_far(s: Scene, protocol: int, body: bytes, ttl: int = 64) -> bytes:
-    return v4(s.me.mac, s.far.mac, s.me.v4, s.far.v4, protocol, body, ttl)
+def _to_far(
+    s: Scene,
+    protocol: int,
+    body: bytes,
+    ttl: int = 64,
+    *,
+    options: bytes = b"",
+    fragment: int = 0,
+    behind: bytes = b"",
+    length: int | None = None,
+) -> bytes:
+    return v4(s.me.mac, s.far.mac, s.me.v4, s.far.v4, protocol, body, ttl, options=options, fragment=fragment, behind=behind, length=length)
 
 
-def _to_far_v6(s: Scene, protocol: int, body: bytes, hops: int = 64, chain: Chain | None = None) -> bytes:
-    return v6(s.me.mac, s.far.mac, s.me.local, s.far.local, protocol, body, hops, chain)
+def _to_far_v6(s: Scene, protocol: int, body: bytes, hops: int = 64, chain: Chain | None = None, *, length: int | None = None) -> bytes:
+    return v6(s.me.mac, s.far.mac, s.me.local, s.far.local, protocol, body, hops, chain, length=length)
 
 
 def _group(s: Scene, mac: str, target: str, protocol: int, body: bytes, ttl: int = 1) -> bytes:
@@ -242,10 +340,13 @@ def _to_reserved(s: Scene, token: bytes, last: int) -> bytes:
     return frame(s.me.mac, f"01:80:c2:00:00:{last:02x}", 0x8809, token)
 
 
-def _each(form: str, values: Mapping[str, int], make: Callable[[Scene, bytes, int], bytes]) -> dict[str, Make]:
+V = TypeVar("V")
+
+
+def _each(form: str, values: Mapping[str, V], make: Callable[[Scene, bytes, V], bytes]) -> dict[str, Make]:
     """One attack for each value, called `form` with its name."""
 
-    def bound(value: int) -> Make:
+    def bound(value: V) -> Make:
         return lambda scene, token: make(scene, token, value)
 
     return {form.format(name): bound(value) for name, value in values.items()}
@@ -260,11 +361,17 @@ MAC_ATTACKS: Mapping[str, Make] = {
     "virtual router's MAC": lambda s, t: v4("00:00:5e:00:01:01", s.far.mac, s.me.v4, s.far.v4, UDP, udp(9, 9, t)),
     "group address as source": lambda s, t: arp("03:00:5e:10:00:01", s.me.v4, s.far.v4, t),
     "unknown unicast": lambda s, t: v4(s.me.mac, "02:00:5e:10:00:77", s.me.v4, AWAY_V4, UDP, udp(9, 9, t)),
+    "unicast to a virtual router's MAC": lambda s, t: v4(s.me.mac, "00:00:5e:00:01:01", s.me.v4, AWAY_V4, UDP, udp(9, 9, t)),
+    "zero as source": lambda s, t: arp("00:00:00:00:00:00", s.me.v4, s.far.v4, t, inner=s.me.mac),
+    "broadcast as source": lambda s, t: arp(BROADCAST, s.me.v4, s.far.v4, t, inner=s.me.mac),
+    "zero as destination": lambda s, t: v4(s.me.mac, "00:00:00:00:00:00", s.me.v4, s.far.v4, UDP, udp(9, 9, t)),
 }
 
 ETHERTYPES = {
     "MPLS": 0x8847, "PPPoE discovery": 0x8863, "PPPoE session": 0x8864, "loopback protocol": 0x9000, "EAPOL": 0x888E, "MACsec": 0x88E5,
     "CFM": 0x8902, "RARP": 0x8035, "Wake-on-LAN": 0x0842, "DECnet": 0x6003, "TRILL": 0x22F3, "an ethertype of nobody": 0x88B5,
+    "PBB": 0x88E7, "pause frames": 0x8808, "LLDP to one member": 0x88CC, "PTP": 0x88F7, "B.A.T.M.A.N.": 0x4305, "FCoE": 0x8906, "NSH": 0x894F,
+    "a length of 46": 46, "a length of 1500": 1500, "a number that is neither length nor type": 1501,
 }  # fmt: skip
 
 LINK_ATTACKS: Mapping[str, Make] = {
@@ -272,6 +379,18 @@ LINK_ATTACKS: Mapping[str, Make] = {
     "priority tag": lambda s, t: frame(s.me.mac, BROADCAST, ARP, arp(s.me.mac, s.me.v4, s.far.v4, t)[14:], ((0x8100, 0),)),
     "QinQ": lambda s, t: _tagged(s, t, (0x88A8, 7), (0x8100, 7)),
     "QinQ of two 802.1Q tags": lambda s, t: _tagged(s, t, (0x8100, 7), (0x8100, 8)),
+    "priority tag to one member": lambda s, t: _tagged(s, t, (0x8100, 0)),
+    "802.1ad tag alone": lambda s, t: _tagged(s, t, (0x88A8, 7)),
+    "802.1ad priority tag": lambda s, t: frame(s.me.mac, BROADCAST, ARP, arp(s.me.mac, s.me.v4, s.far.v4, t)[14:], ((0x88A8, 0),)),
+    "tag 0x9100": lambda s, t: _tagged(s, t, (0x9100, 7)),
+    "VLAN 4095": lambda s, t: _tagged(s, t, (0x8100, 4095)),
+    "ARP in 802.3 with SNAP": lambda s, t: frame(s.me.mac, BROADCAST, 46, SNAP + b"\x08\x06" + arp(s.me.mac, s.far.v4, s.near.v4, t)[14:]),
+    "IPv4 in 802.3 with SNAP": lambda s, t: frame(s.me.mac, s.far.mac, 60, SNAP + b"\x08\0" + _to_far(s, UDP, udp(9, 9, t))[14:]),
+    **_each(
+        "ARP to 01:80:c2:00:00:{}",
+        {f"{last:02x}": last for last in (*range(16), 0x20, 0x21)},
+        lambda s, t, last: arp(s.me.mac, s.me.v4, s.far.v4, t, to=f"01:80:c2:00:00:{last:02x}"),
+    ),
     "STP": lambda s, t: frame(s.me.mac, "01:80:c2:00:00:00", 0x0026, b"\x42\x42\x03" + t),
     "PVST": lambda s, t: frame(s.me.mac, "01:00:0c:cc:cc:cd", 0x0032, b"\xaa\xaa\x03\x00\x00\x0c\x01\x0b" + t),
     "LACP": lambda s, t: frame(s.me.mac, "01:80:c2:00:00:02", 0x8809, b"\x01\x01" + t),
@@ -286,6 +405,14 @@ LINK_ATTACKS: Mapping[str, Make] = {
         s.me.mac, ALL_NODES_MAC, s.me.ip6, s.far.ip6, ICMPV6, icmp6(s.me.ip6, s.far.ip6, 128, bytes(4) + t)
     ),
     "ARP in a multicast frame": lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t, to="01:00:5e:00:00:01"),
+    "IPv6 to a member in a solicited-node frame": lambda s, t: v6(
+        s.me.mac, solicited(s.far.ip6)[1], s.me.ip6, s.far.ip6, UDP, udp(9, 9, t)
+    ),
+    "NS to all nodes": lambda s, t: nd(s.me, 135, s.me.ip6, ALL_NODES, s.far.ip6, t, to=ALL_NODES_MAC),
+    "NS to the group of OSPF routers": lambda s, t: nd(s.me, 135, s.me.ip6, "ff02::5", s.far.ip6, t, to="33:33:00:00:00:05"),
+    "NA to a solicited-node group": lambda s, t: nd(s.me, 136, s.me.ip6, solicited(s.far.ip6)[0], s.me.ip6, t, to=solicited(s.far.ip6)[1]),
+    "NA to the group of mDNS": lambda s, t: nd(s.me, 136, s.me.ip6, "ff02::fb", s.me.ip6, t, to="33:33:00:00:00:fb"),
+    "NA to a global group": lambda s, t: nd(s.me, 136, s.me.ip6, "ff0e::101", s.me.ip6, t, to="33:33:00:00:01:01"),
     "neighbour discovery in a broadcast frame": lambda s, t: nd(s.me, 136, s.me.ip6, ALL_NODES, s.me.ip6, t, to=BROADCAST),
 }
 
@@ -306,24 +433,58 @@ ARP_ATTACKS: Mapping[str, Make] = {
     "inverse ARP": lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t, operation=8),
     "ARP of another hardware type": lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t, hardware=6),
     "ARP of another protocol": lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t, protocol=0x0801),
+    "ARP that ends too soon": lambda s, t: octets(BROADCAST) + octets(s.me.mac) + bytes.fromhex("0806000108000604") + t,
     "ARP with a hardware length that lies": lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t, lengths=(8, 4)),
     "ARP with a protocol length that lies": lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t, lengths=(6, 16)),
 }
 
 # IP protocols and ports of what routers of one network say to one another: with group addresses, and to one member.
-PROTOCOLS_V6 = {"EIGRP": 88, "OSPF": 89, "PIM": 103, "VRRP": 112}
+PROTOCOLS_V6 = {"an authentication header": 51, "EIGRP": 88, "OSPF": 89, "PIM": 103, "VRRP": 112}
 PROTOCOLS = {"IGMP": 2, **PROTOCOLS_V6}
-PORTS_V4 = {"DHCP to a server": 67, "DHCP to a client": 68, "RIP": 520, "HSRP": 1985, "GLBP": 3222, "mDNS": 5353, "LLMNR": 5355}
-PORTS_V6 = {"RIPng": 521, "DHCPv6 to a client": 546, "DHCPv6 to a server": 547, "HSRP": 2029, "GLBP": 3222, "mDNS": 5353, "LLMNR": 5355}
+PORTS_V4 = {
+    "DHCP to a server": 67,
+    "DHCP to a client": 68,
+    "RIP": 520,
+    "HSRP": 1985,
+    "GLBP": 3222,
+    "mDNS": 5353,
+    "LLMNR": 5355,
+    "Babel": 6696,
+}
+PORTS_V6 = {
+    "RIPng": 521, "DHCPv6 to a client": 546, "DHCPv6 to a server": 547, "HSRP": 2029, "GLBP": 3222, "mDNS": 5353, "LLMNR": 5355, "Babel": 6696,
+}  # fmt: skip
 ICMP_KINDS = {"redirect": 5, "router advertisement": 9, "router solicitation": 10}
 ICMPV6_KINDS = {
     "MLD query": 130, "MLD report": 131, "MLD done": 132, "RS": 133, "RA": 134, "redirect": 137, "router renumbering": 138,
     "node information query": 139, "node information reply": 140, "inverse ND solicitation": 141, "inverse ND advertisement": 142,
     "MLDv2 report": 143, "SEND path solicitation": 148, "SEND path advertisement": 149,
     "multicast router advertisement": 151, "multicast router solicitation": 152, "multicast router termination": 153,
+    "fast handover": 154, "RPL": 155, "6LoWPAN duplicate address request": 157, "6LoWPAN duplicate address confirmation": 158,
 }  # fmt: skip
 
+# Addresses that no packet comes from, and none goes to, whoever forwards it (RFC 1122, 3.2.1.3; RFC 3927, 2.7).
+NO_SOURCES_V4 = {each: each for each in (UNSPECIFIED, "127.0.0.1", "169.254.1.1", "224.0.0.1", "240.0.0.1", "255.255.255.255")}
+NO_SOURCES_V6 = {each: each for each in ("::", "::1", "ff02::1", "::ffff:192.0.2.77")}
+SOURCE_ROUTES = {"loose": 131, "strict": 137}
+
 V4_ATTACKS: Mapping[str, Make] = {
+    **_each("{} as source", NO_SOURCES_V4, lambda s, t, source: v4(s.me.mac, s.far.mac, source, s.far.v4, UDP, udp(9, 9, t))),
+    "to 127.0.0.1 at a member": lambda s, t: v4(s.me.mac, s.far.mac, s.me.v4, "127.0.0.1", UDP, udp(9, 9, t)),
+    "to 0.0.0.0 at a member": lambda s, t: v4(s.me.mac, s.far.mac, s.me.v4, UNSPECIFIED, UDP, udp(9, 9, t)),
+    "to the LAN's broadcast address at a member": lambda s, t: v4(s.me.mac, s.far.mac, s.me.v4, s.broadcast, UDP, udp(9, 9, t)),
+    "to the LAN's network address at a member": lambda s, t: v4(s.me.mac, s.far.mac, s.me.v4, s.network, UDP, udp(9, 9, t)),
+    **_each(
+        "{} source route", SOURCE_ROUTES, lambda s, t, kind: _to_far(s, UDP, udp(9, 9, t), options=bytes([kind, 7, 4, 192, 0, 2, 9, 0]))
+    ),
+    "mDNS behind IPv4 options": lambda s, t: _to_far(s, UDP, udp(5353, 5353, t), options=bytes([1]) * 40),
+    "mDNS in a first fragment": lambda s, t: _to_far(s, UDP, udp(5353, 5353, t.ljust(16, b"\0")), fragment=MORE),
+    "UDP head in a second fragment": lambda s, t: _to_far(s, UDP, b"", fragment=MORE, behind=HARMLESS + t),
+    "UDP head in a second fragment, behind options": lambda s, t: _to_far(
+        s, UDP, b"", fragment=MORE, options=bytes([1]) * 40, behind=HARMLESS + t
+    ),
+    "mDNS in a packet longer than its frame": lambda s, t: _to_far(s, UDP, udp(5353, 5353, t), length=1200),
+    "ICMP redirect in a packet longer than its frame": lambda s, t: _to_far(s, ICMP, bytes([5, 1, 0, 0]) + bytes(4) + t, length=1200),
     "source address of another member": lambda s, t: v4(s.me.mac, s.far.mac, s.near.v4, s.far.v4, TCP, bytes(20) + t),
     "multicast data": lambda s, t: v4(s.me.mac, "01:00:5e:01:02:03", s.me.v4, "239.1.2.3", UDP, udp(9, 9, t)),
     "multicast data in a unicast frame": lambda s, t: v4(s.me.mac, s.far.mac, s.me.v4, "239.1.2.3", UDP, udp(9, 9, t)),
@@ -349,6 +510,36 @@ V4_ATTACKS: Mapping[str, Make] = {
 }
 
 V6_ATTACKS: Mapping[str, Make] = {
+    **_each("{} head in a second fragment that nothing leads to", FIRST_OF, _unreadable),
+    **_each("{} to one member, out of sight in a first fragment", PROTOCOLS_V6, _hidden),
+    **_each("UDP head in a second fragment, the first one filled by {}", FILLING, _first_piece),
+    **_each("{} head in a second fragment, the first one filled", FIRST_OF, lambda s, t, protocol: _first_piece(s, t, 60, protocol)),
+    **_each("UDP head in a second fragment, the first one empty behind {}", HEADERS, _piece_behind),
+    "UDP head in a second fragment, the first one empty": lambda s, t: v6(
+        s.me.mac, s.far.mac, s.me.local, s.far.local, 0, b"", 64, (44, fragment(UDP, 0, more=True)), behind=HARMLESS + t
+    ),
+    "mDNS in a first fragment": lambda s, t: _to_far_v6(s, UDP, udp(5353, 5353, t.ljust(16, b"\0")), 64, in_fragment(0, UDP)),
+    "mDNS in a fragment that is all": lambda s, t: _to_far_v6(s, UDP, udp(5353, 5353, t), 64, (44, fragment(UDP, 0, more=False))),
+    **_each("mDNS to one member behind {}", HEADERS, lambda s, t, kind: _to_far_v6(s, UDP, udp(5353, 5353, t), 64, behind(kind, UDP))),
+    "mDNS to one member behind twenty headers": lambda s, t: _to_far_v6(
+        s, UDP, udp(5353, 5353, t), 64, (60, header(60, 60) * 19 + header(60, UDP))
+    ),
+    "mDNS in a jumbogram": lambda s, t: _to_far_v6(
+        s, UDP, udp(5353, 5353, t), 64, (0, bytes([UDP, 0, 0xC2, 4]) + struct.pack("!I", 70000)), length=0
+    ),
+    "mDNS in a packet longer than its frame, IPv6": lambda s, t: _to_far_v6(s, UDP, udp(5353, 5353, t), length=1200),
+    "OSPFv3 in a packet longer than its frame": lambda s, t: _to_far_v6(s, 89, t, 1, length=1200),
+    "NA for another's address in a packet longer than its frame": lambda s, t: _to_far_v6(
+        s,
+        ICMPV6,
+        icmp6(s.me.local, s.far.local, 136, bytes(4) + ip_address(s.near.local).packed + link_layer(136, s.me.mac)) + t,
+        255,
+        length=1200,
+    ),
+    "routing header of type 0": lambda s, t: _to_far_v6(
+        s, UDP, udp(9, 9, t), 64, (43, bytes([UDP, 2, 0, 1, 0, 0, 0, 0]) + ip_address(s.near.ip6).packed)
+    ),
+    **_each("{} as source", NO_SOURCES_V6, lambda s, t, source: v6(s.me.mac, s.far.mac, source, s.far.local, UDP, udp(9, 9, t))),
     "RA": ra,
     "RA to one member": lambda s, t: ra(s, t, whom=s.far),
     **_each("RA behind {}", HEADERS, lambda s, t, kind: ra(s, t, behind(kind))),
@@ -487,6 +678,29 @@ LEGITIMATE: Mapping[str, tuple[Make, str]] = {
         ALL,
     ),
     "duplicate address detection for the own address": (lambda s, t: ns(s, "::", s.me.ip6, t), ALL),
+    "neighbour advertisement to all routers": (  # RFC 9131, 4
+        lambda s, t: nd(s.me, 136, s.me.ip6, "ff02::2", s.me.ip6, t, to="33:33:00:00:00:02"),
+        ALL,
+    ),
+    "first fragment": (lambda s, t: _to_far(s, UDP, udp(9, 9, t.ljust(16, b"\0")), fragment=MORE), FAR),
+    "later fragment": (lambda s, t: _to_far(s, UDP, t.ljust(16, b"\0"), fragment=MORE | 3), FAR),
+    "later fragment that reads like mDNS": (lambda s, t: _to_far(s, UDP, udp(5353, 5353, t), fragment=3), FAR),
+    "later fragment of an echo that reads like a redirect": (lambda s, t: _to_far(s, ICMP, b"\5\1" + t, fragment=3), FAR),
+    "later fragment that reads like mDNS, IPv6": (  # Linux 6.18 looks for a port in the flow label then
+        lambda s, t: v6(s.me.mac, s.far.mac, s.me.local, s.far.local, UDP, t, 64, in_fragment(24, UDP), flow=5353),
+        FAR,
+    ),
+    "last fragment": (lambda s, t: _to_far(s, UDP, t, fragment=5), FAR),
+    "first fragment, IPv6": (lambda s, t: _to_far_v6(s, UDP, udp(9, 9, t.ljust(16, b"\0")), 64, in_fragment(0, UDP)), FAR),
+    "later fragment, IPv6": (lambda s, t: _to_far_v6(s, UDP, t.ljust(16, b"\0"), 64, in_fragment(24, UDP)), FAR),
+    "later fragment of an echo, IPv6": (lambda s, t: _to_far_v6(s, ICMPV6, t, 64, in_fragment(1448, ICMPV6)), FAR),
+    "echo that records its route": (
+        lambda s, t: _to_far(s, ICMP, bytes([8, 0, 0, 0]) + bytes(4) + t, options=bytes([7, 7, 4, 0, 0, 0, 0, 0])),
+        FAR,
+    ),
+    "an empty packet of GRE": (lambda s, t: _to_far(s, 47, bytes([0, 0, 8, 0]), behind=t), FAR),
+    "IPv6 between members behind options": (lambda s, t: _to_far_v6(s, UDP, udp(9, 9, t), 64, behind(60, UDP)), FAR),
+    "ESP": (lambda s, t: _to_far_v6(s, 50, bytes(8) + t, 255), FAR),
     "transit": (lambda s, t: v4(s.me.mac, s.far.mac, AWAY_V4, BEYOND_V4, UDP, udp(9, 9, t)), FAR),
     "transit to the same site": (lambda s, t: v4(s.me.mac, s.near.mac, AWAY_V4, BEYOND_V4, UDP, udp(9, 9, t)), NEAR),
     "transit of BGP": (lambda s, t: v4(s.me.mac, s.far.mac, AWAY_V4, BEYOND_V4, TCP, tcp(50000, 179, t)), FAR),

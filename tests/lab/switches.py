@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import select
 import socket
@@ -38,6 +39,11 @@ PREFIX = f"nnt-l2-{os.getpid() % 10000}-"
 MEMBERS = {"alice": ("a", 1), "dave": ("a", 4), "bob": ("b", 2), "carol": ("c", 3), "erin": ("c", 5)}
 WIRE = {"wire-1": ("a", 11), "wire-2": ("b", 12)}
 """the two ends of a circuit"""
+BEHIND = {"cust-1": ("a", 21), "cust-2": ("b", 22), "cloud-1": ("a", 23), "cloud-2": ("a", 24), "idle": ("a", 25)}
+"""customers of two clouds, the clouds' gateways, and a port in light behind which nobody stands"""
+GATEWAYS = {"cloud-1": ("198.51.100.0", "198.51.100.1"), "cloud-2": ("198.51.100.2", "198.51.100.3")}
+"""gateway → our end and theirs"""
+HANDED = {"cloud-1": 7001, "cloud-2": 7002}
 TESTER = ("a", 0xFC)
 DEADLINE_SECONDS = 10.0
 END_SECONDS, SETTLING_SECONDS = 2.0, 0.02  # for the frame behind the others; and for one that went over another processor's queue
@@ -53,7 +59,7 @@ def mac_of(number: int) -> str:
 
 def station(name: str) -> Station:
     """The router behind the port of that name, or the tester."""
-    _, number = {**MEMBERS, **WIRE, "tester": TESTER}[name]
+    _, number = {**MEMBERS, **WIRE, **BEHIND, "tester": TESTER}[name]
     return Station(mac_of(number), f"192.0.2.{number}", f"2001:db8:1::{number}")
 
 
@@ -72,12 +78,13 @@ def _lan(name: str, v4: str, v6: str, vni: int, purpose: str = "peering") -> Lan
     return Lan.model_validate({"name": name, "title": {"en": name}, "purpose": purpose, "v4": v4, "v6": v6, "vni": vni})
 
 
-def _port(name: str, member: str, site: str, state: str = "production") -> Port:
-    return Port.model_validate({"name": name, "member": member, "site": site, "speed": "10G", "state": state})
+def _port(name: str, member: str, site: str, state: str = "production", **more: object) -> Port:
+    return Port.model_validate({"name": name, "member": member, "site": site, "speed": "10G", "state": state, **more})
 
 
-def exchange(states: dict[str, str] | None = None, *, tester: bool = False, circuit: bool = False) -> Snapshot:
-    """Sites a - b - c in a row; a route server at b; with `tester`, a quarantine LAN of the same prefix and its tester at a; with `circuit`, one from a to b."""
+def exchange(states: dict[str, str] | None = None, *, tester: bool = False, circuit: bool = False, gateways: bool = False) -> Snapshot:
+    """Sites a - b - c in a row; a route server at b; with `tester`, a quarantine LAN of the same prefix and its tester at a; with `circuit`, one
+    from a to b; with `gateways`, two clouds at a that are handed a customer each, and a port with nobody behind it."""
     made: list[Resource] = [_site(name, number) for number, name in enumerate("abc", start=1)]
     for a, b in ("ab", "bc"):
         made.append(Link.model_validate({"name": a + b, "a": a, "b": b, "capacity": "100G", "latency": "1ms"}))
@@ -95,6 +102,16 @@ def exchange(states: dict[str, str] | None = None, *, tester: bool = False, circ
     if circuit:
         made += [_port(name, "alice", site) for name, (site, _) in WIRE.items()]
         made.append(Circuit.model_validate({"name": "wire", "ends": list(WIRE), "vni": 5000}))
+    if gateways:
+        made.append(_port("idle", "alice", "a"))
+        for number, (name, (ours, theirs)) in enumerate(GATEWAYS.items(), start=1):
+            interface = None if number == 1 else "et48"  # a name of nnix's, and one of the switch's own
+            made.append(_port(name, "alice", "a", gateway={"ours": ours, "theirs": theirs}, interface=interface))
+            made.append(_port(f"tenant-{number}", "alice", "a", over=name, vni=HANDED[name]))
+            made.append(_port(f"cust-{number}", "alice", BEHIND[f"cust-{number}"][0]))
+            made.append(
+                Circuit.model_validate({"name": f"tenant-{number}", "ends": [f"cust-{number}", f"tenant-{number}"], "vni": 6000 + number})
+            )
     return Snapshot(made)
 
 
@@ -152,16 +169,16 @@ class Fabric:
         self.wires: dict[str, Wire] = {}
         self.rounds = 0
         self.switches = {name: NamespaceHost(name, PREFIX + name, folder / name) for name in "abc"}
-        self.stations = {name: NamespaceHost(name, PREFIX + name, folder / name) for name in (*MEMBERS, *WIRE, "rs1", "tester")}
+        self.stations = {name: NamespaceHost(name, PREFIX + name, folder / name) for name in (*MEMBERS, *WIRE, *BEHIND, "rs1", "tester")}
 
     def lay(self) -> None:
         """Namespaces and cables, as the lab lays them."""
-        snapshot = exchange(tester=True, circuit=True)
+        snapshot = exchange(tester=True, circuit=True, gateways=True)
         lines = [f"netns add {host.namespace}" for host in (*self.switches.values(), *self.stations.values())]
         for link in snapshot.of(Link):
             near, far = link_interface(link, link.a), link_interface(link, link.b)
             lines.append(f"link add {near} netns {PREFIX}{link.a} mtu 9200 type veth peer name {far} netns {PREFIX}{link.b} mtu 9200")
-        for port in snapshot.of(Port):
+        for port in (each for each in snapshot.of(Port) if each.over is None):
             lines.append(self.cable(port_interface(port), port.site, port.name, station(port.name).mac))
         for server in snapshot.of(RouteServer):
             lines.append(self.cable(route_server_interface(server), server.site, server.name, str(server.mac)))
@@ -197,7 +214,7 @@ class Fabric:
                 facts += [Cable(link="lo"), Cable(link="eth0", mtu=1500)]
                 facts += [Addr(addr=ip_interface(f"{each.v4}/24"), dev="eth0"), Addr(addr=ip_interface(f"{each.v6}/64"), dev="eth0")]
                 await IPROUTE.drive(self.stations[each.name], "lan", encode(facts))
-            for name in WIRE:
+            for name in (*WIRE, *(each for each in BEHIND if snapshot.get(Port, each))):
                 await IPROUTE.drive(self.stations[name], "lan", encode([Cable(link="eth0", mtu=1500)]))
 
         asyncio.run(go())
@@ -256,6 +273,11 @@ class Fabric:
             return said
 
         return asyncio.run(go())
+
+    def mac_on(self, site: str, interface: str) -> str:
+        """The MAC address that an interface of a switch has now."""
+        (shown,) = json.loads(self.on(site, "ip", "-j", "link", "show", "dev", interface).stdout)
+        return str(shown["address"])
 
     def on(self, name: str, *command: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         argv = ["ip", "netns", "exec", PREFIX + name, *command]

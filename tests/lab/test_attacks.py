@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,14 +36,17 @@ from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.nftables import NFTABLES
 from nnix.hosts.namespace import inside
 from nnix.kernel.evidence import Evidence
+from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Driver
 from nnix.lab.compile import ETHERNET, UPLINK, customer, customer_mac, member_switch, server_machine
 from nnix.lab.kinds import Router
 from nnix.planes.fabric import nftables
 from nnix.planes.fabric.compile import compile, switches
-from nnix.planes.fabric.kinds import Circuit, Port, PortState
+from nnix.planes.fabric.kinds import Circuit, Lan, Port, PortState
+from nnix.planes.fabric.names import switch_machine
 from nnix.planes.fabric.nftables import REASONS, STORM_BURST_PACKETS, STORM_PACKETS_PER_SECOND
+from nnix.planes.members.kinds import Site
 from nnix.planes.routing.kinds import RouteServer, Session
 from tests.lab.frames import (
     ALL,
@@ -56,6 +59,8 @@ from tests.lab.frames import (
     FAR,
     LEGITIMATE,
     NEAR,
+    NOBODY,
+    PEERING_V4,
     UDP,
     Scene,
     Station,
@@ -65,6 +70,7 @@ from tests.lab.frames import (
     udp,
     v4,
     v6,
+    vxlan,
 )
 from tests.lab.switches import DEADLINE_SECONDS, PREFIX, Fabric, Wire, exchange, station
 
@@ -108,6 +114,7 @@ def wrong(fabric: Fabric) -> set[str]:
         found |= {f"lost: {name} from {who} to {victim}" for name in BGP_PAST if name not in past}
     found |= _wrong_on_circuit(fabric)
     found |= _said_by_switch(fabric)
+    found |= _through_switch(fabric)
     if _storm(fabric) > STORM_BURST_PACKETS + 2 * STORM_PACKETS_PER_SECOND:
         found.add("arrives: storm")
     return found
@@ -142,6 +149,34 @@ def _said_by_switch(fabric: Fabric) -> set[str]:
     return found
 
 
+THROUGH = (("alice", "a", ("br-peering", "p-alice")), ("wire-1", "a", ("bc-wire",)), ("wire-2", "a", ("bc-wire",)))
+"""who sends, at which switch the frame would come out of a bridge, and the interfaces there whose MAC addresses it is sent to"""
+
+
+def _through_switch(fabric: Fabric) -> set[str]:
+    """What is addressed to a switch itself and arrives: in a packet of a tunnel, a frame for all on the peering LAN."""
+    found = set()
+    for who, site, interfaces in THROUGH:
+        fabric.rounds += 1
+        token = b"nnt-inside-%05d" % fabric.rounds
+        for name in ("dave", "carol", who):
+            if name not in fabric.wires:
+                fabric.wires[name] = fabric.wire(name)
+            fabric.wires[name].drained()
+        me = station(who)
+        inner = vxlan(4000, frame(NOBODY, BROADCAST, 0x88B5, token))
+        for mac in (fabric.mac_on(site, interface) for interface in interfaces):
+            for end in ("10.255.0.1", "10.255.0.2", "10.255.0.3"):
+                fabric.wires[who].send(v4(me.mac, mac, me.v4, end, UDP, udp(4789, 4789, inner)))
+        select.select([], [], [], 0.02)
+        found |= {
+            f"arrives: {who}'s frame, through the switch at {site}, at {name}"
+            for name in ("dave", "carol")
+            if any(token in each for each in fabric.wires[name].drained())
+        }
+    return found
+
+
 def _storm(fabric: Fabric) -> int:
     """How many frames of alice's storm arrive at bob."""
     fabric.rounds += 1
@@ -163,7 +198,7 @@ def test_nothing_is_wrong_while_every_rule_is_there(fabric: Fabric) -> None:
 
 LISTED = re.compile(r"\{ ([^}]+) \}")
 CONDITION = re.compile(
-    r"(?<!\.) (?=[io]ifname |ether [ds]addr|ether type|ip6? [ds]addr|ip protocol|ip6 nexthdr|arp (?:operation|saddr)|icmpv6 type|[tu][cd]p [ds]port)"
+    r"(?<!\.) (?=[io]ifname |ether [ds]addr|ether type|ip6? [ds]addr|ip protocol|ip (?:hdrlength|length)|ip6 nexthdr|arp (?:operation|saddr)|icmpv6 type|[tu][cd]p [ds]port)"
 )
 
 
@@ -206,6 +241,7 @@ def test_without_any_one_rule_or_value_the_suite_fails(fabric: Fabric, monkeypat
     assert wrong(fabric) != set()
 
 
+FOR_NOBODY = ("unknown unicast", "unicast to a virtual router's MAC", "zero as destination")
 FLAGS = {"at the site": {"a": ("p-dave",)}, "through the tunnel": {"a": ("vx-peering",), "b": ("p-bob",)}}
 
 
@@ -216,7 +252,7 @@ def test_a_frame_for_nobody_would_arrive_if_it_were_flooded(fabric: Fabric, wher
     for site, interfaces in FLAGS[where].items():
         for interface in interfaces:
             fabric.on(site, "bridge", "link", "set", "dev", interface, "flood", "on")
-    assert {each for each in wrong(fabric) if each.startswith("arrives")} == {"arrives: unknown unicast"}
+    assert {each for each in wrong(fabric) if each.startswith("arrives")} == {f"arrives: {name}" for name in FOR_NOBODY}
     assert all("flood is on" in " ".join(fabric.differing(site).values()) for site in FLAGS[where])
     fabric.move(fabric.snapshot)
     assert wrong(fabric) == set()
@@ -275,6 +311,7 @@ ROOT = Path(__file__).parents[2]
 MAGIC = b"NNIX"
 SIOCSIFMTU = 0x8922
 UP_SECONDS_MAX, ARRIVAL_SECONDS_MAX = 60.0, 15.0
+THROUGH_SWITCH = "through a switch itself"
 CIRCUIT = """\
 kind: Port
 name: attacked-1
@@ -327,6 +364,7 @@ class Exchange:
         (self.example / "attacked.yaml").write_text(CIRCUIT)
         self.setting = Setting(self.state, None)
         self.plugs: dict[str, Plug] = {}
+        self.macs: dict[str, dict[str, str]] = {}
         self.snapshot = Snapshot()
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -386,7 +424,29 @@ class Exchange:
         others = [each for each in self.beside(plug) if each.state is PortState.PRODUCTION]
         far = next(each for each in others if each.site != plug.site)
         near = next((each for each in others if each.site == plug.site), far)
-        return Scene(plug.station, near.station, far.station)
+        lan = self.snapshot.get(Lan, plug.lan or "")
+        return Scene(plug.station, near.station, far.station, lan.v4 if lan and lan.v4 else PEERING_V4)
+
+    def _through_switch(self, plug: Plug, put: Callable[..., None], scene: Scene) -> None:
+        """To the switch's own MAC addresses: in tunnels' packets to each of three switches, a frame for all on every LAN."""
+        site = self.snapshot.at(Ref.to(Site, plug.site))
+        if plug.site not in self.macs:
+            shown = subprocess.run(
+                ["ip", "-j", "-n", f"{self.setting.prefix}{switch_machine(self.snapshot, site)}", "link"], capture_output=True, check=True
+            )
+            self.macs[plug.site] = {each["ifname"]: each["address"] for each in json.loads(shown.stdout)}
+        others = [each for each in self.snapshot.of(Site) if each is not site]
+        ends = [str(each.vtep) for each in (site, *others[:2])]
+        bridges = [mac for name, mac in self.macs[plug.site].items() if name.startswith(("br-", "bc-"))]
+        for mac in dict.fromkeys(bridges):
+            for end in ends:
+                for lan in self.snapshot.of(Lan):
+
+                    def make(s: Scene, token: bytes, mac: str = mac, end: str = end, vni: int = lan.vni or 0) -> bytes:
+                        inner = frame(NOBODY, BROADCAST, 0x88B5, token)
+                        return v4(s.me.mac, mac, s.me.v4, end, UDP, udp(4789, 4789, vxlan(vni, inner)))
+
+                    put(plug, THROUGH_SWITCH, make, scene)
 
     def drained(self) -> list[Plug]:
         return [each for each in self.plugs.values() if each.state is PortState.DRAINED]
@@ -429,9 +489,11 @@ class Exchange:
                 for name, make in CIRCUIT_LEGITIMATE.items():
                     waiting.add(len(names))
                     put(plug, f"on a circuit: {name}", make, scene, far.of)
+                self._through_switch(plug, put, scene)
                 collect()
                 continue
             scene = self.scene(plug)
+            self._through_switch(plug, put, scene)
             for name, make in ATTACKS.items():
                 put(plug, name, make, scene)
             if plug.state is PortState.DRAINED:
@@ -489,6 +551,15 @@ def test_everybody_who_is_plugged_in_attacks(zhejiang: Exchange, found: Found) -
 def test_an_attack_arrives_at_no_other_port(found: Found, attack: str) -> None:
     """From whichever port, at whichever other."""
     assert found.arrived.get(attack, set()) == set()
+
+
+def test_a_switch_is_nobodys_neighbour(zhejiang: Exchange, found: Found) -> None:
+    """What is addressed to a switch's own MAC addresses is not routed into the underlay: no tunnel's packet puts a frame on a LAN.
+
+    A circuit carries it to its other end like any frame for an unknown address.
+    """
+    ends = {plug.of for plug in zhejiang.plugs.values() if plug.lan is None}
+    assert {pair for pair in found.arrived.get(THROUGH_SWITCH, set()) if not ends.issuperset(pair)} == set()
 
 
 @pytest.mark.parametrize("attack", CIRCUIT_ATTACKS)

@@ -170,7 +170,8 @@ def test_a_gateway_reaches_nothing_but_what_it_was_handed(lab: Lab) -> None:
     assert (
         int(re.findall(r"counter packets (\d+)", lab.host_run("west", "nft", "list", "chain", "inet", "nnix_gateways", "gateway"))[0]) >= 5
     )
-    lab.host_run("west", "nft", "flush", "chain", "inet", "nnix_gateways", "gateway")
+    for chain in ("gateway", "towards"):
+        lab.host_run("west", "nft", "flush", "chain", "inet", "nnix_gateways", chain)
     deadline = time.monotonic() + SLACK_SECONDS + 4
     while not ping(lab, gateway("cloud"), vtep(lab, "west")) or not heard(lab, "m2"):
         assert time.monotonic() < deadline, "it is not this filter that holds it"

@@ -273,9 +273,15 @@ def test_a_gateway_may_use_only_the_numbers_that_it_was_handed() -> None:
     elements = nftables.parse(made["hz", "nftables", "gateways"].content.decode()).elements
     assert elements["handed"] == {'"p-cable" . 0x001b59'}
     assert elements["ends"] == {'"p-cable" . 198.51.100.1 . 198.51.100.0'}
-    assert not any(
-        nftables.parse(made[machine, "nftables", "gateways"].content.decode()).elements["cables"] for machine in ("nb", "switch-7")
-    )
+    for machine in ("nb", "switch-7"):
+        others = nftables.parse(made[machine, "nftables", "gateways"].content.decode()).elements
+        assert not others["ends"] | others["handed"]
+
+
+def test_a_port_whose_name_is_none_of_nnixs_is_guarded_by_an_entry_of_its_own() -> None:
+    made = artifacts(exchange())
+    cables = {key[0]: nftables.parse(each.content.decode()).elements["cables"] for key, each in made.items() if key[2] == "gateways"}
+    assert [each for each in cables.values() if each] == [{'"et48"'}]
 
 
 @pytest.mark.parametrize("state", ["reserved", "suspended"])

@@ -14,12 +14,14 @@ from nnix.planes.fabric import srv6
 from nnix.planes.fabric.names import LOOPBACK, QUARANTINE_BRIDGE, SEGMENTS
 from nnix.planes.fabric.policy import Attachment, LanEnd, Switch
 
-# rp_filter: on an unnumbered link the way back may be another one. ipv6 on bridges: addrgenmode is none on each of them, so IPv6
+# rp_filter: on an unnumbered link the way back may be another one. arp_ignore: a switch answers for an address only where it stands, or who is
+# behind a port would hear of tunnel ends. ipv6 on bridges: addrgenmode is none on each of them, so IPv6
 # is forwarded between links only. It always is: zebra shows it among its own lines, and later on it would look like a hand edit there.
 SETTINGS = {
     "net.ipv4.ip_forward": "1",
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.conf.all.arp_ignore": "1",
     "net.ipv6.conf.all.forwarding": "1",
 }
 

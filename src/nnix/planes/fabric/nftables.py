@@ -5,9 +5,18 @@ gets ARP requests and neighbour discovery only, and few of them; the frame is IP
 the port's own addresses; nobody uses another's address of the LAN; control protocols of the link stay at home. What is left
 is what an exchange is for: unicast between members' routers.
 
+A packet to an address of the LAN whose upper-layer header cannot be read is dropped, or what is tested above would go by in pieces: an IPv6
+first fragment that extension headers fill, so that the UDP or ICMPv6 header lies in a later one (RFC 7112, 5), lengths that lie. nft reads on
+behind the end of a packet, in what the frame is padded with; so a first fragment has nothing between its fragment header and the upper-layer
+header, no IPv4 option, and is long enough for the latter. Later fragments pass before anything is looked for in them (not every kernel knows that
+there is no head in them): nobody makes anything of them without the first. An authentication header and those that nft does not look behind hide what follows, and are dropped for it; what ESP hides, only those find who agreed on a key.
+
+A switch is nobody's neighbour: what is addressed to one of its own MAC addresses would come out of the bridge, be routed into the
+underlay, and could carry a tunnel's packet with any frame for any LAN inside. So nothing comes out of a bridge (hook input), and a switch puts nothing on it (hook output).
+
 Neighbour discovery is believed only with hop limit 255 (RFC 4861, 7.1), which no router lets through. So a packet with 255
-and an extension header in front, where a filter could be deceived (RFC 7113, RFC 6980), is dropped whatever it is; not so ESP, behind
-which nobody but the two ends finds anything. Protocols are looked for behind extension headers as well (`meta l4proto`).
+and an extension header in front, where a filter could be deceived (RFC 7113, RFC 6980), is dropped whatever it is. Protocols are
+looked for behind extension headers as well (`meta l4proto`).
 
 No rule is there in vain: tests/lab/test_attacks.py takes out each rule, each condition and each value, and something arrives each time.
 
@@ -50,6 +59,7 @@ REASONS: Mapping[str, str] = {
     "nd": "neighbour discovery for an address or a MAC that is not the port's own, or with a forged hop limit",
     "address": "source address on the LAN is not the port's own",
     "control": "router advertisement, redirect, DHCP or a routing protocol of the link",
+    "headless": "upper-layer header cannot be read: it lies in a later fragment (RFC 7112), or a length lies",
     "drained": "BGP at a drained port",
 }
 
@@ -58,7 +68,8 @@ PERMITTED = ("ports", "private", "macs", "arp4", "own4", "own6", "targets", "inn
 
 LINK_LOCAL = "fe80::/10"
 
-# A line with $LAN4 or $NEAR6 stands once for each prefix: to compare with a few costs a packet less than to look in a set of ranges.
+# A line with $LAN4, $NEAR6 or $ENDS4 stands once for each prefix or address: to compare with a few costs a packet less than to look in a set of ranges.
+# Nothing is added on the way of transit that does not have to be: it is nearly all that passes.
 RULES = """\
 	chain port {
 		iifname . ether saddr != @macs goto drop_mac
@@ -70,7 +81,8 @@ RULES = """\
 	}
 	chain to_group {
 		ether daddr ff:ff:ff:ff:ff:ff ether type arp goto limited
-		ether daddr & ff:ff:00:00:00:00 == 33:33:00:00:00:00 icmpv6 type { 135, 136 } goto limited
+		ether daddr & ff:ff:ff:00:00:00 == 33:33:ff:00:00:00 icmpv6 type 135 goto limited
+		ether daddr { 33:33:00:00:00:01, 33:33:00:00:00:02 } icmpv6 type 136 goto limited
 		goto drop_group
 	}
 	chain limited {
@@ -89,25 +101,42 @@ RULES = """\
 	chain from_v4 {
 		ip saddr $LAN4 iifname . ip saddr != @own4 goto drop_address
 		ip daddr 224.0.0.0/3 goto drop_control
+		ip daddr 127.0.0.0/8 goto drop_control
+		ip daddr 0.0.0.0/8 goto drop_control
+		ip protocol 1 goto from_icmp4
+		ip daddr $LAN4 goto to_lan4
+	}
+	chain from_icmp4 {
+		ip frag-off & 0x1fff != 0 accept
 		icmp type { 5, 9, 10 } goto drop_control
 		ip daddr $LAN4 goto to_lan4
 	}
 	chain to_lan4 {
-		ip protocol { 2, 88, 89, 103, 112 } goto drop_control
-		udp dport { 67, 68, 520, 1985, 3222, 5353, 5355 } goto drop_control
-		iifname @drained goto cull
+		ip saddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 } goto drop_address
+		ip daddr $ENDS4 goto drop_control
+		ip protocol { 2, 51, 88, 89, 103, 112 } goto drop_control
+		ip option lsrr exists goto drop_control
+		ip option ssrr exists goto drop_control
+		ip frag-off & 0x1fff != 0 accept
+		ip frag-off & 0x2000 != 0 ip hdrlength != 5 goto drop_headless
+		ip frag-off & 0x2000 != 0 ip length < 28 goto drop_headless
+		udp dport { 67, 68, 520, 1985, 3222, 5353, 5355, 6696 } goto drop_control
+		iifname @drained jump cull
+		@th,0,32 & 0 == 0 accept
+		goto drop_headless
 	}
 	chain from_v6 {
-		ip6 hoplimit 255 ip6 nexthdr { 0, 43, 44, 51, 60, 135, 139, 140, 253, 254 } goto drop_nd
+		ip6 hoplimit 255 ip6 nexthdr { 0, 43, 44, 60 } goto drop_nd
 		ip6 saddr $NEAR6 iifname . ip6 saddr != @own6 goto drop_address
 		meta l4proto icmpv6 goto from_icmp6
 		ip6 daddr ff00::/8 goto drop_control
 		ip6 daddr $NEAR6 goto to_lan6
 	}
 	chain from_icmp6 {
-		icmpv6 type { 130, 131, 132, 133, 134, 137, 138, 139, 140, 141, 142, 143, 148, 149, 151, 152, 153 } goto drop_control
+		icmpv6 type { 130, 131, 132, 133, 134, 137, 138, 139, 140, 141, 142, 143, 148, 149, 151, 152, 153, 154, 155, 157, 158 } goto drop_control
 		icmpv6 type { 135, 136 } goto from_nd
 		ip6 daddr ff00::/8 goto drop_control
+		ip6 daddr $NEAR6 goto to_lan6
 	}
 	chain from_nd {
 		ip6 hoplimit != 255 goto drop_nd
@@ -119,9 +148,20 @@ RULES = """\
 		iifname . @th,192,64 != @inner goto drop_nd
 	}
 	chain to_lan6 {
-		meta l4proto { 88, 89, 103, 112 } goto drop_control
-		udp dport { 521, 546, 547, 2029, 3222, 5353, 5355 } goto drop_control
-		iifname @drained goto cull
+		ip6 saddr { ::/127, ::ffff:0:0/96, ff00::/8 } goto drop_address
+		meta l4proto { 51, 88, 89, 103, 112, 135, 139, 140, 253, 254 } goto drop_control
+		rt type 0 goto drop_control
+		frag frag-off != 0 accept
+		exthdr frag exists jump first_fragment
+		udp dport { 521, 546, 547, 2029, 3222, 5353, 5355, 6696 } goto drop_control
+		iifname @drained jump cull
+		@th,0,32 & 0 == 0 accept
+		goto drop_headless
+	}
+	chain first_fragment {
+		ip6 nexthdr != 44 goto drop_headless
+		frag nexthdr { 0, 43, 44, 60 } goto drop_headless
+		ip6 length < 16 goto drop_headless
 	}
 	chain cull {
 		ip saddr @lans4 ip daddr @lans4 tcp dport 179 goto drop_drained
@@ -140,6 +180,12 @@ RULES = """\
 	chain between {
 		type filter hook forward priority -200; policy accept;
 		oifname @drained goto cull
+	}
+	chain input {
+		type filter hook input priority -200; policy accept;
+		iifname @ports counter drop
+		iifname @private counter drop
+		iifname @tunnels counter drop
 	}
 	chain output {
 		type filter hook output priority -200; policy accept;
@@ -186,7 +232,11 @@ def spell(switch: Switch) -> bytes:
 
 
 def _rules(switch: Switch) -> Iterable[str]:
-    prefixes = {"$LAN4": [*map(str, switch.prefixes_v4)], "$NEAR6": [*map(str, switch.prefixes_v6), LINK_LOCAL]}
+    prefixes = {
+        "$LAN4": [*map(str, switch.prefixes_v4)],
+        "$NEAR6": [*map(str, switch.prefixes_v6), LINK_LOCAL],
+        "$ENDS4": [str(end) for each in switch.prefixes_v4 for end in (each.network_address, each.broadcast_address)],
+    }
     for line in RULES.splitlines(keepends=True):
         word = next((word for word in prefixes if word in line), None)
         yield from (line.replace(word, prefix) for prefix in prefixes[word]) if word else (line,)
