@@ -38,6 +38,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="the
 
 DEADLINE_SECONDS = 20.0
 SOURCE = Path(__file__).parents[2]
+NNIX = Path(sys.executable).parent / "nnix"
 
 
 def until(claim: Callable[[], bool], what: str, seconds: float = DEADLINE_SECONDS) -> None:
@@ -555,6 +556,19 @@ def test_no_lost_or_wrong_document_is_taken_for_truth_and_after_its_time_there_i
         assert len(router.ask()) == 32, "it goes on with the same serial"
 
 
+def test_a_document_without_a_date_is_as_old_as_its_file(tmp_path: Path) -> None:
+    """Written again without a change it is young again, without a new serial: two validations may well conclude the same."""
+    server = Server(tmp_path, {"vrps": {"age_seconds_max": 60}})
+    file = tmp_path / "vrps.json"
+    server.put(json.dumps({"roas": [vrp(1)]}).encode())
+    for running in _running(server.start()):
+        serial = running.until_state("serving")["serial"]
+        os.utime(file, (time.time() - 61, time.time() - 61))
+        running.until_state("no data")
+        file.touch()
+        running.until_state("serving", serial=serial)
+
+
 def test_a_loader_that_is_killed_costs_nothing_but_the_document(server: Server) -> None:
     server.write([vrp(1)])
     server.start().until_state("serving", vrps=1)
@@ -744,6 +758,8 @@ def test_routers_are_shown_with_their_serial_and_how_far_they_are_behind(server:
     seen = {row.version: row for row in rows(read_status(server.home / "state"), time.time())}
     assert (seen["0"].behind, seen["2"].behind) == ("1", "0")
     assert seen["2"].state == "serving"
+    shown = subprocess.run([NNIX, "trust", "routers", server.home / "state"], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0 and "serving" in shown.stdout and "127.0.0.1" in shown.stdout, shown.stdout + shown.stderr
     server.stop()
     later = list(rows(read_status(server.home / "state"), time.time() + 120))
     assert all("does not run" in row.state for row in later)

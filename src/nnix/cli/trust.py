@@ -273,4 +273,33 @@ def slurm_command(folder: Path) -> int:
     return DONE
 
 
+@trust_group.command("routers")
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, metavar="[STATE]...")
+@json_option
+@pass_setting
+def routers_command(setting: Setting, folders: tuple[Path, ...], as_json: bool) -> int:
+    """Who takes VRPs by RTR: version, serial, how far behind, when last asked; of each table, how old its data are.
+
+    \b
+      nnix trust routers /var/lib/nnix/rtr
+
+    STATE is the `state` folder of an RTR server, or several; unset: `rtr` in nnix's own. Exit status 3: a table is held or has no data, or a
+    server does not run.
+    """
+    from nnix.planes.trust.rtr.routers import COLUMNS, read_status, rows
+
+    now = clock().timestamp()
+    try:
+        status = {str(folder): read_status(folder) for folder in folders or (setting.state / "rtr",)}
+    except FileNotFoundError as missing:
+        raise click.UsageError(f"no RTR server has run there: {missing.filename} does not exist") from None
+    found = {folder: list(rows(each, now)) for folder, each in status.items()}
+    if as_json:
+        tables.as_json(status)
+    else:
+        for folder, seen in found.items():
+            tables.table(folder if len(found) > 1 else "", COLUMNS, seen)
+    return DONE if all(row.state == "serving" for seen in found.values() for row in seen) else DISAGREES
+
+
 COMMANDS = (trust_group,)

@@ -127,6 +127,10 @@ def test_what_is_no_such_document_is_refused_by_name(octets: bytes) -> None:
     assert refused(octets).rule in {"rtr.document-is-json", "rtr.document-has-roas"}
 
 
+def test_a_list_of_roas_somewhere_else_is_not_the_list() -> None:
+    assert refused(b'{"roas": 7, "older": {"roas": [%s]}}' % json.dumps(VRP).encode()).rule == "rtr.document-has-roas"
+
+
 TRICKS = [
     b'{"a": {"roas": [1]}, "roas": [%s]}',
     b'{"a": "\\"roas\\": [", "roas": [%s]}',
