@@ -67,11 +67,14 @@ if [ -d /run/systemd/system ]; then
             bird2) units='bird bird6' ;;
             frr) units=frr ;;
             gobgpd) units=gobgpd ;;
+            knot) units=knot ;;
+            nsd) units=nsd ;;
             openbgpd) units='openbgpd bgpd' ;;
             postgresql) units=postgresql ;;
             rpki-client) units='rpki-client.timer rpki-client' ;;
             fort-validator) units=fort ;;
             stayrtr) units=stayrtr ;;
+            unbound) units='unbound unbound-resolvconf' ;;
             *) units= ;;
         esac
         for unit in $units; do

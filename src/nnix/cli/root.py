@@ -21,9 +21,14 @@ from nnix.daemons.bird import BIRD
 from nnix.daemons.frr import FRR
 from nnix.daemons.gobgp import GOBGP
 from nnix.daemons.iproute import IPROUTE
+from nnix.daemons.knot import knot
 from nnix.daemons.nftables import NFTABLES
+from nnix.daemons.nsd import nsd
 from nnix.daemons.openbgpd import OPENBGPD
+from nnix.daemons.program import ProgramDriver
+from nnix.daemons.secrets import Secrets
 from nnix.daemons.sshd import SSHD
+from nnix.daemons.unbound import unbound
 from nnix.hosts import rootless
 from nnix.hosts.namespace import NamespaceHost, dial_in_namespace
 from nnix.kernel.apply import Office
@@ -41,20 +46,36 @@ from nnix.lab.plane import PLANE as LAB
 from nnix.lab.wires import WiresDriver, shaken
 from nnix.planes import PLANES
 from nnix.planes.members.kinds import Machine, Reach
+from nnix.planes.naming import serve
+from nnix.planes.naming.compile import HEALTH_TABLE
 
 if TYPE_CHECKING:  # a third of a second to import, and most commands reach no machine over SSH
     from nnix.hosts.ssh import SshHost
 
+NAMING_FOLDER = Path(serve.__file__).parent
 ALL_PLANES: tuple[Plane, ...] = (*PLANES, LAB)
 KINDS: Mapping[str, type[Resource]] = kinds_of(ALL_PLANES)
 
 T = TypeVar("T")
 
 
-def drivers(prefix: str) -> dict[str, Driver]:
+HERALD = ProgramDriver(
+    "herald",
+    "nnix.planes.naming.serve",
+    {f"nnix/planes/naming/{each}.py": NAMING_FOLDER / f"{each}.py" for each in ("ask", "health", "serve")},
+    f"ip -4 route flush table {HEALTH_TABLE} 2>/dev/null; ip -6 route flush table {HEALTH_TABLE} 2>/dev/null; true",
+)
+
+
+def drivers(prefix: str, secrets: Path) -> dict[str, Driver]:
     """All drivers, in the order in which one machine is built up: filters before the interfaces that they guard, then daemons. First those
-    that need longest until they speak; last OpenBGPD, which tries again only after a minute where nobody listens yet."""
-    everyone: tuple[Driver, ...] = (WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR, GOBGP, BIRD, OPENBGPD)
+    that need longest until they speak; last OpenBGPD, which tries again only after a minute where nobody listens yet, and who asks daemons.
+
+    `secrets` is the folder in which the operator's secrets are; drivers fill them in.
+    """
+    known = Secrets(secrets)
+    names: tuple[Driver, ...] = (knot(known), nsd(known), unbound(known))
+    everyone: tuple[Driver, ...] = (WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR, *names, GOBGP, BIRD, OPENBGPD, HERALD)
     return {each.name: each for each in everyone}
 
 
@@ -194,7 +215,7 @@ class Setting:
     def world(self) -> World:
         return World(
             machines=self.machines,
-            drivers=drivers(self.prefix),
+            drivers=drivers(self.prefix, self.state / "secrets"),
             ground=lambda machine: machine.startswith("@"),
             shaken=shaken,
             guards=frozenset({NFTABLES.name}),

@@ -26,6 +26,7 @@ from nnix.planes.fabric import names as interfaces
 from nnix.planes.fabric.iproute import shaper
 from nnix.planes.fabric.kinds import Circuit, Link, Port
 from nnix.planes.members.kinds import Exchange, Machine, Reach, Site
+from nnix.planes.naming.compile import Station, machine_of, stations
 from nnix.planes.routing.kinds import RouteServer, Session
 
 GROUND = "@lab"
@@ -44,10 +45,13 @@ QUIET = (
 
 
 def derive(snapshot: Snapshot) -> Iterator[Router]:
-    """A BIRD router for every session that has none: it announces one prefix of the lab's own for each address family."""
+    """A BIRD router for every session that has none: it announces one prefix of the lab's own for each address family.
+
+    Where a gate, a node or a resolver stands behind a session, that is the machine at its far end.
+    """
     if not is_lab(snapshot):
         return
-    given = snapshot.index(Router, "session")
+    given = snapshot.index(Router, "session").keys() | {each.session for each in stations(snapshot)}
     for session in snapshot.of(Session):
         if session.name not in given:
             asn = snapshot.at(session.member).asn
@@ -93,6 +97,11 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
         servers = [each for each in snapshot.where(RouteServer, lan=session.lan) if session.route_servers]
         driver, content = spell(router, session, snapshot.at(session.member), servers, snapshot.of(Exchange)[0].asn)
         yield Artifact(router.name, driver, "router", content, about)
+    for station in stations(snapshot):
+        session = snapshot.at(station.session)
+        lan = snapshot.at(session.lan)
+        facts = _station(session.v4, session.v6, lan.v4, lan.v6)
+        yield Artifact(machine_of(station), "iproute", "lan", iproute.encode(facts), frozenset({station.id, session.id}))
 
 
 def server_machine(server: RouteServer) -> str:
@@ -133,8 +142,8 @@ def _wires(snapshot: Snapshot) -> Artifact:
     plugged = _behind(snapshot)
     for port, routers in plugged.items():
         switch = interfaces.switch_machine(snapshot, snapshot.at(port.site))
-        far = [wires.End(router.name, ETHERNET, _mac(router, snapshot)) for router in routers]
-        machines.update(router.name for router in routers)
+        far = [wires.End(_machine(router), ETHERNET, _mac(router, snapshot)) for router in routers]
+        machines.update(map(_machine, routers))
         near = wires.End(switch, interfaces.port_interface(port))
         if len(far) > 1:  # several routers behind one port: the member has a switch of his own
             hub = member_switch(port)
@@ -165,21 +174,28 @@ def _wires(snapshot: Snapshot) -> Artifact:
             cables.append(
                 wires.Cable(wires.End(switch, interface), wires.End(PATCH_PANEL, interfaces.fitted("p-", f"{port.site}-{port.name}")))
             )
-    about = frozenset(each.id for kind in (Site, Link, Port, Circuit, RouteServer, Router) for each in snapshot.of(kind))
+    about = frozenset(each.id for kind in (Site, Link, Port, Circuit, RouteServer, Router) for each in snapshot.of(kind)) | {
+        each.id for each in stations(snapshot)
+    }
     return Artifact(GROUND, "wires", "cables", wires.encode(machines, cables), about)
 
 
-def _behind(snapshot: Snapshot) -> dict[Port, list[Router]]:
-    """port → the routers whose sessions are behind it."""
-    behind: dict[Port, list[Router]] = {}
-    for router in snapshot.of(Router):
-        behind.setdefault(snapshot.at(snapshot.at(router.session).port), []).append(router)
+def _behind(snapshot: Snapshot) -> dict[Port, list[Router | Station]]:
+    """port → what is behind it: the routers of its sessions, or our own machines."""
+    behind: dict[Port, list[Router | Station]] = {}
+    for each in (*snapshot.of(Router), *stations(snapshot)):
+        behind.setdefault(snapshot.at(snapshot.at(each.session).port), []).append(each)
     return behind
 
 
-def _mac(router: Router, snapshot: Snapshot) -> str | None:
+def _machine(router: Router | Station) -> str:
+    return router.name if isinstance(router, Router) else machine_of(router)
+
+
+def _mac(router: Router | Station, snapshot: Snapshot) -> str | None:
     registered = snapshot.at(router.session).macs
-    return router.mac or (registered[0] if registered else None)
+    given = router.mac if isinstance(router, Router) else None
+    return given or (registered[0] if registered else None)
 
 
 def member_switch(port: Port) -> str:

@@ -1,0 +1,45 @@
+"""Knot DNS (https://www.knot-dns.cz): the gate that verifies what it is given before it serves it, and a public server beside NSD.
+
+`dnssec-validation` holds every change of a zone against the keys in it, and `zonemd-verify` (RFC 8976) against its digest, before the change
+is served, journalled or passed on; what fails leaves the zone as it was, and the log says why. An incremental transfer is
+validated where it changed something, while the digest is always that of the whole zone.
+
+Knot validates against the keys *in* the zone, not against a trust anchor: a zone signed anew by a stranger's key would pass. That the stranger
+cannot speak for the primary is TSIG's part, and that the keys are the right ones is watched by who asks (planes/naming/health.py).
+
+Sockets are named without their path, since `knotd` stands in its own folder.
+"""
+
+from __future__ import annotations
+
+from nnix.daemons.nameserver import Make, NameServerDriver
+from nnix.daemons.secrets import Secrets
+
+# What a version lacks, by its NEWS; 3.2.6 is Debian 12's, 3.4.6 Debian 13's.
+FEATURES = {
+    "dnssec-validation": ((3, 1), "validating what was transferred needs Knot DNS 3.1"),
+    "zonemd": ((3, 1), "verifying ZONEMD (RFC 8976) needs Knot DNS 3.1"),
+    "catalog": ((3, 0), "catalog zones (RFC 9432) need Knot DNS 3.0"),
+    "dot": ((3, 4), "DNS over TLS (RFC 7858) needs Knot DNS 3.4"),
+    "doq": ((3, 3), "DNS over QUIC (RFC 9250) needs Knot DNS 3.3"),
+}
+
+MAKE = Make(
+    name="knot",
+    program="Knot DNS",
+    package="knot",
+    comms=("knotd",),
+    config="knot.conf",
+    parse="knotc -c knot.conf conf-check",
+    prepare="mkdir -p db",
+    start="knotd -c knot.conf",
+    ask="timeout 2 knotc -s knot.sock status",
+    reload="timeout 20 knotc -s knot.sock reload",
+    cold=("server", "database"),
+    version=(("knotd", "-V"), r"version (\S+)"),
+    features=FEATURES,
+)
+
+
+def knot(secrets: Secrets) -> NameServerDriver:
+    return NameServerDriver(MAKE, secrets)

@@ -1,0 +1,180 @@
+"""Knot DNS, spelled: as the gate, which verifies, and as a public node, which trusts its gate.
+
+The gate keeps its zones in files and what changed since in its journal; both hold only what was verified. A transfer is given to a node by
+address and key, to a resolver by address alone (Unbound knows no TSIG, and verifies the root zone itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnix.planes.naming.compile import GatePolicy, Key, NodePolicy, Server
+
+
+def spell_gate(policy: GatePolicy) -> str:
+    """knot.conf of a gate."""
+    return "\n".join(_gate(policy)) + "\n"
+
+
+def spell_node(policy: NodePolicy) -> str:
+    """knot.conf of a public node."""
+    return "\n".join(_node(policy)) + "\n"
+
+
+def _gate(policy: GatePolicy) -> Iterator[str]:
+    needs = ["dnssec-validation"] if any(each.dnssec for each in policy.zones) else []
+    needs += ["zonemd"] if any(each.zonemd for each in policy.zones) else []
+    needs += ["catalog"] if policy.catalog else []
+    yield from _head(policy.name, policy.names, needs)
+    yield from _server(policy.name, [f"{address}@53" for address in policy.listen])
+    primaries = [each for zone in policy.zones for each in zone.primaries]
+    resolvers = list({each.name: each for zone in policy.zones for each in zone.resolvers}.values())
+    yield from _keys([policy.key, *(each.key for each in primaries if each.key)])
+    if remotes := [*primaries, *policy.nodes, *resolvers]:
+        yield "remote:"
+        for each in remotes:
+            yield from _remote(each, policy.listen)
+        yield "acl:"
+    for each in primaries:
+        yield from _acl(f"told-by-{each.name}", each, "notify")
+    for each in policy.nodes:
+        yield from _acl(f"fetched-by-{each.name}", each, "transfer")
+    for each in resolvers:
+        yield from _acl(f"fetched-by-{each.name}", each, "transfer")
+    nodes = [each.name for each in policy.nodes]
+    if policy.catalog or policy.zones:
+        yield "zone:"
+    if policy.catalog:
+        yield f'  - domain: "{policy.catalog}"'
+        yield "    catalog-role: generate"
+        yield from _listed("notify", nodes)
+        yield from _listed("acl", [f"fetched-by-{each}" for each in nodes])
+    for zone in policy.zones:
+        told = [*nodes, *(each.name for each in zone.resolvers)]
+        yield f'  - domain: "{zone.origin}"'
+        yield f'    file: "{zone_file(zone.origin)}"'
+        yield from _listed("master", [each.name for each in zone.primaries])
+        yield from _listed("notify", told)
+        yield from _listed("acl", [*(f"told-by-{each.name}" for each in zone.primaries), *(f"fetched-by-{each}" for each in told)])
+        yield f"    dnssec-validation: {_switch(zone.dnssec)}"
+        yield f"    zonemd-verify: {_switch(zone.zonemd)}"
+        yield from _kept()
+        if policy.catalog:
+            yield "    catalog-role: member"
+            yield f'    catalog-zone: "{policy.catalog}"'
+
+
+def _node(policy: NodePolicy) -> Iterator[str]:
+    needs = [*(["catalog"] if policy.catalog else []), *(["dot"] if policy.certificate else [])]
+    yield from _head(policy.name, policy.names, needs)
+    everywhere = (*policy.service, *policy.listen)
+    yield from _server(policy.name, [f"{address}@53" for address in everywhere])
+    if policy.certificate:
+        yield from _listed("listen-tls", [f"{address}@853" for address in everywhere], indent=4)
+        yield f'    cert-file: "{policy.certificate}"'
+        yield f'    key-file: "{policy.certificate}"'
+    yield from _keys([policy.gate.key] if policy.gate.key else [])
+    yield "remote:"
+    yield from _remote(policy.gate, policy.outgoing)
+    yield "acl:"
+    yield from _acl("told-by-gate", policy.gate, "notify")
+    modules = []
+    if policy.responses_per_second:
+        yield "mod-rrl:"
+        yield "  - id: public"
+        yield f"    rate-limit: {policy.responses_per_second}"
+        yield "    slip: 2"
+        modules.append("mod-rrl/public")
+    if policy.cookies and policy.cookie_secret:
+        yield "mod-cookies:"
+        yield "  - id: public"
+        yield f"    secret: 0x{policy.cookie_secret}"
+        modules.append("mod-cookies/public")
+    elif policy.cookies:
+        modules.append("mod-cookies")
+    yield "template:"
+    yield "  - id: default"
+    yield from _listed("global-module", modules)
+    yield "  - id: hosted"
+    yield f"    master: {policy.gate.name}"
+    yield "    acl: told-by-gate"
+    yield from _kept()
+    yield "zone:"
+    if policy.catalog:
+        yield f'  - domain: "{policy.catalog}"'
+        yield "    template: hosted"
+        yield "    catalog-role: interpret"
+        yield "    catalog-template: hosted"
+    for origin in policy.zones:
+        yield f'  - domain: "{origin}"'
+        yield f'    file: "{zone_file(origin)}"'
+        yield "    template: hosted"
+
+
+def zone_file(origin: str) -> str:
+    return "root.zone" if origin == "." else f"{origin.lower()}zone"
+
+
+def _head(name: str, names: Iterable[str], needs: Iterable[str]) -> Iterator[str]:
+    yield f"# {name}"
+    yield f"# names: {', '.join(names)}"
+    if words := ", ".join(needs):
+        yield f"# needs: {words}"
+
+
+def _server(name: str, listen: Iterable[str]) -> Iterator[str]:
+    yield "server:"
+    yield '    rundir: "."'
+    yield f'    identity: "{name}"'
+    yield f'    nsid: "{name}"'
+    yield '    version: ""'
+    yield from _listed("listen", list(listen))
+    yield "log:"
+    yield "  - target: stdout"
+    yield "    any: info"
+    yield "database:"
+    yield '    storage: "db"'
+
+
+def _keys(keys: Iterable[Key]) -> Iterator[str]:
+    found = list(dict.fromkeys(keys))
+    if found:
+        yield "key:"
+    for key in found:
+        yield f'  - id: "{key.name}"'
+        yield f"    algorithm: {key.algorithm}"
+        yield f"    secret: {key.secret}"
+
+
+def _remote(server: Server, via: Iterable[object]) -> Iterator[str]:
+    yield f"  - id: {server.name}"
+    yield from _listed("address", [f"{address}@{port}" for address, port in server.addresses])
+    yield from _listed("via", [str(each) for each in via])
+    if server.key:
+        yield f'    key: "{server.key.name}"'
+
+
+def _acl(name: str, server: Server, action: str) -> Iterator[str]:
+    yield f"  - id: {name}"
+    yield from _listed("address", [str(address) for address, _ in server.addresses])
+    if server.key:
+        yield f'    key: "{server.key.name}"'
+    yield f"    action: {action}"
+
+
+def _kept() -> Iterator[str]:
+    yield '    storage: "."'
+    yield "    zonefile-sync: 60"
+    yield "    zonefile-load: whole"
+    yield "    journal-content: changes"
+
+
+def _listed(word: str, items: list[str], indent: int = 4) -> Iterator[str]:
+    if items:
+        yield f"{' ' * indent}{word}: [ {', '.join(items)} ]"
+
+
+def _switch(on: bool) -> str:
+    return "on" if on else "off"

@@ -1,0 +1,83 @@
+"""NSD, spelled: a public node, which trusts its gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nnix.daemons.nsd import CONTROL
+from nnix.planes.naming.knot import zone_file
+
+if TYPE_CHECKING:
+    from nnix.planes.naming.compile import NodePolicy
+
+
+def spell(policy: NodePolicy) -> str:
+    """nsd.conf of a public node."""
+    return "\n".join(_lines(policy)) + "\n"
+
+
+def _lines(policy: NodePolicy) -> Iterator[str]:
+    yield f"# {policy.name}"
+    yield f"# names: {', '.join(policy.names)}"
+    needs = [
+        "ixfr-out",
+        *(["cookies"] if policy.cookies else []),
+        *(["dot"] if policy.certificate else []),
+        *(["catalog"] if policy.catalog else []),
+    ]
+    yield f"# needs: {', '.join(needs)}"
+    yield "server:"
+    for address in (*policy.service, *policy.listen):
+        yield f"    ip-address: {address}"
+        if policy.certificate:
+            yield f"    ip-address: {address}@853"
+    yield '    username: ""'
+    yield '    chroot: ""'
+    yield '    zonesdir: ""'
+    yield '    database: ""'
+    yield '    pidfile: ""'
+    yield '    xfrdfile: "xfrd.state"'
+    yield '    zonelistfile: "zone.list"'
+    yield '    xfrdir: "."'
+    yield "    verbosity: 1"
+    yield "    hide-version: yes"
+    yield f'    identity: "{policy.name}"'
+    yield f'    nsid: "ascii_{policy.name}"'
+    yield f"    rrl-ratelimit: {policy.responses_per_second}"
+    yield "    rrl-slip: 2"
+    yield f"    answer-cookie: {'yes' if policy.cookies else 'no'}"
+    yield '    cookie-secret-file: ""'
+    if policy.cookie_secret:
+        yield f"    cookie-secret: {policy.cookie_secret}"
+    if policy.certificate:
+        yield "    tls-port: 853"
+        yield f'    tls-service-key: "{policy.certificate}"'
+        yield f'    tls-service-pem: "{policy.certificate}"'
+    yield from CONTROL.splitlines()
+    key = policy.gate.key
+    if key:
+        yield "key:"
+        yield f'    name: "{key.name}"'
+        yield f"    algorithm: {key.algorithm}"
+        yield f'    secret: "{key.secret}"'
+    yield "pattern:"
+    yield '    name: "hosted"'
+    for address, port in policy.gate.addresses:
+        with_key = f'"{key.name}"' if key else "NOKEY"
+        yield f"    request-xfr: {address}@{port} {with_key}"
+        yield f"    allow-notify: {address} {with_key}"
+    for address in policy.outgoing:
+        yield f"    outgoing-interface: {address}"
+    if policy.catalog:
+        yield "zone:"
+        yield f'    name: "{policy.catalog}"'
+        yield f'    zonefile: "{zone_file(policy.catalog)}"'
+        yield "    catalog: consumer"
+        yield '    catalog-member-pattern: "hosted"'
+        yield '    include-pattern: "hosted"'
+    for origin in policy.zones:
+        yield "zone:"
+        yield f'    name: "{origin}"'
+        yield f'    zonefile: "{zone_file(origin)}"'
+        yield '    include-pattern: "hosted"'

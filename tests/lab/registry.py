@@ -1,0 +1,140 @@
+"""A registry for tests: zones signed with a key of its own, with a digest (RFC 8976), served by a hidden primary that is Knot itself."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnix.daemons.knot import knot
+from nnix.daemons.secrets import Secrets
+from nnix.kernel.world import Host
+from nnix.planes.naming.knot import zone_file
+
+DNS = Path(__file__).parents[3] / "shared/data/dns"
+DNSSEC_TYPES = frozenset({"RRSIG", "NSEC", "DNSKEY", "ZONEMD", "CDS", "CDNSKEY"})
+SIGNING = """
+server:
+    rundir: .
+database:
+    storage: db
+policy:
+  - id: lab
+    algorithm: ECDSAP256SHA256
+    single-type-signing: on
+    dnskey-ttl: 60
+    rrsig-lifetime: {life}s
+    rrsig-refresh: {refresh}s
+zone:
+  - domain: "{origin}"
+    file: zone
+    storage: .
+    dnssec-signing: on
+    dnssec-policy: lab
+    zonemd-generate: zonemd-sha384
+    zonefile-load: difference
+"""
+
+
+@dataclass
+class Registry:
+    """Signs in `folder`; each zone has a key of its own, made when it is signed first."""
+
+    folder: Path
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def signed(self, origin: str, lines: Iterable[str], life_seconds: int = 14 * 86400) -> str:
+        """The zone as a file, signed now, with a digest over all of it. `lines` are its records without any of DNSSEC."""
+        place = self._place(origin, life_seconds)
+        (place / "zone").write_text("\n".join(lines) + "\n")
+        subprocess.run(["kzonesign", "-c", "knot.conf", "-o", "out", origin], cwd=place, check=True, capture_output=True)
+        return (place / "out/zone").read_text()
+
+    def anchors(self, origin: str) -> list[str]:
+        """DS (SHA-256) of the zone's keys, as Zone.anchors has them."""
+        said = subprocess.run(
+            ["keymgr", "-c", "knot.conf", origin, "ds"], cwd=self._place(origin, 14 * 86400), check=True, capture_output=True, text=True
+        )
+        return [
+            f"{tag} {algorithm} 2 {digest.upper()}" for tag, algorithm, digest in re.findall(r" DS (\d+) (\d+) 2 ([0-9a-f]+)", said.stdout)
+        ]
+
+    def _place(self, origin: str, life_seconds: int) -> Path:
+        place = self.folder / zone_file(origin)
+        (place / "db").mkdir(parents=True, exist_ok=True)
+        (place / "out").mkdir(exist_ok=True)
+        (place / "knot.conf").write_text(SIGNING.format(origin=origin, life=life_seconds, refresh=life_seconds // 2))
+        return place
+
+
+def real_root(*, without: frozenset[str] = DNSSEC_TYPES) -> list[str]:
+    """The records of the real root zone of 2026-08-22 without those of DNSSEC: delegations, addresses, DS."""
+    with gzip.open(DNS / "lab-root-2026082201.zone.gz", "rt") as file:
+        return [line.rstrip("\n") for line in file if not line.startswith(";") and line.split()[2] not in without]
+
+
+def serial_set(zone: str, serial: int) -> str:
+    """The zone with another serial in its SOA, and nothing else changed."""
+    return re.sub(r"(\sSOA\s+\S+\s+\S+\s+)\d+", rf"\g<1>{serial}", zone, count=1)
+
+
+def primary(address: str, port: int, key: tuple[str, str], told: Iterable[tuple[str, int]], zones: Iterable[str]) -> bytes:
+    """knot.conf of a hidden primary. It serves files as they are, so that a test can put anything into them. `key`: name, secret by token."""
+    remotes = "".join(f'  - id: told{n}\n    address: {where}@{at}\n    key: "{key[0]}"\n' for n, (where, at) in enumerate(told))
+    names = ", ".join(f"told{n}" for n, _ in enumerate(told))
+    text = f"""# names: zone/none
+server:
+    rundir: "."
+    listen: {address}@{port}
+log:
+  - target: stdout
+    any: info
+database:
+    storage: "db"
+key:
+  - id: "{key[0]}"
+    algorithm: hmac-sha256
+    secret: {key[1]}
+remote:
+{remotes}acl:
+  - id: fetched
+    key: "{key[0]}"
+    action: transfer
+zone:
+"""
+    for origin in zones:
+        text += f"""  - domain: "{origin}"
+    file: "{zone_file(origin)}"
+    storage: "."
+    acl: fetched
+    notify: [{names}]
+    semantic-checks: off
+    zonefile-sync: -1
+    zonefile-load: difference
+    journal-content: changes
+"""
+    return text.encode()
+
+
+@dataclass
+class HiddenPrimary:
+    """A registry's hidden primary on a machine."""
+
+    host: Host
+    secrets: Secrets
+    content: bytes
+    name: str = "primary"
+
+    async def publish(self, zones: Mapping[str, str]) -> None:
+        """Put files there, and let Knot load what has changed."""
+        await self.host.put({f"knot/{self.name}/{zone_file(origin)}": text.encode() for origin, text in zones.items()})
+        driver = knot(self.secrets)
+        await driver.drive(self.host, self.name, self.content)
+        done = await self.host.run(["knotc", "-s", f"{self.host.home}/knot/{self.name}/knot.sock", "-b", "zone-reload", *zones])
+        assert done.status == 0, done.err + done.out
+
+    async def remove(self) -> None:
+        await knot(self.secrets).drive(self.host, self.name, None)
