@@ -83,8 +83,11 @@ def serial_set(zone: str, serial: int) -> str:
 
 def primary(address: str, port: int, key: tuple[str, str], told: Iterable[tuple[str, int]], zones: Iterable[str]) -> bytes:
     """knot.conf of a hidden primary. It serves files as they are, so that a test can put anything into them. `key`: name, secret by token."""
-    remotes = "".join(f'  - id: told{n}\n    address: {where}@{at}\n    key: "{key[0]}"\n' for n, (where, at) in enumerate(told))
+    remotes = "remote:\n" * bool(told := list(told)) + "".join(
+        f'  - id: told{n}\n    address: {where}@{at}\n    key: "{key[0]}"\n' for n, (where, at) in enumerate(told)
+    )
     names = ", ".join(f"told{n}" for n, _ in enumerate(told))
+    notify = f"    notify: [{names}]\n" if names else ""
     text = f"""# names: zone/none
 server:
     rundir: "."
@@ -98,7 +101,6 @@ key:
   - id: "{key[0]}"
     algorithm: hmac-sha256
     secret: {key[1]}
-remote:
 {remotes}acl:
   - id: fetched
     key: "{key[0]}"
@@ -110,11 +112,11 @@ zone:
     file: "{zone_file(origin)}"
     storage: "."
     acl: fetched
-    notify: [{names}]
-    semantic-checks: off
+{notify}    semantic-checks: off
     zonefile-sync: -1
     zonefile-load: difference
     journal-content: changes
+    journal-max-depth: 1000
 """
     return text.encode()
 
@@ -129,11 +131,18 @@ class HiddenPrimary:
     name: str = "primary"
 
     async def publish(self, zones: Mapping[str, str]) -> None:
-        """Put files there, and let Knot load what has changed."""
+        """Put files there, see to it that Knot runs, and let it load what has changed."""
         await self.host.put({f"knot/{self.name}/{zone_file(origin)}": text.encode() for origin, text in zones.items()})
-        driver = knot(self.secrets)
-        await driver.drive(self.host, self.name, self.content)
-        done = await self.host.run(["knotc", "-s", f"{self.host.home}/knot/{self.name}/knot.sock", "-b", "zone-reload", *zones])
+        await knot(self.secrets).drive(self.host, self.name, self.content)
+        await self.reload(*zones)
+
+    async def change(self, zones: Mapping[str, str]) -> None:
+        """The same where it runs already."""
+        await self.host.put({f"knot/{self.name}/{zone_file(origin)}": text.encode() for origin, text in zones.items()})
+        await self.reload(*zones)
+
+    async def reload(self, *origins: str) -> None:
+        done = await self.host.run(["knotc", "-s", f"{self.host.home}/knot/{self.name}/knot.sock", "-b", "zone-reload", *origins])
         assert done.status == 0, done.err + done.out
 
     async def remove(self) -> None:

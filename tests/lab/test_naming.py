@@ -8,7 +8,6 @@ import secrets as chance
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
