@@ -42,7 +42,7 @@ SECTIONS = {
     ),
     "Change": ("apply", "approve", "undo"),
     "Run": ("up", "run", "drill", "down"),
-    "Trust": ("trust",),
+    "Trust and names": ("trust", "naming"),
     "See": ("status", "get", "port", "routes", "ping"),
     "Account for": ("log", "show", "verify"),
 }
@@ -148,9 +148,9 @@ def resource_named(snapshot: Snapshot, text: str) -> Resource:
 
 def whole_cli() -> click.Group:
     """The root with every command at its place. They are imported here, since each of them imports the root."""
-    from nnix.cli import changing, drilling, history, mapping, ports, proving, reference, running, trust
+    from nnix.cli import changing, drilling, history, mapping, naming, ports, proving, reference, running, trust
 
-    for module in (reference, mapping, changing, proving, running, ports, drilling, trust, history):
+    for module in (reference, mapping, changing, proving, running, ports, drilling, trust, naming, history):
         for command in module.COMMANDS:
             cli.add_command(command)
     return cli

@@ -47,12 +47,15 @@ class Reply:
 
     @property
     def serial(self) -> int | None:
-        """Of the SOA in the answer."""
+        """Of the SOA in the answer. Raises Unreadable."""
         for each in self.records:
             if each.type == SOA:
-                _, end = name_at(self.message, each.start)
-                _, end = name_at(self.message, end)
-                return int(struct.unpack_from("!I", self.message, end)[0])
+                try:
+                    _, end = name_at(self.message, each.start)
+                    _, end = name_at(self.message, end)
+                    return int(struct.unpack_from("!I", self.message, end)[0])
+                except (struct.error, IndexError) as error:
+                    raise Unreadable(f"cut short: {error}") from None
         return None
 
     @property

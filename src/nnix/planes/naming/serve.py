@@ -33,14 +33,15 @@ def look(zone: Wants, own: str, gates: Sequence[str]) -> ZoneSeen:
         soa = ask.ask(own, zone.origin, ask.SOA, timeout_seconds=ASK_SECONDS)
         keys = ask.ask(own, zone.origin, ask.DNSKEY, timeout_seconds=ASK_SECONDS)
         servers = ask.ask(own, zone.origin, ask.NS, timeout_seconds=ASK_SECONDS)
+        serial = soa.serial
     except (OSError, ask.Unreadable):
         return ZoneSeen(False)
     ends = [each.expires for each in (soa, keys, servers) if each.expires is not None]
     return ZoneSeen(
         answers=soa.code == 0,
         authoritative=soa.authoritative,
-        serial=soa.serial,
-        gate_serial=next((serial for each in gates if (serial := _serial(each, zone.origin)) is not None), None),
+        serial=serial,
+        gate_serial=next((there for each in gates if (there := _serial(each, zone.origin)) is not None), None),
         expires=min(ends) if ends else None,
         keys=keys.keys,
     )
