@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnix.planes.trust import payloads
 from nnix.planes.trust.gate import EXPIRY_ASSUMED_SECONDS, Accepted, Outcome, Standing, Verdict, judged, withheld
 from nnix.planes.trust.kinds import TrustAnchor
 from nnix.planes.trust.outputs import Concluded, Found
@@ -133,6 +135,16 @@ def test_overlap_is_found_across_the_middle_of_an_ipv6_address(agreed: set[Vrp],
     gone, _ = withheld(rows, {"a": rows_of(contested)})
     missing = {vrp_of(rows[index]) for index in gone.tolist()}
     assert {each for each in agreed if any(each.prefix.overlaps(other.prefix) for other in contested)} <= missing
+
+
+@pytest.mark.parametrize("steps_max", [0, 10_000])
+@settings(max_examples=100, deadline=None)
+@given(st.sets(SMALL | V6, max_size=12), st.sets(SMALL | V6, max_size=12))
+def test_what_two_sets_have_in_common_is_found_both_ways(steps_max: int, a: set[Vrp], b: set[Vrp]) -> None:
+    """Going along both, and, for sets that differ much, sorted together."""
+    with patch.object(payloads, "STEPS_MAX", steps_max):
+        in_a, in_b = payloads.both(rows_of(a), rows_of(b))
+    assert {vrp_of(row) for row in rows_of(a)[in_a].tolist()} == {vrp_of(row) for row in rows_of(b)[in_b].tolist()} == a & b
 
 
 def test_one_dead_validator_leaves_the_other_unconfirmed() -> None:

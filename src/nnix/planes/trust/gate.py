@@ -144,9 +144,10 @@ def judged(
         if held is new:
             for who, rows in only.items():
                 alone[who].append(rows)
-    rows, _ = canonical(np.concatenate([np.empty((0, 3), dtype=np.uint64), *(each.rows for each in accepted.values())]))
-    contested = {who: canonical(np.concatenate(found))[0] for who, found in alone.items() if found}
-    contested = {who: found[~both(found, rows)[0]] for who, found in contested.items()}  # accepted below another anchor: not in doubt
+    rows = _together([each.rows for each in accepted.values()])
+    contested = {who: _together(found) for who, found in alone.items()}
+    if len(anchors) > 1:  # what is accepted below another anchor is not in doubt
+        contested = {who: found[~both(found, rows)[0]] for who, found in contested.items()}
     gone, contests = withheld(rows, contested)
     findings += [str(each) for each in contests]
     aspas, keys, words = _few(verdicts)
@@ -160,6 +161,14 @@ def judged(
         len(gone),
         {each.validator: each.fault for each in verdicts if each.concluded is None},
     )
+
+
+def _together(parts: Sequence[Numbers]) -> Numbers:
+    """Canonical rows of several canonical parts."""
+    filled = [each for each in parts if len(each)]
+    if len(filled) < 2:
+        return filled[0] if filled else np.empty((0, 3), dtype=np.uint64)
+    return canonical(np.concatenate(filled))[0]
 
 
 def _anchor(anchor: TrustAnchor, verdicts: Sequence[Verdict]) -> tuple[Accepted, dict[str, Numbers], list[str]]:
@@ -229,7 +238,7 @@ def _guarded(
     if before is None or not len(before.rows) or let_go:
         return new, [f"{anchor.id}: nothing below it is served"] if new.standing is Standing.LOST else []
     alive = before.expires > now
-    known, _ = canonical(np.concatenate([new.rows, *alone.values()]))
+    known = _together([new.rows, *alone.values()])
     gone = int((~both(before.rows, known)[0]).sum())
     allowed = max(anchor.drop_free, len(before.rows) * anchor.drop_max_percent // 100)
     if new.standing is not Standing.LOST and gone <= allowed:

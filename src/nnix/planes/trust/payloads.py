@@ -33,6 +33,7 @@ Indices = NDArray[np.intp]
 HIGH, LOW, REST = 0, 1, 2
 FAMILY_SHIFT, LENGTH_SHIFT, LONGEST_SHIFT = np.uint64(56), np.uint64(48), np.uint64(40)
 OCTET, ASN_MASK = np.uint64(0xFF), np.uint64(0xFFFFFFFF)
+STRETCH, STEPS_MAX = 2048, 5_000
 MAGIC = b"nnix payloads 1\n"
 
 
@@ -110,8 +111,33 @@ def _sorted(rows: Numbers, chosen: Indices, keys: tuple[int, ...]) -> Indices:
 
 def both(a: Numbers, b: Numbers) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """For canonical `a` and `b`: which rows of `a` are in `b`, and which of `b` are in `a`."""
-    if a.shape == b.shape and np.array_equal(a, b):
-        return np.ones(len(a), dtype=bool), np.ones(len(b), dtype=bool)
+    in_a, in_b = np.ones(len(a), dtype=bool), np.ones(len(b), dtype=bool)
+    i = j = steps = 0
+    while i < len(a) and j < len(b) and steps <= STEPS_MAX:  # as a rule they hardly differ: go along both, a stretch at a time
+        size = min(STRETCH, len(a) - i, len(b) - j)
+        different = (a[i : i + size] != b[j : j + size]).any(axis=1)
+        equal = int(different.argmax()) if different.any() else size
+        i, j, steps = i + equal, j + equal, steps + (equal < size)
+        if equal < size:
+            if _order(a[i]) < _order(b[j]):
+                in_a[i] = False
+                i += 1
+            else:
+                in_b[j] = False
+                j += 1
+    if steps <= STEPS_MAX:
+        in_a[i:] = in_b[j:] = False
+        return in_a, in_b
+    return _both_sorted(a, b)
+
+
+def _order(row: Numbers) -> tuple[int, int, int, int]:
+    high, low, rest = row.tolist()
+    return rest >> 56, high, low, rest
+
+
+def _both_sorted(a: Numbers, b: Numbers) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The same for sets that differ much: sorted together, so that equals stand side by side."""
     merged = np.concatenate([a, b])
     v6 = (merged[:, REST] >> FAMILY_SHIFT) == 6
     in_a, in_b = np.zeros(len(a), dtype=bool), np.zeros(len(b), dtype=bool)
@@ -143,6 +169,20 @@ class Payloads:
 
     def __iter__(self) -> Iterator[Vrp]:
         return map(vrp_of, self.vrps.tolist())
+
+    @cached_property
+    def _split(self) -> int:
+        return int(np.searchsorted(self.vrps[:, REST] >> FAMILY_SHIFT, 6))
+
+    @property
+    def v4(self) -> slice:
+        """Where the IPv4 rows stand."""
+        return slice(0, self._split)
+
+    @property
+    def v6(self) -> slice:
+        """Where the IPv6 rows stand."""
+        return slice(self._split, None)
 
     @property
     def empty(self) -> bool:
@@ -188,6 +228,13 @@ class Payloads:
 # --- prefixes that overlap -----------------------------------------------------------------------------------------------
 
 
+def _masks(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], Numbers, Numbers]:
+    """`lengths` that occur, and for each what is left of `high` and of `low` in an address of that length."""
+    whole = [((1 << 128) - 1) >> (128 - each) << (128 - each) for each in lengths.tolist()]
+    high, low = ([each >> 64 for each in whole], [each & 0xFFFFFFFFFFFFFFFF for each in whole])
+    return lengths, np.array(high, dtype=np.uint64), np.array(low, dtype=np.uint64)
+
+
 class Table:
     """Canonical rows, asked which of them overlap a prefix. Within a family all that lies inside a prefix is one run of rows."""
 
@@ -199,7 +246,7 @@ class Table:
         self.lengths = (rows[:, REST] >> LENGTH_SHIFT & OCTET).astype(np.int64)
         self.longest = (rows[:, REST] >> LONGEST_SHIFT & OCTET).astype(np.int64)
         self.origins = (rows[:, REST] & ASN_MASK).astype(np.int64)
-        self._present = {family: np.unique(self.lengths[start:end]).astype(np.uint64) for family, (start, end) in self._spans.items()}
+        self._masks = {family: _masks(np.unique(self.lengths[start:end])) for family, (start, end) in self._spans.items()}
 
     def _where(self, family: int, high: int, side: str) -> int:
         start, end = self._spans[family]
@@ -220,21 +267,16 @@ class Table:
     def covering(self, family: int, high: int, low: int, length: int) -> Indices:
         """Rows whose prefix contains that prefix, itself not among them."""
         start, end = self._spans[family]
-        shorter = [int(each) for each in self._present[family] if each < length]
-        if not shorter:
-            return np.empty(0, dtype=np.intp)
-        address = high << 64 | low
-        masked = [address >> (128 - each) << (128 - each) for each in shorter]
-        highs = np.array([each >> 64 for each in masked], dtype=np.uint64)
+        lengths, high_masks, low_masks = self._masks[family]
+        count = int(np.searchsorted(lengths, length))
+        highs, lows = high_masks[:count] & np.uint64(high), low_masks[:count] & np.uint64(low)
         column = self._high[start:end]
         lefts, rights = np.searchsorted(column, highs, "left") + start, np.searchsorted(column, highs, "right") + start
-        found = []
-        for wanted, whole, left, right in zip(shorter, masked, lefts.tolist(), rights.tolist(), strict=True):
-            if left == right:
-                continue
-            run = np.arange(left, right)
-            found.append(run[(self.lengths[run] == wanted) & (self.rows[run, LOW] == np.uint64(whole & 0xFFFFFFFFFFFFFFFF))])
-        return np.concatenate(found) if found else np.empty(0, dtype=np.intp)
+        found = [np.empty(0, dtype=np.intp)]
+        for each in np.flatnonzero(lefts < rights):
+            run = np.arange(lefts[each], rights[each])
+            found.append(run[(self.lengths[run] == lengths[each]) & (self.rows[run, LOW] == lows[each])])
+        return np.concatenate(found)
 
     def overlapping(self, family: int, high: int, low: int, length: int) -> Indices:
         return np.concatenate([self.inside(family, high, low, length), self.covering(family, high, low, length)])
