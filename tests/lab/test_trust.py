@@ -201,3 +201,27 @@ def test_router_keys_pass(archive: Archive, tmp_path: Path) -> None:
     assert [each.asn for each in made.payloads.router_keys] == [ca.asns[0][0]]
     readers = {"rpki-client"} | ({"fort"} if "router-key" not in fort.lacks(made.versions["fort"]) else set())
     assert made.outcome.findings == (() if len(readers) == 2 else ("1 router keys unconfirmed: only rpki-client reads them",))
+
+
+def test_what_would_become_of_routes_is_told_before_it_happens(party: Party, tmp_path: Path) -> None:
+    """A ROA that vanishes, a CA, the dry run of a new ROA, what lapses when, and which ROA is missing; from the last validation and the accepted routes."""
+    party.publish(*published(datetime.now(UTC), "sound", "ca-inherits"))
+    assert party("validate", str(party.folder))["vrps"] == 8
+    index = list(DEVIATIONS).index("sound")
+    ca = authority("sound", index)
+    asn, (hit, other) = ca.asns[0][0], ca.ips[0].subnets()
+    routes = tmp_path / "routes.json"
+    announced = [(str(hit), asn), (str(other), asn), (str(other), asn + 1), ("203.0.113.0/24", 64500)]
+    listed = [{"prefix": prefix, "as_path": f"64999 {origin}", "member": f"m{origin}"} for prefix, origin in announced]
+    routes.write_text(json.dumps([*listed, *listed]))
+    given = ("--routes", str(routes))
+    found = party("what-if", "--object", "rsync://rpki.lab.test/repo/sound/other.roa", *given)
+    assert (found["routes"], found["turns"]) == (4, {"Valid → NotFound": 1, "Invalid → NotFound": 1})
+    assert party("what-if", "--object", "rpki.lab.test/repo/lab/", *given)["turns"] == {"Valid → NotFound": 2, "Invalid → NotFound": 1}
+    assert party("what-if", "--anchor", "lab", *given)["vrps_gone"] == 8
+    dry = party("what-if", "--add", f"203.0.113.0/24,AS{asn}", *given)
+    assert dry["invalid_by_member"] == {"m64500": 1}
+    ahead = party("forecast", "--hours", "24", "--hours", "8760", "--member", f"m{asn}", *given)["forecast"]
+    assert [(each["hours"], each["Valid"], each["NotFound"]) for each in ahead if each["member"]] == [(0, 1, 0), (24, 1, 0), (8760, 0, 2)]
+    missing: Any = party("advice", "m64500", *given)
+    assert missing == [{"prefix": "203.0.113.0/24", "maxLength": 24, "asn": 64500, "mends": 1, "breaks": []}]

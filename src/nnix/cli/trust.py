@@ -35,7 +35,7 @@ def trust_group() -> None:
     """The relying party: two validators, one truth, and every truth that there was."""
 
 
-def _archive(setting: Setting) -> Archive:
+def archive_of(setting: Setting) -> Archive:
     from nnix.planes.trust.archive import Archive
 
     return Archive(setting.state / "trust")
@@ -56,7 +56,7 @@ def _carry_out(setting: Setting, order: Order, party: str, *, set_clock: bool) -
     as_root(setting)
     if os.geteuid() != 0:
         raise PermissionError("validators run as users of their own, which only root can become; run it as root")
-    archive = _archive(setting)
+    archive = archive_of(setting)
     host = NamespaceHost("relying-party", None, archive.folder / "runs")
     with archive.alone():
         return setting.run(validated(order, archive, host, party, set_clock=set_clock))
@@ -96,7 +96,7 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
         if name not in chosen.anchors:
             raise click.UsageError(f"{chosen.id} has no trust anchor {name!r}")
     tals = gathered(folder, Snapshot(anchors), None)
-    archive = _archive(setting)
+    archive = archive_of(setting)
     with archive.alone():
         indexed = archive.index(folder / chosen.mirror)
     last = _last(setting, chosen.name)
@@ -189,8 +189,8 @@ def _shown(record: Mapping[str, Any], findings: list[str], exceptions: list[str]
 @pass_setting
 def status(setting: Setting, party: str | None, everything: bool, as_json: bool) -> int:
     """What was concluded last, who agreed, and what was found. Exit status 3: something is contested, unconfirmed or held."""
-    archive = _archive(setting)
-    entry = _any(setting, party, None)
+    archive = archive_of(setting)
+    entry = newest(setting, party, None)
     findings: list[str] = json.loads(archive.get(entry.body["findings"]))
     if as_json:
         tables.as_json({**entry.body, "entry": entry.seq, "at": entry.at.isoformat(), "findings": findings})
@@ -203,7 +203,7 @@ def status(setting: Setting, party: str | None, everything: bool, as_json: bool)
     return DONE if _calm(entry.body) else DISAGREES
 
 
-def _any(setting: Setting, party: str | None, moment: datetime | None) -> Entry:
+def newest(setting: Setting, party: str | None, moment: datetime | None) -> Entry:
     """The newest validation, of `party` where it is named, until `moment`. Raises LookupError."""
     if not setting.begun:
         raise LookupError(f"nothing was validated in {setting.state} yet; `nnix trust validate DIR` does")
@@ -237,8 +237,8 @@ def at_command(setting: Setting, moment: str, party: str | None, output: Path | 
     """
     from nnix.planes.trust.validate import Order
 
-    entry = _any(setting, party, moment_of(moment))
-    archive = _archive(setting)
+    entry = newest(setting, party, moment_of(moment))
+    archive = archive_of(setting)
     order = Order.of(archive, entry.body["order"])
     made = _carry_out(setting, order, f"{entry.body['relying_party']}-again", set_clock=True)
     same = made.payloads.digest == entry.body["digest"]

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnix.planes.trust import tal
-from nnix.planes.trust.objects import Malformed, Words, roa, saying
+from nnix.planes.trust.objects import Malformed, Words, roa, said_below, saying
 from nnix.planes.trust.payloads import Vrp
 from tests.rpki.deviations import authority, published
 from tests.rpki.tree import anchor
+from tests.rpki.tree import roa as roa_object
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 CA = authority("sound", 0)
@@ -45,6 +46,19 @@ def test_what_is_malformed_says_nothing_or_something_else(where: int, octets: by
 def test_noise_is_no_roa(noise: bytes) -> None:
     with pytest.raises(Malformed):
         roa(noise)
+
+
+def test_a_ca_takes_along_what_its_certificates_lead_to() -> None:
+    """And not what others say as well."""
+    parent, child, other = authority("sound", 0), authority("roa-expired", 1), authority("roa-revoked", 2)
+    parent.children.append(child)
+    other.ips += child.ips
+    other.objects.append(roa_object("twice.roa", child.asns[0][0], f"{next(iter(child.ips[0].subnets()))}-24"))
+    files = list(anchor("lab", parent, other).files(NOW).items())
+    said, elsewhere = said_below("rpki.lab.test/repo/sound/", files)
+    assert (len(said), len(said - elsewhere)) == (8, 7)
+    assert said_below("rpki.lab.test/repo/sound/hit.roa", files)[0] == set(SAYS)
+    assert said_below("rpki.lab.test/repo/nothing/", files)[0] == set()
 
 
 def test_words_are_quoted_from_both_logs() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 
 from nnix.planes.trust.payloads import Network, Vrp
@@ -106,6 +107,39 @@ def saying(vrps: Iterable[Vrp], files: Iterable[tuple[str, bytes]]) -> dict[Vrp,
             for vrp in said:
                 found.setdefault(vrp, []).append(name)
     return {vrp: tuple(names) for vrp, names in found.items()}
+
+
+URI = re.compile(rb"\x86(?:\x81|\x82.)?(.)rsync://", re.S)  # GeneralName, uniformResourceIdentifier, and its length
+
+
+def points_of(certificate: bytes) -> Iterator[str]:
+    """Where a CA publishes: of all rsync URIs in a certificate caRepository alone ends in /."""
+    for found in URI.finditer(certificate):
+        uri = certificate[found.end() : found.end() + found[1][0] - len("rsync://")]
+        if uri.endswith(b"/"):
+            yield uri.decode(errors="replace")
+
+
+def said_below(path: str, files: Iterable[tuple[str, bytes]]) -> tuple[set[Vrp], set[Vrp]]:
+    """The VRPs that ROAs at `path` say, and those that others say. A path that ends in / is a publication point: of all that lies in it, and of the points that
+    certificates there lead to. `files` are ROAs and certificates."""
+    listed = list(files)
+    certificates = [(name, set(points_of(content))) for name, content in listed if name.endswith(".cer")]
+    points, queue = {path}, [path] if path.endswith("/") else []
+    while queue:
+        point = queue.pop()
+        fresh = {each for name, found in certificates if name.startswith(point) for each in found} - points
+        points |= fresh
+        queue.extend(fresh)
+    inside: set[Vrp] = set()
+    outside: set[Vrp] = set()
+    for name, content in listed:
+        if name.endswith(".roa"):
+            with suppress(Malformed):
+                (inside if any(name == each or (each.endswith("/") and name.startswith(each)) for each in points) else outside).update(
+                    roa(content)
+                )
+    return inside, outside
 
 
 OBJECT = re.compile(r"([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?/[A-Za-z0-9._~%+/-]+\.(?:roa|mft|crl|cer|asa|gbr))")

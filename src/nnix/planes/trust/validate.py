@@ -123,7 +123,7 @@ class Validated:
     def record(self, archive: Archive) -> Json:
         """For the ledger."""
         return {
-            "digest": self.payloads.digest,
+            "digest": archive.keep(self.payloads.content),
             "document": hashlib.sha256(self.document).hexdigest(),
             "vrps": len(self.payloads),
             "aspas": len(self.payloads.aspas),
