@@ -24,6 +24,16 @@ TRIES = 3
 """a machine that is busy with something else loses packets of its own; a promise that is kept once in three was kept by us"""
 
 
+ENDS = {"wire": ("east", "west"), "pinned": ("east", "west"), "group": ("east", "south", "west")}
+CIRCUITS = [
+    resource("Port", f"{name}-{site}", member="m1", site=site, speed="10G") for name, sites in ENDS.items() for site in sites
+] + [
+    resource("Circuit", name, ends=[f"{name}-{site}" for site in sites], via=["south"] if name == "pinned" else [])
+    for name, sites in ENDS.items()
+]  # fmt: skip
+"""a wire, a pinned one over the third site, and a group of three"""
+
+
 class Drills:
     """The command on a small exchange in a state folder of its own."""
 
@@ -33,7 +43,7 @@ class Drills:
         self.folder.mkdir()
         plan = resource("EmergencyPlan", "rehearsal", title={"en": "A line falls silent"}, trigger="BFD", failure="silent",
                         target="link/east-south", steps=["wait"], approver="contact:noc", expects="nothing", restore_within="400ms")  # fmt: skip
-        (self.folder / "small.yaml").write_text(write([*frame(), *member(1), *member(2), *member(3), plan]))
+        (self.folder / "small.yaml").write_text(write([*frame(), *member(1), *member(2), *member(3), *CIRCUITS, plan]))
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-c", "from nnix.cli import main; main()", *words]
@@ -81,6 +91,20 @@ def test_a_failure_does_what_was_predicted_and_costs_what_was_promised(nnix: Dri
     assert came["agrees"], (came["predicted_unreachable"], came["observed_unreachable"])
     assert came["kept"], came["rounds"]
     assert came["silent_before"] == []
+
+
+def test_circuits_lose_what_was_predicted_and_nothing_else(nnix: Drills) -> None:
+    """A dark site takes the ends there, and the wire that was to pass it; not the wire between the others, nor a line that falls silent any of them."""
+    (came,) = nnix.drill("dark", "site/south")
+    apart = [["group", "group-east", "group-south"], ["group", "group-south", "group-west"], ["pinned", "pinned-east", "pinned-west"]]
+    assert came["circuit_ends_watched"] == 5
+    assert came["circuit_ends_predicted_apart"] == apart
+    assert came["circuit_ends_observed_apart"] == apart
+    assert "3 were predicted to lose one another, 3 did: group, pinned." in newest_page(nnix)
+
+
+def newest_page(nnix: Drills) -> str:
+    return max((nnix.state / "drills").glob("*/report.html"), key=lambda page: page.stat().st_mtime).read_text()
 
 
 def test_the_counters_of_the_link_prove_that_the_flows_cross_it(nnix: Drills) -> None:

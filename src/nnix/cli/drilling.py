@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,15 +155,18 @@ def _told(done: list[Drilled]) -> None:
                 over,
                 f"{each.failing * 1000:.0f} (≤ {failing * 1000:.0f})",
                 f"{each.healing * 1000:.0f} (≤ {healing * 1000:.0f})",
-                "nothing to measure"
-                if not each.measured
-                else "as predicted"
-                if each.agrees
-                else f"predicted {len(each.predicted)}, seen {len(each.observed)}",
+                "nothing to measure" if not each.measured else _compared(each.predicted, each.observed),
+                _compared(each.circuits_predicted, each.circuits_observed) if each.circuits_watched else "–",
             )
         )
-    columns = ("", "failure", "of", "flows", "packets/s over it", "outage, ms", "at heal, ms", "pairs of sites cut")
+    columns = ("", "failure", "of", "flows", "packets/s over it", "outage, ms", "at heal, ms", "pairs of sites cut", "ends of circuits cut")
     tables.table("", columns, rows)
+
+
+def _compared(predicted: Set[object], observed: Set[object]) -> str:
+    if predicted == observed:
+        return f"{len(observed)}, as predicted"
+    return f"predicted {len(predicted)}, seen {len(observed)}"
 
 
 COMMANDS = (drill,)

@@ -2,7 +2,8 @@
 
 Two sorts of flows are measured. *Crossing* flows run between members' routers whose only shortest paths lead over what fails: for them
 the outage is measured, when it fails and when it heals. One *witness* from each site to each other, between tunnel ends, tells which sites
-reach one another while it lasts; that set is compared with the one that the graph predicts.
+reach one another while it lasts, and one between each two ends of a circuit, from customer to customer, which circuits still carry; both sets are
+compared with those that the graph predicts.
 
 That crossing flows do cross is not believed: the counters of the interfaces that fail are read before and after a second of traffic.
 
@@ -26,12 +27,16 @@ from typing import Any
 from nnix.kernel.drive import AT_ONCE, World, converge
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Failed, Host, Unreachable
+from nnix.lab.compile import circuit_addresses, customer
 from nnix.lab.failures import Failure, Round, leftovers
 from nnix.lab.kinds import Router
 from nnix.lab.probe import Flow, Probe, Trace
-from nnix.planes.fabric.kinds import EmergencyPlan, Link, PortState
+from nnix.planes.fabric.kinds import EmergencyPlan, FailureSort, Link, Port, PortState
 from nnix.planes.fabric.names import link_interface, switch_machine
-from nnix.planes.fabric.prove.network import Network, network
+from nnix.planes.fabric.prove.circuits import Circuits
+from nnix.planes.fabric.prove.cuts import remains
+from nnix.planes.fabric.prove.network import Failure as Cut
+from nnix.planes.fabric.prove.network import Network, Part, network
 from nnix.planes.members.kinds import Site
 from nnix.planes.routing.kinds import RouteServer
 
@@ -44,6 +49,8 @@ BEFORE_SECONDS = 1.5
 CONVERGED_SECONDS_MAX = 30.0
 BFD_SECONDS_DRILLED = 0.05
 Pair = tuple[str, str]
+Ends = tuple[str, str, str]
+"""a circuit, and two of its ends"""
 Key = tuple[str, str, str]
 
 
@@ -60,7 +67,7 @@ class Measured:
 @dataclass(frozen=True)
 class Drilled:
     """What came out. `silent_before`: flows that had not worked before, and are not counted. `predicted`, `observed`: pairs of sites
-    that do not reach one another. `sent`: packets a second that the crossing flows send, `crossed`: that were counted on what failed."""
+    that do not reach one another; `circuits_…`: ends of circuits, of the `circuits_watched` pairs that there are. `sent`: packets a second that the crossing flows send, `crossed`: that were counted on what failed."""
 
     failure: Failure
     at: str
@@ -69,6 +76,9 @@ class Drilled:
     rounds: tuple[Measured, ...]
     predicted: frozenset[Pair]
     observed: frozenset[Pair]
+    circuits_watched: int
+    circuits_predicted: frozenset[Ends]
+    circuits_observed: frozenset[Ends]
     sent: float
     crossed: float | None
     took_seconds: float
@@ -92,7 +102,8 @@ class Drilled:
 
     @property
     def agrees(self) -> bool:
-        return self.predicted == self.observed
+        """Whether exactly those sites and ends of circuits lost one another that the graph said."""
+        return self.predicted == self.observed and self.circuits_predicted == self.circuits_observed
 
     @property
     def measured(self) -> bool:
@@ -125,6 +136,9 @@ class Drilled:
             "kept": self.kept,
             "predicted_unreachable": sorted(self.predicted),
             "observed_unreachable": sorted(self.observed),
+            "circuit_ends_watched": self.circuits_watched,
+            "circuit_ends_predicted_apart": sorted(self.circuits_predicted),
+            "circuit_ends_observed_apart": sorted(self.circuits_observed),
             "agrees": self.agrees,
             "packets_per_second_sent": self.sent,
             "packets_per_second_over_it": self.crossed,
@@ -140,6 +154,42 @@ def unreachable(snapshot: Snapshot, failure: Failure) -> frozenset[Pair]:
     net = network(snapshot)
     reach = _reach(net, failure)
     return frozenset((a, b) for a, b in combinations(sorted(site.name for site in net.sites), 2) if b not in reach[a])
+
+
+def ends_apart(snapshot: Snapshot, failure: Failure) -> frozenset[Ends]:
+    """Ends of circuits that do not reach one another while it lasts, by the declared graph.
+
+    A site that only stopped routing goes on serving circuits between its own ports. What is pinned is routed by OSPFv3, so OSPF's daemon alone does
+    not part it. Where bgpd dies, zebra forgets the far ends that it had heard of for groups of more than two, and takes the declared copies to
+    them out of the kernel as well (FRR 8.4): until they are put back, an end there sends to no other site.
+    """
+    net = network(snapshot)
+    circuits = Circuits(snapshot, net)
+    dark = failure.sites if failure.sort is FailureSort.DARK else frozenset[str]()
+    sites = sum(1 << index for index, site in enumerate(net.sites) if site.name in dark)
+
+    def apart(without: frozenset[str]) -> frozenset[Ends]:
+        links = sum(
+            1 << index
+            for index, link in enumerate(net.links)
+            if link.name in failure.links or {str(link.a), str(link.b)} & (dark | without)
+        )
+        return circuits.ends_apart(remains(net, Cut(Part.LINK, "", sites, links)))
+
+    mute = {site.name for site in net.sites if (switch_machine(snapshot, site), "bgpd") in failure.daemons}
+    at = {port.name: str(port.site) for port in snapshot.of(Port)}
+    forgotten = [
+        (circuits.all[each.circuit].name, *each.ends)
+        for each in circuits.strands
+        if len(circuits.all[each.circuit].ends) > 2 and each.legs and mute.intersection(at[end] for end in each.ends)
+    ]
+    pinned = {each.name for each in circuits.all if each.via}
+    routed_v6 = frozenset[str]() if {daemon for _, daemon in failure.daemons} == {"ospfd"} else failure.sites
+    return frozenset(
+        [each for each in apart(failure.sites) if each[0] not in pinned]
+        + [each for each in apart(routed_v6) if each[0] in pinned]
+        + forgotten
+    )
 
 
 def _reach(net: Network, failure: Failure) -> dict[str, set[str]]:
@@ -193,7 +243,8 @@ def _distances(net: Network, links: frozenset[str], sites: frozenset[str]) -> di
 
 
 def flows_for(snapshot: Snapshot, failure: Failure, namespace: Callable[[str], str], count: int = CROSSING) -> list[Flow]:
-    """Crossing flows between members, `count` of them (several over one pair where there are few), then the witnesses."""
+    """Crossing flows between members, `count` of them (several over one pair where there are few), then the witnesses between sites and between
+    the ends of circuits."""
     speakers = _speakers(snapshot, failure.own)
     pairs = sorted(crossing(snapshot, failure))
     able = [
@@ -212,7 +263,19 @@ def flows_for(snapshot: Snapshot, failure: Failure, namespace: Callable[[str], s
     ends = {site.name: str(site.vtep) for site in snapshot.of(Site) if isinstance(site.vtep, IPv4Address)}
     switch = {site.name: namespace(switch_machine(snapshot, site)) for site in snapshot.of(Site)}
     flows += [Flow(f"{a}~{b}", (switch[a], ends[a]), (switch[b], ends[b]), WITNESS_EVERY) for a, b in combinations(sorted(ends), 2)]
-    return flows
+    return flows + list(circuit_witnesses(snapshot, namespace).values())
+
+
+def circuit_witnesses(snapshot: Snapshot, namespace: Callable[[str], str]) -> dict[Ends, Flow]:
+    """A flow between each two ends of a circuit in service, from the customer behind the one to the customer behind the other."""
+    circuits = Circuits(snapshot, network(snapshot))
+    found = {}
+    for strand in circuits.strands:
+        circuit = circuits.all[strand.circuit]
+        addresses = circuit_addresses(circuit)
+        one, other = ((namespace(customer(end)), str(addresses[end][0].ip)) for end in strand.ends)
+        found[circuit.name, *strand.ends] = Flow(f"{circuit.id}: {'~'.join(strand.ends)}", one, other, WITNESS_EVERY)
+    return found
 
 
 def _speakers(snapshot: Snapshot, without: str | None) -> dict[str, dict[str, list[Pair]]]:
@@ -244,12 +307,13 @@ class Drill:
         """Rehearse `failure`, `repeat` times. Raises Failed when it cannot be made."""
         started = time.monotonic()
         flows = flows_for(self.snapshot, failure, self.namespace)
+        circuits = circuit_witnesses(self.snapshot, self.namespace)
         crossers = [flow.name for flow in flows if "~" not in flow.name]
         probe = Probe(flows, rate_per_second)
         windows: list[tuple[float, float, float]] = []
         async with self._measuring(probe) as traces:
             await self._converged()
-            await self._answering(flow for flow in flows if "~" not in flow.name)
+            await self._answering([flow for flow in flows if flow.name in crossers] + list(circuits.values()))
             await asyncio.sleep(BEFORE_SECONDS)
             began = time.monotonic()
             before = await self._packets(failure)
@@ -282,7 +346,8 @@ class Drill:
             for failed, healed, after in windows
         )
         failed, healed, _ = windows[0]
-        quiet = frozenset(_pair(t.flow) for t in traces if "~" in t.flow and _dead(t, healed - 0.5, healed))
+        quiet = frozenset(t.flow for t in traces if "~" in t.flow and _dead(t, healed - 0.5, healed))
+        ends = frozenset(each for each, flow in circuits.items() if flow.name in quiet)
         return Drilled(
             failure=failure,
             at=at,
@@ -290,7 +355,10 @@ class Drill:
             silent_before=silent,
             rounds=rounds,
             predicted=unreachable(self.snapshot, failure),
-            observed=quiet,
+            observed=frozenset(_pair(each) for each in quiet.difference(flow.name for flow in circuits.values())),
+            circuits_watched=len(circuits),
+            circuits_predicted=ends_apart(self.snapshot, failure),
+            circuits_observed=ends,
             sent=float(sum(t.lost(*counted)[0] for t in alive)),
             crossed=crossed,
             took_seconds=time.monotonic() - started,
@@ -331,9 +399,14 @@ class Drill:
         """Raises Failed when a part of it could not be healed; all parts have been tried then."""
         await _all(self._shell(machine, lines) for machine, lines in each.heal.items())
         dead = {machine for machine, _ in failure.daemons}
-        came = await converge(self.world, {key: a for key, a in self.artifacts.items() if key[0] in dead and key[1] == "frr"})
-        if wrong := [each for each in came if each.failure]:
-            raise Failed(f"{'/'.join(wrong[0].key)}: {wrong[0].failure}")
+        await self._put_right({key: a for key, a in self.artifacts.items() if key[0] in dead})
+
+    async def _put_right(self, artifacts: Mapping[Key, Artifact]) -> None:
+        """Twice: daemons come last, and one that is started anew takes entries of groups along from the kernel, which was right before."""
+        for _ in range(2):
+            came = await converge(self.world, artifacts)
+            if wrong := [each for each in came if each.failure]:
+                raise Failed(f"{'/'.join(wrong[0].key)}: {wrong[0].failure}")
 
     def _killing(self, machine: str, daemon: str) -> str:
         return f"kill -9 $(cat {self._frr(machine)}/{daemon}.pid)"
@@ -365,9 +438,7 @@ class Drill:
                     await self._shell(machine, lines)
 
         await asyncio.gather(*(one(machine, lines) for machine, lines in leftovers(self.snapshot).items()))
-        failures = [each for each in await converge(self.world, self.artifacts) if each.failure]
-        if failures:
-            raise Failed(f"{'/'.join(failures[0].key)}: {failures[0].failure}")
+        await self._put_right(self.artifacts)
 
     async def _converged(self) -> None:
         """Wait until every switch is adjacent over each of its links. Raises Failed after a while, naming one that is not."""

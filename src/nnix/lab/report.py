@@ -66,9 +66,26 @@ def _one(each: Drilled) -> str:
     if missing or extra:
         said += f" Reached though predicted otherwise: {missing}; not reached though predicted otherwise: {extra}."
     facts.append(f"<p>{escape(said)}</p>")
+    if each.circuits_watched:
+        facts.append(f"<p>{escape(_circuits(each))}</p>")
     if each.silent_before:
         facts.append(f"<p>Not counted, since silent before: {escape(', '.join(each.silent_before))}.</p>")
     return "".join(facts) + _plot(each)
+
+
+def _circuits(each: Drilled) -> str:
+    """What circuits lost, and what of it was not foreseen."""
+    said = f"Of {each.circuits_watched} pairs of ends of circuits {len(each.circuits_predicted)} were predicted to lose one another, {len(each.circuits_observed)} did"
+    wrong = (
+        ("passed though predicted otherwise", each.circuits_predicted - each.circuits_observed),
+        ("did not pass though predicted otherwise", each.circuits_observed - each.circuits_predicted),
+    )
+    for words, ends in wrong:
+        if ends:
+            said += f"; {words}: {', '.join(f'{circuit} ({one} – {other})' for circuit, one, other in sorted(ends))}"
+    if each.circuits_observed and each.circuits_observed == each.circuits_predicted:
+        said += f": {', '.join(dict.fromkeys(circuit for circuit, _, _ in sorted(each.circuits_observed)))}"
+    return said + "."
 
 
 def _plot(each: Drilled) -> str:

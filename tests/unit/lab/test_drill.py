@@ -7,7 +7,7 @@ import pytest
 from nnix.cli.root import ALL_PLANES
 from nnix.kernel.change import admit
 from nnix.kernel.snapshot import Snapshot
-from nnix.lab.drill import crossing, flows_for, unreachable
+from nnix.lab.drill import crossing, ends_apart, flows_for, unreachable
 from nnix.lab.failures import Impossible, every, failure, planned
 from nnix.lab.probe import Trace
 from nnix.planes.fabric.kinds import FailureSort as Sort
@@ -38,6 +38,52 @@ def test_a_dark_site_reaches_nobody_and_takes_what_is_behind_it() -> None:
 
 def test_the_death_of_reflectors_is_predicted_to_cut_nobody() -> None:
     assert unreachable(small(), failure(small(), Sort.REFLECTORS, None)) == frozenset()
+
+
+def with_circuits() -> Snapshot:
+    """A wire from east to west, one from east to south pinned over west, one that stays at west, and a group of east, west and far."""
+    ends = {"wire": ["east", "west"], "pinned": ["east", "south"], "local": ["west", "west"], "group": ["east", "west", "far"]}
+    ports = [
+        resource("Port", f"{name}-{index}", member="m1", site=site, speed="10G")
+        for name, sites in ends.items()
+        for index, site in enumerate(sites)
+    ]
+    circuits = [
+        resource("Circuit", name, ends=[f"{name}-{index}" for index in range(len(sites))], via=["west"] if name == "pinned" else [])
+        for name, sites in ends.items()
+    ]
+    return admit(ALL_PLANES, [*small().declared, *ports, *circuits], Snapshot())
+
+
+@pytest.mark.parametrize(
+    ("sort", "target", "daemon", "apart"),
+    [
+        (Sort.SILENT, "link/west-east", "bgpd", set()),
+        (Sort.CUT, "link/west-far", "bgpd", {("group", 0, 2), ("group", 1, 2)}),
+        (Sort.DARK, "site/west", "bgpd", {("wire", 0, 1), ("pinned", 0, 1), ("local", 0, 1), ("group", 0, 1), ("group", 0, 2), ("group", 1, 2)}),
+        (Sort.KILL, "site/west", "bfdd", {("wire", 0, 1), ("pinned", 0, 1), ("group", 0, 1), ("group", 0, 2), ("group", 1, 2)}),
+        (Sort.KILL, "site/west", "ospfd", {("wire", 0, 1), ("group", 0, 1), ("group", 0, 2), ("group", 1, 2)}),
+        (Sort.REFLECTORS, None, "bgpd", {("group", 0, 1), ("group", 0, 2), ("group", 1, 2)}),
+        (Sort.KILL, "site/far", "bgpd", {("group", 0, 2), ("group", 1, 2)}),
+        (Sort.KILL, "site/west", "zebra", set()),
+    ],
+)  # fmt: skip
+def test_ends_of_circuits_lose_one_another_as_the_graph_says(
+    sort: Sort, target: str | None, daemon: str, apart: set[tuple[str, int, int]]
+) -> None:
+    """A site without power serves nobody; one that only lost its neighbours still serves its own ports; OSPF leads no pinned circuit. An end of a group loses the
+    others with the bgpd of its own switch (east and far reflect)."""
+    snapshot = with_circuits()
+    predicted = ends_apart(snapshot, failure(snapshot, sort, target, daemon))
+    assert predicted == {(name, f"{name}-{one}", f"{name}-{other}") for name, one, other in apart}
+
+
+def test_each_two_ends_of_a_circuit_have_a_witness_between_customers() -> None:
+    snapshot = with_circuits()
+    flows = flows_for(snapshot, failure(snapshot, Sort.SILENT, "link/east-south"), lambda machine: f"x-{machine}", 16)
+    between = {flow.name: (flow.source[0], flow.target[0]) for flow in flows if flow.name.startswith("circuit/")}
+    assert len(between) == 6
+    assert between["circuit/group: group-0~group-2"] == ("x-ce-group-0", "x-ce-group-2")
 
 
 def test_flows_cross_what_fails_and_survive_it() -> None:
