@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +44,14 @@ class Drills:
         self.folder, self.state = folder / "exchange", folder / "state"
         self.folder.mkdir()
         plan = resource("EmergencyPlan", "rehearsal", title={"en": "A line falls silent"}, trigger="BFD", failure="silent",
-                        target="link/east-south", steps=["wait"], approver="contact:noc", expects="nothing", restore_within="400ms")  # fmt: skip
-        (self.folder / "small.yaml").write_text(write([*frame(), *member(1), *member(2), *member(3), *CIRCUITS, plan]))
+                        target="link/east-south", steps=["wait"], approvers=[{"contact": "contact:noc"}, {"contact": "contact:director"}], expects="nothing", restore_within="400ms")  # fmt: skip
+        draft = plan.changed(name="draft", target="link/south-west", approvers=[{"contact": "contact:noc"}])
+        (self.folder / "small.yaml").write_text(write([*frame(), *member(1), *member(2), *member(3), *CIRCUITS, plan, draft]))
 
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, login: str = "root") -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-c", "from nnix.cli import main; main()", *words]
-        return subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=200, check=False)
+        environment = {**self.environment, "SUDO_USER": login}
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
     def drill(self, *words: str) -> list[dict[str, Any]]:
         """What came of it; again when the promise was not kept at once."""
@@ -123,20 +127,72 @@ def test_an_outage_that_happens_is_seen(nnix: Drills) -> None:
     assert done.returncode == 1
 
 
-def test_a_plan_is_rehearsed_against_its_own_target_and_written_down(nnix: Drills) -> None:
+def test_a_plan_is_rehearsed_when_all_have_approved_it_and_written_down(nnix: Drills) -> None:
+    """Until then it is refused, and nothing is broken. Its own target counts; the evidence names the wording, the approvals and the report."""
+    before = len(json.loads(nnix("log", "--what", "drill", "-n", "999", "--json").stdout))
+    assert nnix("approve", "emergency-plan/rehearsal", "--as", "noc", login="li").returncode == 0
+    refused = nnix("drill", "plan", "rehearsal")
+    assert refused.returncode == 1
+    assert "contact:director has not approved it" in refused.stderr
+    assert len(json.loads(nnix("log", "--what", "drill", "-n", "999", "--json").stdout)) == before
+    assert nnix("approve", "emergency-plan/rehearsal", "--as", "director", login="wang").returncode == 0
     (came,) = nnix.drill("plan", "rehearsal")
     assert (came["plan"], came["failing_seconds_promised"]) == ("emergency-plan/rehearsal", 0.4)
-    (entry, *_) = json.loads(nnix("log", "--what", "drill", "-n", "1", "--json").stdout)
-    assert "emergency-plan/rehearsal" in entry["why"]
-    page = sorted((nnix.state / "drills").glob("*-plan/report.html"))[-1].read_text()
+    assert [each.split()[0] for each in came["approved_by"]] == ["contact:noc", "contact:director"]
+    evidence = newest_evidence(nnix)
+    assert (evidence["outcome"], evidence["approved"], evidence["lacking"]) == ("kept", True, [])
+    assert evidence["restore_seconds"] <= evidence["restore_seconds_target"] == 0.4
+    assert datetime.fromisoformat(evidence["began"]) < datetime.fromisoformat(evidence["ended"])
+    folder = max((nnix.state / "drills").glob("*-plan"), key=lambda each: each.stat().st_mtime)
+    assert evidence["report"] == {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}
+    assert json.loads(nnix("show", str(evidence["drill"])).stdout)["what"] == "drill"
+    page = newest_page(nnix)
     assert "A line falls silent" in page
+    assert "Approved by contact:noc (li, entry " in page
     assert page.count("<rect") > 100
+    assert "kept" in nnix("explain", "emergency-plan/rehearsal").stdout
+    assert nnix("verify").returncode == 0
+
+
+def test_a_draft_is_rehearsed_only_by_who_says_so_and_the_evidence_does_too(nnix: Drills) -> None:
+    """A plan that nobody has approved."""
+    came = json.loads(nnix("drill", "plan", "draft", "--unapproved", "--json").stdout)[0]
+    assert came["approval_lacking"] == ["contact:noc"]
+    evidence = newest_evidence(nnix)
+    assert (evidence["plan"], evidence["approved"], evidence["lacking"]) == ("emergency-plan/draft", False, ["contact:noc"])
+    assert "A draft: not approved by contact:noc." in newest_page(nnix)
+
+
+def newest_evidence(nnix: Drills) -> dict[str, Any]:
+    (entry,) = json.loads(nnix("log", "--what", "rehearsal", "-n", "1", "--json").stdout)
+    found: dict[str, Any] = json.loads(nnix("show", str(entry["seq"])).stdout)["body"]
+    return found
+
+
+def test_a_drill_whose_prediction_fails_ends_with_1(nnix: Drills) -> None:
+    """Filters that no model knows of, on a switch and at a customer's: neither hears what it should."""
+    prefix = Setting(nnix.state, None).prefix
+    heard = ["ip", "netns", "exec", f"{prefix}west", "nft"], ["ip", "netns", "exec", f"{prefix}ce-wire-west", "nft"]
+    kept = "udp dport { 3784, 4789 } accept; udp dport != 0 drop"  # BFD and VXLAN pass, and pings
+    try:
+        for each in heard:
+            subprocess.run([*each, f"table ip stranger {{ chain in {{ type filter hook input priority 0; {kept}; }}; }}"], check=True)
+        done = nnix("drill", "silent", "link/east-south", "--json")
+    finally:
+        for each in heard:
+            subprocess.run([*each, "delete table ip stranger"], check=True)
+    (came,) = json.loads(done.stdout)
+    assert (done.returncode, came["agrees"]) == (1, False)
+    assert (came["predicted_unreachable"], came["observed_unreachable"]) == ([], [["east", "west"], ["south", "west"]])
+    assert (came["circuit_ends_predicted_apart"], came["circuit_ends_observed_apart"]) == ([], [["wire", "wire-east", "wire-west"]])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_drill_that_is_stopped_leaves_nothing_broken(nnix: Drills, number: signal.Signals) -> None:
-    """In the middle of a dark site: whoever asks it to stop waits until it has healed; after kill -9, `drill heal` takes back what stayed."""
-    argv = [sys.executable, "-c", "from nnix.cli import main; main()", "drill", "dark", "site/west", "--repeat", "20"]
+    """In the middle of a dark site, or of a rehearsal: whoever asks it to stop waits until it has healed, and a rehearsal is written down as not
+    finished; after kill -9, `drill heal` takes back what stayed."""
+    words = ("dark", "site/west") if number is signal.SIGKILL else ("plan", "draft", "--unapproved")
+    argv = [sys.executable, "-c", "from nnix.cli import main; main()", "drill", *words, "--repeat", "20"]
     with subprocess.Popen(argv, env=nnix.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         deadline = time.monotonic() + 90
         while not cut(nnix):
@@ -148,6 +204,8 @@ def test_a_drill_that_is_stopped_leaves_nothing_broken(nnix: Drills, number: sig
         assert cut(nnix)
         healed = nnix("drill", "heal")
         assert healed.returncode == 0, healed.stderr
+    else:
+        assert newest_evidence(nnix)["outcome"] == "not finished: stopped"
     assert not cut(nnix)
 
 

@@ -9,11 +9,24 @@ from pathlib import Path
 import click
 
 from nnix.cli import tables
-from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, folder_argument, json_option, kind_named, pass_setting
+from nnix.cli.command import (
+    DISAGREES,
+    DONE,
+    REFUSED,
+    as_root,
+    begun,
+    folder_argument,
+    json_option,
+    kind_named,
+    pass_setting,
+    resource_named,
+)
 from nnix.cli.files import Folder, admitted, read_folder, yaml_files
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
 from nnix.kernel.apply import Applied
+from nnix.kernel.approval import WHAT as APPROVED
+from nnix.kernel.approval import plan_approved
 from nnix.kernel.change import Draft, Model, compile_all, draft, inverse, loaded, proved
 from nnix.kernel.document import Unreadable
 from nnix.kernel.drive import look
@@ -166,7 +179,7 @@ def apply(setting: Setting, what: Path, yes: bool, offline: bool, why: str, as_j
         made, approved = _admitted_or_recorded(setting, what, why), False
     else:
         made = setting.office.redraft(loaded(what.read_text()))
-        approved = any(each.body.get("plan") == made.plan.digest for each in setting.ledger.entries(what="approved"))
+        approved = plan_approved(made.plan.digest, setting.ledger.entries(what=APPROVED))
     return carry_out(setting, made, why or f"apply {what}", yes=yes or approved, offline=offline, as_json=as_json)
 
 
@@ -232,14 +245,36 @@ def carry_out(setting: Setting, made: Draft, why: str, *, yes: bool, offline: bo
 
 
 @click.command()
-@click.argument("plan_file", metavar="PLAN", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("what", metavar="PLAN|KIND/NAME")
+@click.option("--as", "contact", metavar="CONTACT", help="For whom, where your login does not say it: contact:director-operations.")
 @click.option("--why", default="", help="The reason, for the ledger.")
 @pass_setting
-def approve(setting: Setting, plan_file: Path, why: str) -> int:
-    """Approve a saved plan; the approval is in the ledger, bound to the plan's digest."""
-    made = setting.office.redraft(loaded(plan_file.read_text()))
-    entry = setting.office.note("approved", why or f"approve {plan_file}", {"plan": made.plan.digest})
-    tables.out.print(f"✓ approved as entry {entry.seq}: plan {made.plan.digest[:16]}; `nnix apply {plan_file}` carries it out")
+def approve(setting: Setting, what: str, contact: str | None, why: str) -> int:
+    """Approve a saved plan, or a resource that names who has to; the approval is in the ledger, bound to the digest of what was read.
+
+    \b
+      nnix approve friday.plan
+      nnix approve emergency-plan/hub-dark --as contact:director-operations --why "read on Monday"
+
+    What changes afterwards, if only by a word, is not approved any more.
+    """
+    path = Path(what)
+    if path.is_file():
+        if contact:
+            raise click.UsageError("--as is for resources that name their approvers; a saved plan names none")
+        made = setting.office.redraft(loaded(path.read_text()))
+        entry = setting.office.approve_plan(made.plan, why or f"approve {path}")
+        tables.out.print(f"✓ approved as entry {entry.seq}: plan {made.plan.digest[:16]}; `nnix apply {path}` carries it out")
+        return DONE
+    if "/" not in what or path.suffix:
+        raise click.UsageError(f"{what!r} is neither a file nor a resource like emergency-plan/NAME")
+    begun(setting)
+    found = resource_named(setting.book.model().snapshot, what)
+    given = setting.office.approve(found, f"contact:{contact.removeprefix('contact:')}" if contact else None, why or f"approve {found.id}")
+    now = setting.office.approvals(found)
+    tables.out.print(f"✓ {found.id}, digest {now.digest[:16]}, is approved by {given}", markup=False)
+    if now.lacking:
+        tables.out.print(f"lacking   {', '.join(each.contact for each in now.lacking)}", markup=False)
     return DONE
 
 

@@ -15,10 +15,13 @@ from rich.text import Text
 from nnix.cli import tables
 from nnix.cli.command import DONE, REFUSED, as_root, begun, json_option, pass_setting
 from nnix.cli.root import Setting, clock
+from nnix.kernel.approval import Standing
+from nnix.kernel.resource import Json
 from nnix.kernel.world import Failed
 from nnix.lab.compile import is_lab
 from nnix.lab.drill import BFD_SECONDS_DRILLED, RATE_PER_SECOND, Drill, Drilled
 from nnix.lab.failures import DAEMONS, WHAT, Failure, Impossible, every, failure, planned
+from nnix.lab.rehearsal import REHEARSAL, evidence, ready
 from nnix.lab.report import html
 from nnix.planes.fabric.kinds import EmergencyPlan
 from nnix.planes.fabric.kinds import FailureSort as Sort
@@ -36,6 +39,7 @@ EVERY, PLAN, HEAL = "every", "plan", "heal"
 @click.option(
     "--rate", type=click.IntRange(100, 500), default=RATE_PER_SECOND, show_default=True, help="Packets a second, each flow and way."
 )
+@click.option("--unapproved", is_flag=True, help="Rehearse a plan that not all of its approvers have approved; the evidence says so.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Where the report goes. [below the state folder]")
 @json_option
 @pass_setting
@@ -47,6 +51,7 @@ def drill(
     repeat: int,
     bfd_milliseconds: int,
     rate: int,
+    unapproved: bool,
     output: Path | None,
     as_json: bool,
 ) -> int:
@@ -61,13 +66,16 @@ def drill(
       nnix drill kill site/ningbo --daemon bgpd
       nnix drill loop port/alibaba-1            somebody loops a port; lacp: sends LACP
       nnix drill every                          each link and each site, one after another
-      nnix drill plan hub-dark                  an emergency plan, against its own target
+      nnix drill plan hub-dark                  an approved emergency plan, against its own target
       nnix drill heal                           what a killed drill has left is taken back
 
-    Exit status 0: the promise was kept and reachability was as predicted; 1: not so. The report is HTML with plots, and JSON.
+    Exit status 0: the promise was kept and reachability was as predicted; 1: not so, or the plan is not approved, or the drill could not be made; 2: there
+    is nothing of that name to break. The report is HTML with plots, and JSON.
     """
     if daemon and scenario != Sort.KILL:
         raise click.UsageError(f"--daemon is for kill; {scenario} kills none of your choosing")
+    if unapproved and scenario != PLAN:
+        raise click.UsageError(f"--unapproved is for plan; {scenario} needs no approval")
     begun(setting)
     as_root(setting)
     model = setting.book.model()
@@ -90,14 +98,50 @@ def drill(
             chosen = [failure(model.snapshot, Sort(scenario), target, daemon or "bgpd")]
     except Impossible as wrong:
         raise click.UsageError(str(wrong)) from None
+    approved = setting.office.approvals(plan) if plan else None
+    if plan and approved:
+        if not unapproved:
+            ready(plan, approved)
+        if not as_json:
+            _told_approvals(plan, approved)
+    began = clock()
     try:
-        done = setting.run(_rehearsed(setting, chosen, plan, repeat, bfd_milliseconds / 1000, rate))
-    except asyncio.CancelledError:
-        raise click.exceptions.Abort from None
+        done = setting.run(_rehearsed(setting, chosen, plan, approved, repeat, bfd_milliseconds / 1000, rate))
+    except (asyncio.CancelledError, Exception) as ended:
+        stopped = isinstance(ended, asyncio.CancelledError)
+        if plan and approved:
+            reason = "stopped" if stopped else str(ended)[:500]
+            _written_down(setting, evidence(plan, approved, model.seq, began, clock(), None, reason=reason))
+        if stopped:
+            raise click.exceptions.Abort from None
+        raise
     folder = output or setting.state / "drills" / f"{clock():%Y%m%dT%H%M%SZ}-{scenario}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps([each.record() for each in done], indent=1, ensure_ascii=False) + "\n")
-    (folder / "report.html").write_text(html(done))
+    reports = {
+        "report.json": (json.dumps([each.record() for each, _ in done], indent=1, ensure_ascii=False) + "\n").encode(),
+        "report.html": html([each for each, _ in done]).encode(),
+    }
+    for name, content in reports.items():
+        (folder / name).write_bytes(content)
+    if plan and approved:
+        ((came, entry),) = done
+        _written_down(setting, evidence(plan, approved, model.seq, began, clock(), came, drill=entry, reports=reports))
+    return _shown([each for each, _ in done], folder, as_json)
+
+
+def _written_down(setting: Setting, found: Json) -> None:
+    setting.office.note(REHEARSAL, f"{found['plan']}: {found['outcome']}", found)
+
+
+def _told_approvals(plan: EmergencyPlan, approved: Standing) -> None:
+    for given in approved.given:
+        tables.out.print(f"{plan.id} is approved by {given}", markup=False)
+    for lacking in approved.lacking:
+        tables.out.print(f"{plan.id} is a draft: not approved by {lacking.contact}", markup=False)
+
+
+def _shown(done: list[Drilled], folder: Path, as_json: bool) -> int:
+    """Tell what came of it; the status."""
     if as_json:
         tables.as_json([each.record() for each in done])
     else:
@@ -107,10 +151,16 @@ def drill(
 
 
 async def _rehearsed(
-    setting: Setting, chosen: list[Failure], plan: EmergencyPlan | None, repeat: int, bfd_seconds: float, rate: int
-) -> list[Drilled]:
-    """One after another; what came of each is in the ledger before the next begins."""
-    done = []
+    setting: Setting,
+    chosen: list[Failure],
+    plan: EmergencyPlan | None,
+    approved: Standing | None,
+    repeat: int,
+    bfd_seconds: float,
+    rate: int,
+) -> list[tuple[Drilled, int]]:
+    """One after another, with the number of its entry: what came of each is in the ledger before the next begins."""
+    done: list[tuple[Drilled, int]] = []
     with tables.err.status("drilling") as spinner:
         work = _work(setting, spinner.update)
         drilling = asyncio.current_task()
@@ -121,8 +171,9 @@ async def _rehearsed(
             for each in chosen:
                 spinner.update(f"{each.sort.value} {each.of}: {WHAT[each.sort]}")
                 came = await work.run(each, at=f"{clock():%Y-%m-%d %H:%M:%S} UTC", repeat=repeat, rate_per_second=rate)
-                done.append(replace(came, plan=plan))
-                setting.office.note("drill", f"{plan.id if plan else each.sort.value} {each.of}", done[-1].record())
+                came = replace(came, plan=plan, approved=approved)
+                entry = setting.office.note("drill", f"{plan.id if plan else each.sort.value} {each.of}", came.record())
+                done.append((came, entry.seq))
                 if len(chosen) > 1:
                     tables.err.print(
                         f"{len(done)} of {len(chosen)}: {each.sort.value} {each.of}, {came.failing * 1000:.0f} ms", markup=False

@@ -19,7 +19,7 @@ from nnix.kernel.snapshot import Snapshot
 
 @click.command()
 @click.argument("resource", required=False, metavar="[KIND/NAME]")
-@click.option("--what", help="Only entries of this sort: change, verified, reverted, refused, approved, drift …")
+@click.option("--what", help="Only entries of this sort: change, verified, reverted, refused, approved, rehearsal, drift …")
 @click.option("-n", "--newest", type=click.IntRange(1), default=30, show_default=True, help="How many, counted from the newest.")
 @json_option
 @pass_setting
@@ -39,7 +39,7 @@ def log(setting: Setting, resource: str | None, what: str | None, newest: int, a
 
 def _touches(setting: Setting, entry: Entry, resource: str) -> bool:
     if entry.what != "change":
-        return False
+        return resource in (entry.body.get("of"), entry.body.get("plan"))  # approvals and rehearsals
     return resource in entry.body["gone"] or any(setting.book.resource(each).id == resource for each in entry.body["put"])
 
 
@@ -54,8 +54,12 @@ def _told(entry: Entry) -> str:
             return f"{len(entry.body.get('refusals', ()))} refusals"
         case "drift":
             return "/".join(entry.body.get("artifact", ()))
+        case "approved" if "of" in entry.body:
+            return f"{entry.body['of']} as {entry.body['as']}"
         case "approved":
             return f"plan {str(entry.body.get('plan'))[:12]}"
+        case "rehearsal":
+            return f"{entry.body['plan']}: {entry.body['outcome']}"
     return ""
 
 
@@ -159,11 +163,13 @@ def get(setting: Setting, kind: str, name: str | None, output: str, as_json: boo
     elif output == "yaml":
         click.echo(write(chosen), nl=False)
     else:
-        columns = ("name", *chosen_kind.columns)
+        approved = "approvers" in chosen_kind.model_fields
+        columns = ("name", *chosen_kind.columns, *(["approved"] if approved else []))
         rows: list[list[Any]] = []
         for each in chosen:
             record = json.loads(each.model_dump_json(by_alias=False))
-            rows.append([record.get(column) for column in columns])
+            row = [record.get(column) for column in ("name", *chosen_kind.columns)]
+            rows.append([*row, str(setting.office.approvals(each))] if approved else row)
         tables.table("", columns, rows)
     return DONE
 

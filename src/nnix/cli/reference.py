@@ -16,11 +16,13 @@ from nnix.cli import tables
 from nnix.cli.command import DONE, REFUSED, cli, json_option, kind_named, pass_setting, resource_named
 from nnix.cli.files import admitted
 from nnix.cli.root import ALL_PLANES, KINDS, Setting, clock
+from nnix.kernel.approval import approvers_of
 from nnix.kernel.change import Model
 from nnix.kernel.document import nearest, write
 from nnix.kernel.resource import NAME_PATTERN, Resource
 from nnix.kernel.rule import Rule
 from nnix.kernel.snapshot import Snapshot
+from nnix.lab.rehearsal import REHEARSAL
 from nnix.planes.members.ixf_read import read_ixf
 from nnix.planes.members.ixf_write import write_ixf
 from nnix.planes.members.peeringdb import read_peeringdb
@@ -39,6 +41,8 @@ KERNEL_RULES = (
     ("kernel.reference", "docs/files.md", "What is referred to exists, and what is referred to is not removed."),
     ("kernel.evidence", "docs/files.md", "Evidence files exist inside the exchange's folder."),
     ("kernel.daemon-accepts", "docs/change.md", "The daemon's own parser accepts every configuration before anything is touched."),
+    ("kernel.approver-named", "docs/change.md", "Whoever approves is named for it, with that login where one is named, and approves once."),
+    ("kernel.approved", "docs/change.md", "What is rehearsed was approved by all of its approvers, as it stands."),
     ("kernel.undo-newest-first", "docs/change.md", "A change is taken back only while what it touched is as it left it."),
     ("members.vtep-pool", "docs/kinds.md", "There is an address for the tunnel end of every site without one."),
     ("routing.evidence-is-there", "docs/files.md", "A policy's IRR and RPKI files can be read as what they are."),
@@ -188,6 +192,21 @@ def _around(setting: Setting, what: str) -> dict[str, Any]:
     model = setting.book.model() if setting.begun else Model()
     resource = resource_named(model.snapshot, what)
     artifacts = setting.office.wanted(model).values()
+    about: dict[str, Any] = {}
+    if approvers_of(resource):
+        known = setting.office.approvals(resource)
+        about = {
+            "digest": known.digest,
+            "approved by": list(map(str, known.given)),
+            "approval lacking": [each.contact for each in known.lacking],
+            "approved in an older wording by": list(map(str, known.older)),
+            "rehearsed": [
+                f"entry {e.seq}, {e.at:%Y-%m-%d %H:%M:%S} UTC, {e.who}: {e.body['outcome']}"
+                + ("" if e.body["digest"] == known.digest else ", in an older wording")
+                for e in setting.ledger.entries(what=REHEARSAL)
+                if e.body["plan"] == resource.id
+            ],
+        }
     return {
         "resource": resource.id,
         "refers to": [f"{path}: {ref.id}" for path, ref in resource.references()],
@@ -198,6 +217,7 @@ def _around(setting: Setting, what: str) -> dict[str, Any]:
             for e in setting.ledger.entries(what="change")
             if resource.id in e.body["gone"] or any(setting.book.resource(r).id == resource.id for r in e.body["put"])
         ],
+        **about,
     }
 
 

@@ -18,11 +18,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from nnix.kernel.approval import WHAT as APPROVED
+from nnix.kernel.approval import Approval, Standing, entitled, standing
+from nnix.kernel.approval import body as approval
 from nnix.kernel.change import Book, Draft, Key, Model, Plan, compile_all, draft
 from nnix.kernel.drive import Outcome, Told, World, converge, look
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.ledger import Entry, Moved
 from nnix.kernel.plane import Plane
+from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.vault import Vault
@@ -89,6 +93,24 @@ class Office:
                 return ledger.append(ledger.head, at=self._clock(), who=self._who, what=what, why=why, body=body)
             except Moved:
                 continue
+
+    def approvals(self, resource: Resource) -> Standing:
+        """How far `resource` is approved."""
+        return standing(resource, self.book.ledger.entries(what=APPROVED))
+
+    def approve(self, resource: Resource, contact: str | None, why: str) -> Approval:
+        """Approve `resource` as `contact` (None: as the approver with our login). Who has done so already is not recorded twice. Raises Refused."""
+        so_far = self.approvals(resource)
+        approver = entitled(resource, self._who, contact, so_far)
+        known = next((each for each in so_far.given if each.contact == approver.contact), None)
+        if known is not None:
+            return known
+        entry = self.note(APPROVED, why, approval(resource, approver))
+        return Approval(entry.seq, entry.at, entry.who, approver.contact, so_far.digest)
+
+    def approve_plan(self, plan: Plan, why: str) -> Entry:
+        """Approve a saved plan."""
+        return self.note(APPROVED, why, {"plan": plan.digest})
 
     def refuse(self, refused: Refused, why: str) -> None:
         """Record that a change was refused; that is all the trace it leaves."""

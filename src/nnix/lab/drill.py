@@ -24,6 +24,7 @@ from ipaddress import IPv4Address
 from itertools import combinations, cycle, islice
 from typing import Any
 
+from nnix.kernel.approval import Standing
 from nnix.kernel.drive import AT_ONCE, World, converge
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Failed, Host, Unreachable
@@ -84,6 +85,7 @@ class Drilled:
     took_seconds: float
     timeline: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     plan: EmergencyPlan | None = None
+    approved: Standing | None = None
 
     @property
     def promised(self) -> tuple[float, float]:
@@ -122,6 +124,9 @@ class Drilled:
         failing, healing = self.promised
         return {
             "plan": self.plan.id if self.plan else None,
+            "plan_digest": self.approved.digest if self.approved else None,
+            "approved_by": list(map(str, self.approved.given)) if self.approved else [],
+            "approval_lacking": [each.contact for each in self.approved.lacking] if self.approved else [],
             "failure": self.failure.sort.value,
             "of": self.failure.of,
             "at": self.at,

@@ -57,7 +57,7 @@ def _one(each: Drilled) -> str:
         steps = "".join(f"<li>{escape(step)}</li>" for step in each.plan.steps)
         facts.append(
             f"<p>Emergency plan <b>{escape(each.plan.title.en)}</b>. Trigger: {escape(each.plan.trigger)}. Expected: {escape(each.plan.expects)}. "
-            f"Approved by {escape(each.plan.approver)}.</p><ol>{steps}</ol>"
+            f"{escape(_approved(each))}</p><ol>{steps}</ol>"
         )
     if each.crossed is not None:
         facts.append(f"<p>Over what failed went {each.crossed:.0f} packets a second, of {each.sent:.0f} that the flows sent.</p>")
@@ -71,6 +71,16 @@ def _one(each: Drilled) -> str:
     if each.silent_before:
         facts.append(f"<p>Not counted, since silent before: {escape(', '.join(each.silent_before))}.</p>")
     return "".join(facts) + _plot(each)
+
+
+def _approved(each: Drilled) -> str:
+    """By whom the plan is approved, and who has not agreed to it as it stands."""
+    if each.approved is None:
+        return ""
+    words = [f"Approved by {', '.join(map(str, each.approved.given))}."] if each.approved.given else []
+    if each.approved.lacking:
+        words.append(f"A draft: not approved by {', '.join(lacking.contact for lacking in each.approved.lacking)}.")
+    return " ".join([*words, f"Digest {each.approved.digest}."])
 
 
 def _circuits(each: Drilled) -> str:

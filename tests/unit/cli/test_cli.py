@@ -311,6 +311,57 @@ def test_a_plan_is_saved_approved_and_carried_out(nnix: Nnix, small: Path, tmp_p
     assert (said.status, "not a saved plan" in said.err) == (1, True)
 
 
+PLAN = """---
+kind: EmergencyPlan
+name: hub-dark
+title: {en: The hub goes dark}
+trigger: silence
+failure: dark
+target: site/hangzhou
+steps: [call the site]
+approvers:
+  - {contact: "contact:director", login: wang}
+  - {contact: "contact:noc"}
+expects: nothing
+restore_within: 250ms
+"""
+
+
+def test_an_emergency_plan_is_approved_by_those_whom_it_names(nnix: Nnix, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in his own name; the ledger, the list and the explanation tell how far it is; a changed word leaves the approvals behind."""
+    (small / "plan.yaml").write_text(PLAN)
+    nnix("apply", small, "--offline", "--yes")
+    monkeypatch.setenv("SUDO_USER", "li")
+    assert "0 of 2" in nnix("get", "emergency-plan").out
+    said = nnix("approve", "emergency-plan/hub-dark", "--as", "director")
+    assert (said.status, "li cannot approve as contact:director" in said.err, "accept  the login wang" in said.err) == (1, True, True)
+    said = nnix("approve", "emergency-plan/hub-dark", "--as", "noc", "--why", "read on Monday")
+    assert (said.status, "lacking   contact:director" in said.out) == (0, True)
+    monkeypatch.setenv("SUDO_USER", "wang")
+    assert nnix("approve", "emergency-plan/hub-dark").status == 0
+    assert nnix("approve", "emergency-plan/hub-dark").status == 0, "again changes nothing"
+    assert "2 of 2" in nnix("get", "emergency-plan").out
+    known = nnix("explain", "emergency-plan/hub-dark", "--json").json
+    assert [each.split()[:2] for each in known["approved by"]] == [["contact:director", "(wang,"], ["contact:noc", "(li,"]]
+    entries = nnix("log", "emergency-plan/hub-dark", "--what", "approved", "--json").json
+    assert [(each["who"], each["why"]) for each in entries] == [("li", "read on Monday"), ("wang", "approve emergency-plan/hub-dark")]
+    assert "emergency-plan/hub-dark as contact:noc" in " ".join(nnix("log", "--what", "approved").out.split())
+    (small / "plan.yaml").write_text(PLAN.replace("call the site", "call the site twice"))
+    nnix("apply", small, "--offline", "--yes")
+    assert "0 of 2, 2 to an older wording" in " ".join(nnix("get", "emergency-plan").out.split())
+    assert nnix("verify").status == 0
+
+
+def test_what_cannot_be_approved_is_said(nnix: Nnix, small: Path) -> None:
+    """A kind that names nobody, a name that is not there, a word that is neither file nor resource."""
+    nnix("apply", small, "--offline", "--yes")
+    said = nnix("approve", "member/tea-hill")
+    assert (said.status, "nobody has to approve it" in said.err) == (1, True)
+    assert nnix("approve", "emergency-plan/hub-dark").status == 2
+    said = nnix("approve", "friday")
+    assert (said.status, "neither a file nor a resource" in said.err) == (2, True)
+
+
 def test_a_tampered_ledger_is_found(nnix: Nnix, small: Path, tmp_path: Path) -> None:
     """One word changed in the database: verify says so with exit status 1, in words and as JSON."""
     import sqlite3

@@ -50,7 +50,7 @@ RIGHT: dict[str, Fields] = {
         "failure": "dark",
         "target": "site/hz",
         "steps": ["call the site"],
-        "approver": "contact:director",
+        "approvers": [{"contact": "contact:director"}],
         "expects": "members of the hub are off",
         "restore_within": "250ms",
     },

@@ -109,6 +109,18 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
     ),
     "fabric.bfd-pace": ({"Link/hz-nb": {"bfd": "5ms"}}, [("link/hz-nb", "bfd")]),
     "fabric.emergency-plan-target": ({"EmergencyPlan/hub-dark": {"target": "link/hz-nb"}}, [("emergency-plan/hub-dark", "target")]),
+    "fabric.emergency-plan-approvers": (
+        {
+            "EmergencyPlan/hub-dark": {
+                "approvers": [
+                    {"contact": "contact:a", "login": "wang"},
+                    {"contact": "contact:a"},
+                    {"contact": "contact:b", "login": "wang"},
+                ]
+            }
+        },
+        [("emergency-plan/hub-dark", "approvers[1].contact"), ("emergency-plan/hub-dark", "approvers[2].login")],
+    ),
     "fabric.interface-once": ({"Port/carol": {"member": "bob", "site": "wz", "speed": "10G", "interface": "et48"}}, [("site/wz", "")]),
     "fabric.traffic-two-ends": ({"Traffic/alice-bob": {"b": {"site": "hz", "member": "bob"}}}, [("traffic/alice-bob", "b")]),
     "fabric.lan-keeps-promise": ({"Lan/peering": {"survives": ["link"]}}, [("lan/peering", "survives")] * 2),

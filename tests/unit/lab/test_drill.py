@@ -20,7 +20,7 @@ def small(*more: object) -> Snapshot:
         resource("Site", "far", title={"en": "far"}, role="node", level="city", city="far", country="CN"),
         resource("Link", "west-far", a="west", b="far", capacity="10G", latency="1ms"),
         resource("EmergencyPlan", "tail", title={"en": "Tail"}, trigger="x", failure="silent", target="link/west-far", steps=["y"],
-                 approver="contact:z", expects="far is off", restore_within="1s"),
+                 approvers=[{"contact": "contact:z"}], expects="far is off", restore_within="1s"),
     ]  # fmt: skip
     return admit(ALL_PLANES, [*frame(), *member(1), *member(2), *member(3), *tail], Snapshot())
 

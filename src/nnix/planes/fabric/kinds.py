@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from nnix.kernel.resource import BitRate, Duration, Record, Ref, Resource
+from nnix.kernel.approval import Approver
+from nnix.kernel.resource import BitRate, Duration, Json, Record, Ref, Resource
 from nnix.planes.members.kinds import Carrier, Level, Member, Site, Title
 
 MacAddress = Annotated[
@@ -200,9 +201,18 @@ class FailureSort(StrEnum):
     LACP = "lacp"
 
 
-class EmergencyPlan(Resource):
-    """What is done when something fails: by whom, in which order, how soon it must be over. `nnix drill plan NAME` rehearses it."""
+def _approvers_listed(fields: Json) -> Json:
+    """The first shape had one approver, a contact."""
+    rest = {name: value for name, value in fields.items() if name != "approver"}
+    return {**rest, "approvers": [{"contact": fields["approver"]}]}
 
+
+class EmergencyPlan(Resource):
+    """What is done when something fails: by whom, in which order, how soon it must be over. `nnix drill plan NAME` rehearses it, once all
+    of its approvers have approved it as it stands (`nnix approve emergency-plan/NAME`)."""
+
+    version: ClassVar = 2
+    upgrades: ClassVar = {1: _approvers_listed}
     columns: ClassVar = ("failure", "target", "restore_within")
 
     title: Title = Field(description="what the plan is called")
@@ -216,8 +226,10 @@ class EmergencyPlan(Resource):
         default=None, pattern=r"^(link|site|port)/[a-z0-9][a-z0-9-]*$", description="which link, site or port", examples=["site/jinhua"]
     )
     steps: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field(min_length=1, description="what is done, in order")
-    approver: str = Field(
-        pattern=r"^contact:[A-Za-z0-9._-]{1,64}$", description="who approves it, by reference", examples=["contact:director-operations"]
+    approvers: tuple[Approver, ...] = Field(
+        min_length=1,
+        description="who has to approve it, all of them, before it counts",
+        examples=[[{"contact": "contact:director-operations"}]],
     )
     expects: str = Field(min_length=1, max_length=500, description="what members notice, and what they do not")
     restore_within: Duration = Field(description="from the failure until traffic that has another way passes again", examples=["250ms"])

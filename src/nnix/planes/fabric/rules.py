@@ -394,6 +394,17 @@ def emergency_plan_target(plan: EmergencyPlan, snapshot: Snapshot) -> Iterator[B
         yield Broken("target", plan.target or "unset", f"a {kind.slug()} of this exchange: {known} …")
 
 
+@rule("fabric.emergency-plan-approvers", source="guidelines for national IXPs (MIIT, 30 Dec 2025), article 8")
+def emergency_plan_approvers(plan: EmergencyPlan, snapshot: Snapshot) -> Iterator[Broken]:
+    """Each approver of a plan is named once, and no two share a login: two approvers are four eyes."""
+    for index, each in enumerate(plan.approvers):
+        before = plan.approvers[:index]
+        if each.contact in {other.contact for other in before}:
+            yield Broken(f"approvers[{index}].contact", each.contact, "an approver who is not named already")
+        elif each.login is not None and each.login in {other.login for other in before}:
+            yield Broken(f"approvers[{index}].login", each.login, "a login of their own")
+
+
 RULES: tuple[Rule, ...] = (
     link_two_ends,
     site_reachable,
@@ -419,4 +430,5 @@ RULES: tuple[Rule, ...] = (
     port_keeps_promise,
     circuit_keeps_promise,
     emergency_plan_target,
+    emergency_plan_approvers,
 )
