@@ -8,9 +8,10 @@ One row that cannot be right refuses the whole document: a set with holes turns 
 without a VRP is refused as well, unless the table says that it may be empty: rpki-client -n with everything expired writes no
 VRP and ends with success, and a router that believes it loses its protection without a word.
 
-723,000 VRPs are 75 MB of text. Parsed whole they are 1.3 GB of dictionaries, so the list of roas is parsed by the piece, cut
-after a `},`. This is safe: a cut inside a string or an inner object leaves a piece that is no JSON. The remainder of the document
-is parsed with a mark instead of the list, and must have that mark where the list belongs; otherwise it is parsed whole.
+723,000 VRPs are 75 MB of text. Parsed whole they are 1.3 GB of dictionaries, so the list of roas is read by the piece, cut
+after a `},`: by the column where its rows are all alike (`columns`), as JSON where they are not. To cut is safe: inside a string
+or an inner object it leaves a piece that is no JSON. The remainder of the document is parsed with a mark instead of the list, and
+must have that mark where the list belongs; otherwise it is parsed whole.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnix.planes.trust.rtr.columns import Columns, columns
 from nnix.planes.trust.rtr.payloads import FIELDS4, FIELDS6, ROW4, ROW6, AspaRow, Payloads, RouterKeyRow, Rows, no_rows, payloads
 from nnix.planes.trust.rtr.wire import PDU_OCTETS_MAX, PROVIDERS_MAX, SKI_OCTETS
 
@@ -89,7 +91,7 @@ def read(document: bytes, *, may_be_empty: bool = False) -> Read | Refused:
     return Read(found, _built(head))
 
 
-def _split(document: bytes) -> tuple[dict[str, Any], Iterator[list[Any]]]:
+def _split(document: bytes) -> tuple[dict[str, Any], Iterator[bytes] | Iterator[list[Any]]]:
     """The document without its roas, and the roas by the piece."""
     opening = _ROAS.search(document)
     if opening is not None:
@@ -108,52 +110,65 @@ def _split(document: bytes) -> tuple[dict[str, Any], Iterator[list[Any]]]:
     return head, iter([head.pop("roas")])
 
 
-def _pieces(document: bytes, begin: int, end: int) -> Iterator[list[Any]]:
-    first, cut = begin, 0
+def _pieces(document: bytes, begin: int, end: int) -> Iterator[bytes]:
+    cut = 0
     while cut < end:
         found = document.find(b"},", begin + PIECE_OCTETS, end)
         cut = end if found < 0 else found + 1
-        piece = json.loads(b"[" + document[begin:cut] + b"]")
-        if not piece and begin > first:
-            raise ValueError("a comma after the last of the roas")
-        yield piece
+        yield document[begin:cut]
         begin = cut + 1
 
 
-def _vrps(pieces: Iterable[list[Any]]) -> tuple[Rows, Rows]:
+def _vrps(pieces: Iterable[bytes | list[Any]]) -> tuple[Rows, Rows]:
     rows4, rows6 = [no_rows(ROW4)], [no_rows(ROW6)]
     at = 0
     for piece in pieces:
-        v4, v6 = _piece(piece, at)
-        rows4.append(v4)
-        rows6.append(v6)
-        at += len(piece)
+        found = columns(piece) if isinstance(piece, bytes) else None
+        if found is None:
+            rows = json.loads(b"[" + piece + b"]") if isinstance(piece, bytes) else piece
+            if not rows and at:
+                raise ValueError("a comma after the last of the roas")
+            found = _columns(rows, at)
+        for kept, made in zip((rows4, rows6), _judged(found, piece, at), strict=True):
+            kept.append(made)
+        at += len(found.asns)
     return np.concatenate(rows4), np.concatenate(rows6)
 
 
-def _piece(piece: list[Any], at: int) -> tuple[Rows, Rows]:
-    """Rows of the roas in `piece`, the first of which is number `at` of the document."""
+def _columns(rows: list[Any], at: int) -> Columns:
+    """The columns of parsed roas, the first of which is number `at` of the document."""
     try:
-        prefixes = [row["prefix"].partition("/") for row in piece]
-        asns = _numbers([row["asn"] for row in piece])
-        longest = _numbers([row["maxLength"] for row in piece])
-        lengths = np.array([_LENGTHS.get(length, -1) for _, _, length in prefixes], np.int64)
-        six = np.array([":" in address for address, _, _ in prefixes], bool)
-        packed4 = b"".join([socket.inet_pton(socket.AF_INET, address) for address, _, _ in prefixes if ":" not in address])
-        packed6 = b"".join([socket.inet_pton(socket.AF_INET6, address) for address, _, _ in prefixes if ":" in address])
+        prefixes = [row["prefix"].partition("/") for row in rows]
+        return Columns(
+            _numbers([row["asn"] for row in rows]),
+            np.array([_LENGTHS.get(length, -1) for _, _, length in prefixes], np.int64),
+            _numbers([row["maxLength"] for row in rows]),
+            np.array([":" in address for address, _, _ in prefixes], bool),
+            b"".join([socket.inet_pton(socket.AF_INET, address) for address, _, _ in prefixes if ":" not in address]),
+            b"".join([socket.inet_pton(socket.AF_INET6, address) for address, _, _ in prefixes if ":" in address]),
+        )
     except (TypeError, KeyError, AttributeError, ValueError, OSError, OverflowError):
-        number, row = next((index, row) for index, row in enumerate(piece) if not _sound(row))
-        raise _Wrong("rtr.row-is-right", f"number {at + number} of roas is no VRP: {row!r}"[:300]) from None
+        number, row = next((index, row) for index, row in enumerate(rows) if not _sound(row))
+        raise _no_vrp(at + number, row) from None
+
+
+def _judged(found: Columns, piece: bytes | list[Any], at: int) -> tuple[Rows, Rows]:
+    """The rows of what was found in `piece`, when every one is a VRP."""
+    asns, lengths, longest, six = found.asns, found.lengths, found.longest, found.six
     bits = np.where(six, 128, 32)
     wrong = (asns < 0) | (asns > 0xFFFFFFFF) | (lengths < 0) | (longest < lengths) | (longest > bits)
     if not wrong.any():
-        v4, bad4 = _rows(packed4, FIELDS4, ROW4, lengths[~six], longest[~six], asns[~six])
-        v6, bad6 = _rows(packed6, FIELDS6, ROW6, lengths[six], longest[six], asns[six])
+        v4, bad4 = _rows(found.packed4, FIELDS4, ROW4, lengths[~six], longest[~six], asns[~six])
+        v6, bad6 = _rows(found.packed6, FIELDS6, ROW6, lengths[six], longest[six], asns[six])
         wrong[~six], wrong[six] = bad4, bad6
     if wrong.any():
         number = int(wrong.argmax())
-        raise _Wrong("rtr.row-is-right", f"number {at + number} of roas is no VRP: {piece[number]!r}"[:300])
+        raise _no_vrp(at + number, (json.loads(b"[" + piece + b"]") if isinstance(piece, bytes) else piece)[number])
     return v4, v6
+
+
+def _no_vrp(number: int, row: Any) -> _Wrong:
+    return _Wrong("rtr.row-is-right", f"number {number} of roas is no VRP: {row!r}"[:300])
 
 
 def _sound(row: Any) -> bool:
