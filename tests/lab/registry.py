@@ -6,7 +6,7 @@ import gzip
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnix.daemons.knot import knot
@@ -24,7 +24,8 @@ database:
 policy:
   - id: lab
     algorithm: ECDSAP256SHA256
-    single-type-signing: on
+    manual: on
+    propagation-delay: 1s
     dnskey-ttl: 60
     rrsig-lifetime: {life}s
     rrsig-refresh: {refresh}s
@@ -44,7 +45,6 @@ class Registry:
     """Signs in `folder`; each zone has a key of its own, made when it is signed first."""
 
     folder: Path
-    keys: Mapping[str, str] = field(default_factory=dict)
 
     def signed(self, origin: str, lines: Iterable[str], life_seconds: int = 14 * 86400) -> str:
         """The zone as a file, signed now, with a digest over all of it. `lines` are its records without any of DNSSEC."""
@@ -55,18 +55,31 @@ class Registry:
 
     def anchors(self, origin: str) -> list[str]:
         """DS (SHA-256) of the zone's keys, as Zone.anchors has them."""
-        said = subprocess.run(
-            ["keymgr", "-c", "knot.conf", origin, "ds"], cwd=self._place(origin, 14 * 86400), check=True, capture_output=True, text=True
-        )
-        return [
-            f"{tag} {algorithm} 2 {digest.upper()}" for tag, algorithm, digest in re.findall(r" DS (\d+) (\d+) 2 ([0-9a-f]+)", said.stdout)
-        ]
+        self._place(origin, 14 * 86400)
+        said = self._keymgr(origin, "ds")
+        return [f"{tag} {algorithm} 2 {digest.upper()}" for tag, algorithm, digest in re.findall(r" DS (\d+) (\d+) 2 ([0-9a-f]+)", said)]
+
+    def add_key(self, origin: str) -> None:
+        """One more key signing key, with which the set of keys is signed as well from now on."""
+        self._keymgr(origin, "generate", "algorithm=ECDSAP256SHA256", "ksk=yes", "zsk=no")
+
+    def drop_key(self, origin: str, tag: str) -> None:
+        """Sign without that key from now on."""
+        self._keymgr(origin, "delete", tag)
+
+    def _keymgr(self, origin: str, *words: str) -> str:
+        argv = ["keymgr", "-c", "knot.conf", origin, *words]
+        return subprocess.run(argv, cwd=self.folder / zone_file(origin), check=True, capture_output=True, text=True).stdout
 
     def _place(self, origin: str, life_seconds: int) -> Path:
         place = self.folder / zone_file(origin)
         (place / "db").mkdir(parents=True, exist_ok=True)
         (place / "out").mkdir(exist_ok=True)
+        fresh = not (place / "knot.conf").exists()
         (place / "knot.conf").write_text(SIGNING.format(origin=origin, life=life_seconds, refresh=life_seconds // 2))
+        if fresh:
+            self.add_key(origin)
+            self._keymgr(origin, "generate", "algorithm=ECDSAP256SHA256", "ksk=no", "zsk=yes")
         return place
 
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import secrets as chance
+import socket
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from nnix.daemons.secrets import Secrets
+from nnix.hosts.namespace import inside
+from nnix.kernel.drive import converge
 from nnix.kernel.plane import Status
 from nnix.kernel.resource import Resource
+from nnix.planes.naming.ask import name_at
+from nnix.planes.naming.compile import HEALTH_TABLE
 from nnix.planes.naming.read import read
 from tests.lab.exchange import SITES, Lab, frame, member, resource
 from tests.lab.registry import HiddenPrimary, Registry, primary, real_root, serial_set
@@ -43,7 +52,7 @@ def station(name: str, address: str, site: str) -> list[Resource]:
     ]
 
 
-def exchange(registry: Registry) -> list[Resource]:
+def exchange(registry: Registry, root_anchors: list[str] | None = None) -> list[Resource]:
     made = [*frame(), *member(1, site="east"), *member(2, site="west")]
     made.append(resource("Member", "op", title={"en": "Operator of names"}, asn=64510, **{"class": "content"}))
     made += station("gate", GATE, "east") + station("resolver", RESOLVER, "south")
@@ -59,7 +68,7 @@ def exchange(registry: Registry) -> list[Resource]:
             addresses=[ANYCAST4, ANYCAST6],
             cookie_secret="secret:cookies",
         ),
-        resource("Resolver", "resolver", session="resolver", root="root"),
+        resource("Resolver", "resolver", session="resolver", root="root", dot_certificate="secret:dot"),
     ]
     for name, origin in (("root", "."), ("lab", "lab.")):
         made.append(
@@ -71,13 +80,14 @@ def exchange(registry: Registry) -> list[Resource]:
                 gate="gate",
                 primaries=[{"address": REGISTRY}],
                 key="registry",
-                anchors=registry.anchors(origin),
+                anchors=(root_anchors if origin == "." else None) or registry.anchors(origin),
                 lag_max="5s",
             )
         )
     for site, (name, (address, make)) in zip(SITES, NODES.items(), strict=True):
         made += station(name, address, site)
-        made.append(resource("NameNode", name, session=name, anycast="tld", gate="gate", daemon=make, catalog=make == "knot"))
+        dot = {"dot_certificate": "secret:dot"} if make == "nsd" else {}
+        made.append(resource("NameNode", name, session=name, anycast="tld", gate="gate", daemon=make, catalog=make == "knot", **dot))
     return made
 
 
@@ -88,8 +98,8 @@ class Names:
     lab: Lab
     registry: Registry
     primary: HiddenPrimary
-    root: str
     serial: int = 1
+    root_serial: int = 2026082201
 
     def status(self) -> dict[str, Status]:
         return {each.resource: each for each in self.lab.run(read(self.lab.snapshot, self.lab.setting.machines))}
@@ -103,6 +113,31 @@ class Names:
         lines = [serial_set(TLD[0], self.serial), *TLD[1:], *(extra or [])]
         self.lab.run(self.primary.publish({"lab.": self.registry.signed("lab.", lines, life_seconds)}))
         return self.serial
+
+    def publish_root(self) -> int:
+        """A new version of the root, signed with whatever keys the registry has now; with its serial."""
+        self.root_serial += 1
+        self.lab.run(self.primary.publish({".": self.registry.signed(".", root(self.registry, self.root_serial))}))
+        return self.root_serial
+
+    def said(self, node: str) -> dict[str, Any]:
+        """What the node's herald wrote last."""
+        return dict(self.status()[f"name-node/{node}"].facts or {})
+
+    def announced(self) -> set[str]:
+        """The nodes that announce, by what stands in their kernels."""
+        routes = {name: self.lab.host_run(name, "ip", "route", "show", "table", str(HEALTH_TABLE)) for name in NODES}
+        return {name for name, said in routes.items() if "198.18.200.0/24" in said}
+
+    def all_well(self) -> bool:
+        return all(each.good for each in self.status().values())
+
+
+def root(registry: Registry, serial: int) -> list[str]:
+    """The real root, with lab. delegated to the anycast service."""
+    real = real_root()
+    delegation = ["lab. 86400 NS ns.lab.", f"ns.lab. 86400 A {ANYCAST4}", f"ns.lab. 86400 AAAA {ANYCAST6}"]
+    return [serial_set(real[0], serial), *real[1:], *delegation, *(f"lab. 86400 DS {each}" for each in registry.anchors("lab."))]
 
 
 def until(holds: Callable[[], object], seconds: float, what: str, tell: Callable[[], object] = lambda: "") -> float:
@@ -124,17 +159,20 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Names]:
         (kept / name).write_bytes(base64.b64encode(chance.token_bytes(32)))
     (kept / "cookies").write_text(chance.token_hex(16))
     tld = registry.signed("lab.", TLD)
-    delegation = ["lab. 86400 NS ns.lab.", f"ns.lab. 86400 A {ANYCAST4}", f"ns.lab. 86400 AAAA {ANYCAST6}"]
-    ds = [f"lab. 86400 DS {each}" for each in registry.anchors("lab.")]
-    root = registry.signed(".", [*real_root(), *delegation, *ds])
+    top = registry.signed(".", root(registry, 2026082201))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=ns.lab",
+         "-keyout", kept / "key", "-out", kept / "dot"], check=True, capture_output=True)  # fmt: skip
+    (kept / "dot").write_bytes((kept / "key").read_bytes() + (kept / "dot").read_bytes())
     lab = Lab(state)
     try:
         assert lab.apply(exchange(registry)).verified, lab.differences()
         content = primary(REGISTRY, 53, ("registry.", "@SECRET:tsig-registry@"), [(GATE, 53)], [".", "lab."])
         hidden = HiddenPrimary(lab.setting.machines.host("m1"), Secrets(kept), content)
-        lab.run(hidden.publish({".": root, "lab.": tld}))
-        made = Names(lab, registry, hidden, root)
+        lab.run(hidden.publish({".": top, "lab.": tld}))
+        made = Names(lab, registry, hidden)
         until(lambda: all(each.good for each in made.status().values()), 60, "all is served", made.status)
+        until(lambda: made.announced() == set(NODES), 20, "all announce")
         yield made
         lab.run(hidden.remove())
     finally:
@@ -154,3 +192,222 @@ def test_the_zone_comes_from_the_hidden_primary_to_every_node(names: Names) -> N
         assert '"hello"' in said, name
         assert served_by(said) == name, said
         assert "RRSIG" in said
+
+
+def test_the_resolver_validates_on_a_root_of_its_own(names: Names) -> None:
+    """AD on a signed name reached through the anycast service; the root came from the gate and was verified (RFC 8806, RFC 8976); a top-level
+    domain that does not exist is known not to exist without asking anybody."""
+    said = names.ask("m2", RESOLVER, "+dnssec", "www.lab", "TXT")
+    assert '"hello"' in said
+    assert re.search(r"Flags:.* ad", said), said
+    assert names.status()["resolver/resolver"].facts == {"root": names.root_serial}
+    assert "status: NXDOMAIN" in names.ask("m2", RESOLVER, "nosuchtld", "A")
+
+
+def test_a_resolver_of_the_exchange_is_no_open_resolver(names: Names) -> None:
+    """Who is not on its LAN is refused (BCP 140)."""
+    names.lab.host_run("m2", "ip", "address", "add", "192.0.2.99/32", "dev", "lo")
+    names.lab.host_run("resolver", "ip", "route", "add", "192.0.2.99/32", "via", "203.0.113.102")
+    try:
+        assert "status: REFUSED" in names.ask("m2", RESOLVER, "-b", "192.0.2.99", "www.lab", "TXT")
+    finally:
+        names.lab.host_run("resolver", "ip", "route", "delete", "192.0.2.99/32")
+        names.lab.host_run("m2", "ip", "address", "delete", "192.0.2.99/32", "dev", "lo")
+
+
+def test_questions_can_be_asked_over_tls(names: Names) -> None:
+    """RFC 7858: at the resolver, and at the nodes whose daemon has it."""
+    for server in (RESOLVER, NODES["ns-east"][0]):
+        said = names.ask("m2", server, "+tls", "www.lab", "TXT")
+        assert '"hello"' in said
+        assert "TLS session (TLS1.3)" in said
+
+
+def test_a_cookie_of_one_node_is_good_at_all_others(names: Names) -> None:
+    """RFC 9018: the same server cookie for the same client, whichever make answers."""
+    given = re.search(
+        r"Server cookie: ([0-9A-F]{32})|COOKIE: ([0-9A-F]{48})",
+        names.ask("m2", NODES["ns-east"][0], "+cookie=0102030405060708", "lab", "SOA"),
+    )
+    assert given is not None
+    whole = "0102030405060708" + given[1] if given[1] else given[2]
+    for name, (address, _) in NODES.items():
+        said = names.ask("m2", address, f"+cookie={whole}", "lab", "SOA")
+        assert whole[16:] in said.replace(" ", ""), (name, said)
+        assert "BADCOOKIE" not in said
+
+
+def test_only_part_of_a_name_is_asked_for_on_the_way(names: Names) -> None:
+    """QNAME minimisation (RFC 9156): the server of a delegation sees no more labels than it must."""
+    asked: list[str] = []
+    listening = inside(f"{names.lab.setting.prefix}m2", lambda: _udp("203.0.113.102"))
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                query, peer = listening.recvfrom(2048)
+                asked.append(name_at(query, 12)[0])
+                listening.sendto(query[:2] + b"\x84\x03" + query[4:6] + bytes(6) + query[12 : name_at(query, 12)[1] + 4], peer)
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    try:
+        serial = names.publish(["min.lab. 300 NS ns.min.lab.", "ns.min.lab. 300 A 203.0.113.102"])
+        until(lambda: all(names.said(node)["zones"]["lab."]["serial"] == serial for node in NODES), 10, "the delegation is there")
+        names.ask("m1", RESOLVER, "very.private.min.lab", "A")
+    finally:
+        stop.set()
+        serving.join()
+        listening.close()
+    assert asked
+    assert asked[0] in ("private.min.lab.", "min.lab.")
+    assert "very.private.min.lab." not in asked[:1]
+
+
+def _udp(address: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((address, 53))
+    made.settimeout(0.2)
+    return made
+
+
+def test_a_new_version_is_at_every_node_in_seconds_and_a_forged_one_at_none(names: Names) -> None:
+    """NOTIFY, IXFR, verification, IXFR; and a version with a flipped NS is held at the gate, which says why."""
+    serial = names.publish()
+    took = until(lambda: all(names.said(node)["zones"]["lab."]["serial"] == serial for node in NODES), 10, "it spreads", names.status)
+    assert took < 6
+    text = names.registry.signed("lab.", [serial_set(TLD[0], serial + 1), *TLD[1:]])
+    forged = text.replace("unsigned.lab.       \t300\tNS\tns.example.lab.", "unsigned.lab.       \t300\tNS\tns.attacker.lab.")
+    assert forged != text
+    names.lab.run(names.primary.publish({"lab.": forged}))
+    until(lambda: names.status()["zone/lab"].state == "held", 10, "it is refused", names.status)
+    zone = names.status()["zone/lab"]
+    assert "ZONEMD" in zone.reason
+    assert zone.facts is not None
+    assert zone.facts["serial"] == serial
+    assert "ns.example.lab." in names.ask("m2", NODES["ns-east"][0], "+norec", "unsigned.lab", "NS")
+    names.serial += 1
+    names.publish()
+    until(names.all_well, 15, "a good one follows", names.status)
+
+
+def nearest(names: Names) -> str:
+    """Which node the resolver's own machine reaches under the service address."""
+    return served_by(names.ask("resolver", ANYCAST4, "+nsid", "lab", "SOA"))
+
+
+def test_a_node_that_does_not_answer_withdraws_and_comes_back_when_it_does(names: Names) -> None:
+    """Its name server is killed: in a few seconds the service is reached at another site; the loop brings it back, and it proves itself first."""
+    names.lab.run(names.lab.setting.machines.host("ns-east").run(["sh", "-c", 'kill -9 $(cat "$0")', _pid_file(names, "ns-east")]))
+    until(lambda: names.announced() == {"ns-south", "ns-west"}, 15, "it withdraws", names.status)
+    until(lambda: nearest(names) in ("ns-south", "ns-west"), 10, "another answers")
+    assert names.status()["name-node/ns-east"].state == "withdrawn"
+    assert "no answer" in names.status()["name-node/ns-east"].reason
+    setting = names.lab.setting
+    outcomes = names.lab.run(converge(setting.world, setting.office.wanted(setting.book.model())))
+    assert [each.key for each in outcomes if each.found] == [("ns-east", "nsd", "ns-east")]
+    assert [each.failure for each in outcomes if each.failure] == []
+    until(lambda: names.announced() == set(NODES), 20, "it is back", names.status)
+
+
+def _pid_file(names: Names, node: str) -> str:
+    host = names.lab.setting.machines.host(node)
+    return f"{host.home}/nsd/{node}/nsd: xfrd.pid"
+
+
+def test_when_all_are_ill_they_leave_one_by_one_and_the_last_stays(names: Names) -> None:
+    """A version whose signatures live less than a day reaches every node. There is never a moment without an announcement."""
+    serial = names.publish(life_seconds=4 * 3600)
+    fewest = len(NODES)
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline and len(names.announced()) > 1:
+        fewest = min(fewest, len(names.announced()))
+        time.sleep(0.3)
+    time.sleep(3)  # long enough for one more to leave, if it would
+    assert (len(names.announced()), fewest >= 1) == (1, True), names.status()
+    assert "ill, but nobody else announces the prefix" in names.status()[f"name-node/{next(iter(names.announced()))}"].reason
+    assert str(serial) in names.ask("resolver", ANYCAST4, "+short", "lab", "SOA")
+    names.publish()
+    until(lambda: names.announced() == set(NODES), 30, "all come back", names.status)
+
+
+def test_what_is_answered_when_the_outside_is_cut(names: Names) -> None:
+    """The root goes on from the resolver's own copy; what was known is given stale, for 30 s at a time (RFC 8767); the rest is SERVFAIL."""
+    serial = names.publish(['short.lab. 1 TXT "still here"'])
+    until(lambda: all(names.said(node)["zones"]["lab."]["serial"] == serial for node in NODES), 10, "it spreads")
+    assert '"still here"' in names.ask("m2", RESOLVER, "short.lab", "TXT")
+    cut = [f"{ANYCAST4}/32", f"{ANYCAST6}/128", f"{GATE}/32", *(f"{address}/32" for address, _ in NODES.values())]
+    for each in cut:
+        names.lab.host_run("resolver", "ip", "route", "add", "blackhole", each)
+    try:
+        time.sleep(1.5)  # the answer's own life
+        stale = names.ask("m2", RESOLVER, "short.lab", "TXT")
+        assert '"still here"' in stale, stale
+        assert re.search(r"short\.lab\.\s+30\s", stale), stale
+        assert "status: SERVFAIL" in names.ask("m2", RESOLVER, "+time=8", "never-asked.lab", "TXT")
+        assert "status: NXDOMAIN" in names.ask("m2", RESOLVER, "another-nosuchtld", "A")
+        assert "status: NOERROR" in names.ask("m2", RESOLVER, "com", "DS")
+        assert names.status()["resolver/resolver"].state == "resolving"
+    finally:
+        for each in cut:
+            names.lab.host_run("resolver", "ip", "route", "delete", "blackhole", each)
+    until(lambda: "status: NOERROR" in names.ask("m2", RESOLVER, "www.lab", "TXT"), 30, "it resolves again")
+
+
+def test_the_key_of_the_root_is_rolled_and_nobody_notices(names: Names) -> None:
+    """Rehearsed on the lab's root: both anchors in the model, both keys in the zone, then the new one alone; a roll that the model was not told of is
+    refused by the resolver and seen at the nodes."""
+
+    fresh = iter(
+        (
+            "net",
+            "org",
+            "de",
+            "fr",
+            "cn",
+            "jp",
+            "kr",
+            "br",
+            "nl",
+            "se",
+            "no",
+            "fi",
+            "pl",
+            "it",
+            "es",
+            "pt",
+            "at",
+            "ch",
+            "be",
+            "dk",
+            "cz",
+            "sk",
+        )
+    )
+
+    def validates() -> bool:
+        """Of a name that is in no cache."""
+        return re.search(r"Flags:.* ad", names.ask("m2", RESOLVER, "+dnssec", "+time=5", next(fresh), "DS")) is not None
+
+    def arrived(serial: int) -> bool:
+        return (names.status()["resolver/resolver"].facts or {}).get("root") == serial
+
+    old = names.registry.anchors(".")
+    names.registry.add_key(".")
+    both = names.registry.anchors(".")
+    assert len(both) == 2
+    assert names.lab.apply(exchange(names.registry, both)).verified
+    for stage in ("both keys", "the new key alone"):
+        if stage != "both keys":
+            names.registry.drop_key(".", old[0].split()[0])
+        serial = names.publish_root()
+        until(lambda: arrived(serial), 20, stage, names.status)  # noqa: B023
+        assert validates(), stage
+        until(names.all_well, 20, stage, names.status)
+    names.registry.add_key(".")
+    names.registry.drop_key(".", next(each for each in both if each not in old).split()[0])
+    names.publish_root()
+    until(lambda: "none of its keys is an anchor" in names.status()["name-node/ns-east"].reason, 20, "the nodes see it", names.status)
+    until(lambda: names.status()["resolver/resolver"].state == "fallback", 20, "the resolver drops it", names.status)
+    assert not validates()

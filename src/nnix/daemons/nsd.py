@@ -1,7 +1,7 @@
 """NSD (https://nlnetlabs.nl/nsd): answers for the zones it was given, and nothing else.
 
 Its processes rename themselves: the one that was started becomes `nsd: xfrd`, which speaks with the primaries; `nsd: main` forks the servers
-anew whenever a zone has changed, so an update never stops the answers. `nsd-control reconfig` takes zones, patterns and keys;
+anew whenever a zone has changed (one server, so that all have known names), so an update never stops the answers. `nsd-control reconfig` takes zones, patterns and keys;
 addresses, ports and certificates want a restart.
 
 The control socket is a Unix socket named by way of the working folder, since NSD wants a path that begins with a slash and a
@@ -36,7 +36,7 @@ MAKE = Make(
     name="nsd",
     program="NSD",
     package="nsd",
-    comms=("nsd: xfrd", "nsd", "nsd: main"),
+    comms=("nsd: xfrd", "nsd", "nsd: main", "nsd: server 1"),
     config="nsd.conf",
     parse="nsd-checkconf nsd.conf",
     prepare="",

@@ -40,6 +40,7 @@ def _lines(policy: NodePolicy) -> Iterator[str]:
     yield '    xfrdfile: "xfrd.state"'
     yield '    zonelistfile: "zone.list"'
     yield '    xfrdir: "."'
+    yield "    server-count: 1"
     yield "    verbosity: 1"
     yield "    hide-version: yes"
     yield f'    identity: "{policy.name}"'
