@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from nnix.cli.root import ALL_PLANES
+from nnix.kernel.change import admit
+from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.lab.compile import circuit_addresses, customer, gateway
 from nnix.planes.fabric.compile import reflectors
@@ -222,6 +225,34 @@ def test_release_takes_every_trace(lab: Lab) -> None:
         assert "vc-" not in links
         assert "10000" not in lab.host_run(site, "cat", str(lab.setting.homes / site / "frr/underlay/frr.conf"))
     assert lab.differences() == {}
+
+
+def test_a_circuit_that_needs_larger_links_starts_ospf_anew_and_the_plan_says_so(lab: Lab) -> None:
+    """FRR takes a link whose MTU changes for one that went and came: neighbours are found anew, on every link. An order that fits disturbs nobody."""
+    lab.apply(BASE)
+    office = lab.setting.office
+    fits, larger = (admit(ALL_PLANES, [*BASE, each], lab.snapshot) for each in (WIRE, WIRE.changed(mtu=9000)))
+    assert [each for each in office.draft(fits, Evidence()).plan.disturbs if each.startswith("link/")] == []
+    draft = office.draft(larger, Evidence())
+    assert {"link/east-south", "link/south-west", "link/west-east"} <= set(draft.plan.disturbs)
+    assert any("OSPF starts anew" in step.does for action in draft.plan.actions for step in action.steps)
+
+    def youngest() -> float:
+        """Seconds since the adjacency of east that changed last did."""
+        told = vtysh(lab, "east", "show ip ospf neighbor detail")
+        return min(float(each["lastPrgrsvChangeMsec"]) / 1000 for group in told["neighbors"].values() for each in group)
+
+    before, began = youngest(), time.monotonic()
+    assert lab.apply([*BASE, WIRE]).verified
+    assert youngest() > before, "an order that fits left it alone"
+    assert lab.apply([*BASE, WIRE.changed(mtu=9000)]).verified
+    deadline = time.monotonic() + 30
+    while youngest() > time.monotonic() - began:
+        assert time.monotonic() < deadline, "no adjacency was made anew"
+        time.sleep(0.1)
+    while not passes(lab, "wire", "c1", "c2"):
+        assert time.monotonic() < deadline, "the underlay does not come back"
+    lab.apply(BASE)
 
 
 def test_registered_members_do_not_notice_the_death_of_the_control_plane(lab: Lab) -> None:

@@ -17,7 +17,9 @@ zebra died (the others do not find back to a new zebra within 10 s). Another dae
 digest is the mark: lines that came on top are taken back, and if the digest is not as before, FRR is restarted.
 
 *Interrupting.* Most lines of a neighbour are taken over while its session stands; those in RESETTING are not. Whose session a neighbour
-is stands in a comment before the first line that names it, `! session: session/NAME`; without one nobody is named.
+is stands in a comment before the first line that names it, `! session: session/NAME`; without one nobody is named. ospfd and ospf6d start anew on an
+interface whose MTU changes, as if it had gone and come (RFC 2328, 10.6: neighbours of another MTU are none). It is not told here, so what it
+will be stands in a comment as well, `! link: link/NAME mtu 1800`, and who is behind the link is named when that changes.
 
 `no zebra nexthop kernel enable` belongs into every content with an underlay: FRR 8.4 believes in nexthop groups that the
 kernel dropped when a link went, and black-holes after it returns.
@@ -310,6 +312,7 @@ def opposite(line: str) -> str:
 
 
 _SESSION = re.compile(r"^\s*!\s*session:\s*(\S+)\s*$", re.M)
+_LINK_MTU = re.compile(r"^\s*!\s*link:\s*(\S+)\s+mtu\s+(\d+)\s*$", re.M)
 _NAMES_NEIGHBOR = re.compile(r"^\s*(?:no\s+)?neighbor\s+(\S+)")
 
 # What of a neighbour makes its session go down when it changes. Tried on FRR 8.4.4, but for interface and peer-group, and for
@@ -380,7 +383,10 @@ def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
     if new is None:
         return (Step(f"stop FRR ({_asked(old)})", everybody),)
     leaving, coming = (_named(one, other) for one, other in ((old, new), (new, old)))
-    found = [Step(f"end {leaving}", everybody if "bgpd" in leaving else frozenset())] if leaving else []
+    mtus = dict(_LINK_MTU.findall(before))
+    begun_anew = frozenset(link for link, mtu in _LINK_MTU.findall(after) if mtus.get(link, mtu) != mtu)
+    found = [Step("OSPF starts anew on each link whose MTU changes", begun_anew)] if begun_anew else []
+    found += [Step(f"end {leaving}", everybody if "bgpd" in leaving else frozenset())] if leaving else []
     found += [Step(f"start {coming} beside the others")] if coming else []
     fewer, more = _leaves(tree(before)) - _leaves(tree(after)), _leaves(tree(after)) - _leaves(tree(before))
     if not fewer and not more:

@@ -171,6 +171,17 @@ def test_frr_says_which_daemons_come_and_go_and_whom_that_disturbs() -> None:
     assert (step.does, step.disturbs) == ("change FRR while it runs (1 line new, 1 taken back)", frozenset())
 
 
+def test_frr_names_the_links_on_which_ospf_starts_anew() -> None:
+    """Those whose MTU changes. One that comes or goes has no neighbour to lose."""
+    old = "! daemons: zebra ospfd\n! link: link/a-b mtu 1800\ninterface l-a-b\n ip ospf area 0\nexit\n! link: link/a-c mtu 1800\n"
+    (step,) = frr.steps(old.encode(), old.replace("a-b mtu 1800", "a-b mtu 9050").encode())
+    assert (step.does, step.disturbs) == ("OSPF starts anew on each link whose MTU changes", frozenset({"link/a-b"}))
+    more = old + "! link: link/a-d mtu 9050\n"
+    for before, after in ((old, more), (more, old)):
+        (step,) = frr.steps(before.encode(), after.encode())
+        assert step.disturbs == frozenset()
+
+
 FRR_SESSIONS = """! daemons: zebra bgpd
 router bgp 64500
  bgp router-id 10.0.0.1

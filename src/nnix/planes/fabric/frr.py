@@ -47,6 +47,7 @@ def spell(switch: Switch) -> bytes:
     ]
     for link in sorted(switch.links, key=lambda each: each.interface):
         lines += [
+            f"! link: {link.of} mtu {link.mtu}",
             f"interface {link.interface}",
             " ip ospf area 0",
             " ip ospf bfd",
