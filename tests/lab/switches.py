@@ -40,10 +40,13 @@ MEMBERS = {"alice": ("a", 1), "dave": ("a", 4), "bob": ("b", 2), "carol": ("c", 
 WIRE = {"wire-1": ("a", 11), "wire-2": ("b", 12)}
 """the two ends of a circuit"""
 BEHIND = {"cust-1": ("a", 21), "cust-2": ("b", 22), "cloud-1": ("a", 23), "cloud-2": ("a", 24), "idle": ("a", 25)}
-"""customers of two clouds, the clouds' gateways, and a port in light behind which nobody stands"""
+BEHIND |= {"trunk": ("a", 26), "cust-3": ("a", 27), "cust-4": ("b", 28)}
+"""customers of two clouds, the clouds' gateways, a port in light behind which nobody stands; a cloud on a tagged cable, and its customers"""
 GATEWAYS = {"cloud-1": ("198.51.100.0", "198.51.100.1"), "cloud-2": ("198.51.100.2", "198.51.100.3")}
 """gateway → our end and theirs"""
 HANDED = {"cloud-1": 7001, "cloud-2": 7002}
+VLANS = {"cust-3": 103, "cust-4": 104}
+"""customer → the VLAN under which the cloud knows it"""
 TESTER = ("a", 0xFC)
 DEADLINE_SECONDS = 10.0
 END_SECONDS, SETTLING_SECONDS = 2.0, 0.02  # for the frame behind the others; and for one that went over another processor's queue
@@ -82,9 +85,16 @@ def _port(name: str, member: str, site: str, state: str = "production", **more: 
     return Port.model_validate({"name": name, "member": member, "site": site, "speed": "10G", "state": state, **more})
 
 
-def exchange(states: dict[str, str] | None = None, *, tester: bool = False, circuit: bool = False, gateways: bool = False) -> Snapshot:
+def exchange(
+    states: dict[str, str] | None = None,
+    *,
+    tester: bool = False,
+    circuit: bool = False,
+    gateways: bool = False,
+    vlans: Mapping[str, int] | None = None,
+) -> Snapshot:
     """Sites a - b - c in a row; a route server at b; with `tester`, a quarantine LAN of the same prefix and its tester at a; with `circuit`, one
-    from a to b; with `gateways`, two clouds at a that are handed a customer each, and a port with nobody behind it."""
+    from a to b; with `gateways`, two clouds at a that are handed a customer each, and a port with nobody behind it; with `vlans`: customer → VLAN, on one cable at a."""
     made: list[Resource] = [_site(name, number) for number, name in enumerate("abc", start=1)]
     for a, b in ("ab", "bc"):
         made.append(Link.model_validate({"name": a + b, "a": a, "b": b, "capacity": "100G", "latency": "1ms"}))
@@ -112,6 +122,12 @@ def exchange(states: dict[str, str] | None = None, *, tester: bool = False, circ
             made.append(
                 Circuit.model_validate({"name": f"tenant-{number}", "ends": [f"cust-{number}", f"tenant-{number}"], "vni": 6000 + number})
             )
+    if vlans is not None:
+        made.append(_port("trunk", "alice", "a", tagged=True))
+        for customer, vlan in vlans.items():
+            made.append(_port(f"at-{customer}", "alice", "a", over="trunk", vlan=vlan))
+            made.append(_port(customer, "alice", BEHIND[customer][0]))
+            made.append(Circuit.model_validate({"name": customer, "ends": [customer, f"at-{customer}"], "vni": 6100 + BEHIND[customer][1]}))
     return Snapshot(made)
 
 
@@ -173,7 +189,7 @@ class Fabric:
 
     def lay(self) -> None:
         """Namespaces and cables, as the lab lays them."""
-        snapshot = exchange(tester=True, circuit=True, gateways=True)
+        snapshot = exchange(tester=True, circuit=True, gateways=True, vlans=VLANS)
         lines = [f"netns add {host.namespace}" for host in (*self.switches.values(), *self.stations.values())]
         for link in snapshot.of(Link):
             near, far = link_interface(link, link.a), link_interface(link, link.b)

@@ -24,7 +24,7 @@ from nnix.cli.command import (
 from nnix.cli.files import Folder, admitted, read_folder, yaml_files
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
-from nnix.kernel.apply import Applied
+from nnix.kernel.apply import Applied, able
 from nnix.kernel.approval import WHAT as APPROVED
 from nnix.kernel.approval import plan_approved
 from nnix.kernel.change import Draft, Model, compile_all, draft, inverse, loaded, proved
@@ -138,6 +138,8 @@ def plan(setting: Setting, folder: Path, offline: bool, output: Path | None, eve
         as_root(setting)
     found = admitted(folder, _model(setting).snapshot, setting, pure=offline and output is None)
     made = _draft(setting, found)
+    if not offline:
+        setting.run(able(setting.world, made))
     findings = proved(ALL_PLANES, found.snapshot, found.evidence)
     drift = {} if offline or not setting.begun else _drift(setting)
     if output:

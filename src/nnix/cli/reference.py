@@ -43,6 +43,7 @@ KERNEL_RULES = (
     ("kernel.daemon-accepts", "docs/change.md", "The daemon's own parser accepts every configuration before anything is touched."),
     ("kernel.approver-named", "docs/change.md", "Whoever approves is named for it, with that login where one is named, and approves once."),
     ("kernel.approved", "docs/change.md", "What is rehearsed was approved by all of its approvers, as it stands."),
+    ("kernel.machine-able", "docs/change.md", "Every machine can do what is asked of it: its kernel has the parts that this needs."),
     ("kernel.undo-newest-first", "docs/change.md", "A change is taken back only while what it touched is as it left it."),
     ("members.vtep-pool", "docs/kinds.md", "There is an address for the tunnel end of every site without one."),
     ("routing.evidence-is-there", "docs/files.md", "A policy's IRR and RPKI files can be read as what they are."),

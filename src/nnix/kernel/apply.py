@@ -30,7 +30,7 @@ from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.vault import Vault
-from nnix.kernel.world import Artifact, Unreachable
+from nnix.kernel.world import Artifact, Asking, Failed, Unreachable
 
 Clock = Callable[[], datetime]
 
@@ -51,6 +51,38 @@ class Applied:
     @property
     def failures(self) -> tuple[Outcome, ...]:
         return tuple(each for each in self.outcomes if each.failure)
+
+
+async def able(world: World, made: Draft) -> None:
+    """Ask the machines concerned whether they can do what the plan asks of them. Raises Refused, naming each resource. Writes nothing."""
+
+    async def one(artifact: Artifact) -> tuple[Refusal, ...]:
+        driver = world.drivers[artifact.driver]
+        if not isinstance(driver, Asking):
+            return ()
+        try:
+            lacks = await driver.lacks(world.machines.host(artifact.machine), artifact.content)
+        except Unreachable:
+            return ()  # a machine that is not there yet cannot be asked; driving will tell
+        except Failed as failed:
+            where = f"{artifact.driver}/{artifact.name} on {artifact.machine}"
+            return (Refusal(where, "", str(failed), "a machine that says what it can do", "kernel.machine-able"),)
+        return tuple(
+            Refusal(
+                each.resource,
+                "",
+                f"{each.what} is not to be had on {artifact.machine}",
+                "a machine that can",
+                "kernel.machine-able",
+                mend=each.mend,
+            )
+            for each in lacks
+        )
+
+    touched = [made.artifacts[each.key] for each in made.plan.actions if each.digest]
+    refusals = [each for group in await asyncio.gather(*map(one, touched)) for each in group]
+    if refusals:
+        raise Refused(dict.fromkeys(refusals))
 
 
 class Office:
@@ -146,7 +178,8 @@ class Office:
     # --- carrying out ---------------------------------------------------------------------------------------------
 
     async def check(self, made: Draft) -> None:
-        """Ask the daemons' own parsers, on the machines concerned. Raises Refused with every complaint."""
+        """Ask whether the machines concerned can, then the daemons' own parsers there. Raises Refused with every complaint."""
+        await able(self.world, made)
         touched = [made.artifacts[a.key] for a in made.plan.actions if a.digest]
         limit = asyncio.Semaphore(4)
 

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Result(NamedTuple):
@@ -88,6 +88,24 @@ class Artifact:
     @cached_property
     def digest(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Something that a machine cannot do, whatever is driven there: `what`, for which resource, and what would mend it."""
+
+    resource: str
+    what: str
+    mend: str
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A driver whose artifacts may ask for more than every machine can do."""
+
+    async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
+        """What of `content` the machine cannot do. Writes nothing. Raises Unreachable, Failed."""
+        ...
 
 
 class Driver(Protocol):

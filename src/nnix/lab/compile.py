@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from nnix.daemons.iproute import facts as iproute
 from nnix.kernel.evidence import Evidence
@@ -156,11 +156,11 @@ def _wires(snapshot: Snapshot) -> Artifact:
         if port in plugged:
             continue
         if port.over is not None:
-            if port.name in private and port.vni is not None:
+            if port.name in private and (number := port.vni or port.vlan) is not None:
                 machines.add(customer(port.name))
-                near = wires.End(gateway(str(port.over)), gateway_interface(port.vni))
+                near = wires.End(gateway(str(port.over)), gateway_interface(number))
                 cables.append(wires.Cable(near, wires.End(customer(port.name), ETHERNET, customer_mac(port.name))))
-        elif port.gateway is not None:
+        elif port.gateway is not None or port.tagged:
             near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
             machines.add(gateway(port.name))
             cables.append(wires.Cable(near, wires.End(gateway(port.name), ETHERNET)))
@@ -177,7 +177,8 @@ def _wires(snapshot: Snapshot) -> Artifact:
     about = frozenset(each.id for kind in (Site, Link, Port, Circuit, RouteServer, Router) for each in snapshot.of(kind)) | {
         each.id for each in stations(snapshot)
     }
-    return Artifact(GROUND, "wires", "cables", wires.encode(machines, cables), about)
+    tagged = [port.id for port in snapshot.of(Port) if port.vlan is not None and port.name in private]
+    return Artifact(GROUND, "wires", "cables", wires.encode(machines, cables, tagged), about)
 
 
 def _behind(snapshot: Snapshot) -> dict[Port, list[Router | Station]]:
@@ -222,15 +223,17 @@ def gateway(port: str) -> str:
     return f"gw-{port}"
 
 
-def gateway_interface(vni: int) -> str:
-    """The gateway's interface to whoever it serves under a VNI."""
-    return f"v{vni}"
+def gateway_interface(number: int) -> str:
+    """The gateway's interface to whoever it serves under a VNI or in a VLAN."""
+    return f"v{number}"
 
 
 def _gateways(snapshot: Snapshot) -> Iterator[Artifact]:
     """A cloud's own gateway: for each VNI that it is handed a bridge, between a tunnel and whoever it serves under that number."""
     private = {str(end) for circuit in snapshot.of(Circuit) for end in circuit.ends}
     for trunk in snapshot.of(Port):
+        if trunk.tagged:
+            yield _tagged(trunk, [each for each in snapshot.where(Port, over=trunk.name) if each.name in private])
         if trunk.gateway is None:
             continue
         ours, theirs = trunk.gateway.theirs, trunk.gateway.ours  # each is the other's
@@ -249,6 +252,20 @@ def _gateways(snapshot: Snapshot) -> Iterator[Artifact]:
                 iproute.Wire(link=gateway_interface(vni), master=bridge, learning=True, flood=True),
             ]
         yield Artifact(gateway(trunk.name), "iproute", "gateway", iproute.encode(facts), frozenset({trunk.id, *(each.id for each in over)}))
+
+
+def _tagged(trunk: Port, over: Sequence[Port]) -> Artifact:
+    """A cloud's own switch at the end of a tagged cable: for each VLAN a bridge, between the cable and whoever it serves there."""
+    facts: list[iproute.Fact] = [iproute.Wire(link=ETHERNET, mtu=wires.MTU_OCTETS), iproute.Wire(link="lo")]
+    for port in over:
+        if port.vlan is not None:
+            bridge = f"b{port.vlan}"
+            facts += [
+                iproute.Bridge(link=bridge),
+                iproute.Vlan(link=f"t{port.vlan}", master=bridge, learning=True, flood=True, over=ETHERNET, vlan=port.vlan, of=port.id),
+                iproute.Wire(link=gateway_interface(port.vlan), master=bridge, learning=True, flood=True),
+            ]
+    return Artifact(gateway(trunk.name), "iproute", "gateway", iproute.encode(facts), frozenset({trunk.id, *(each.id for each in over)}))
 
 
 def customer_mac(port: str) -> str:

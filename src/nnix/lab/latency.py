@@ -22,10 +22,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from pydantic import Field, ValidationError
 
+from nnix.daemons.capability import Capability
 from nnix.daemons.iproute.facts import Shaper
 from nnix.kernel.resource import Record
 from nnix.kernel.world import Failed, Host, Step
@@ -34,7 +34,6 @@ FRAME_OCTETS_MIN = 64  # IEEE 802.3, 3.2.7
 FRAMES_SPARE = 1000  # netem's own default; a frame is there a little longer than it must be
 NUMBER_MAX = 2**32 - 1  # struct tc_netem_qopt and tc_fifo_qopt count in 32 bits
 NETEM, QUEUE, STOPGAP = "2:", "3:", "4:"  # handles of our own, below those that the kernel gives (8000: and up)
-PROBE = b"tc qdisc add dev lo root netem && tc qdisc delete dev lo root\n"
 
 Row = Mapping[str, Any]
 """one qdisc as `tc -j qdisc show` prints it"""
@@ -148,26 +147,22 @@ def _netem(dev: str, rows: Sequence[Row]) -> Row | None:
     return next((row for row in here if (row.get("root") if place == "root" else f"parent {row.get('parent')}" == place)), None)
 
 
+def _netem_there() -> Capability:
+    """Exclusivity: another process of ours is just trying it."""
+    probe = b"tc qdisc add dev lo root netem && tc qdisc delete dev lo root\n"
+    return Capability("netem", probe, missing="kind is unknown", there="Exclusivity flag on")
+
+
 @dataclass(frozen=True)
 class LatencyDriver:
     """Delays what leaves through links, where the kernel can; see the module."""
 
     name: str = "latency"
-    _found: WeakKeyDictionary[Host, bool] = field(default_factory=WeakKeyDictionary, repr=False, compare=False)
+    netem: Capability = field(default_factory=_netem_there, repr=False, compare=False)
 
     async def possible(self, host: Host) -> bool:
-        """Whether the kernel of `host` has netem: tried once for each host, and known from then on. Raises Unreachable, Failed."""
-        known = self._found.get(host)
-        if known is None:
-            result = await host.run(["sh"], stdin=PROBE)
-            if "kind is unknown" in result.err:
-                known = False
-            elif result.status == 0 or "Exclusivity flag on" in result.err:  # another process of ours is just trying it
-                known = True
-            else:
-                raise Failed(f"{host.name}: whether its kernel has netem cannot be found out: {result.err.strip() or result.status}")
-            self._found[host] = known
-        return known
+        """Whether the kernel of `host` has netem. Raises Unreachable, Failed."""
+        return await self.netem.possible(host)
 
     def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         before, after = decode(old), decode(new)

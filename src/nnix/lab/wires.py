@@ -19,8 +19,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnix.daemons.iproute import DOT1Q, DOT1Q_MEND
 from nnix.hosts.namespace import NAMESPACES, apart, enter_namespace
-from nnix.kernel.world import Failed, Host, Step
+from nnix.kernel.world import Failed, Host, Lack, Step
 
 MTU_OCTETS = 9200
 VANISHING_TRIES = 150
@@ -45,9 +46,10 @@ class Cable:
     b: End
 
 
-def encode(machines: Iterable[str], cables: Iterable[Cable]) -> bytes:
-    """The artifact: namespaces first, then cables, sorted."""
-    lines: list[object] = [{"namespace": machine} for machine in sorted(set(machines))]
+def encode(machines: Iterable[str], cables: Iterable[Cable], tagged: Iterable[str] = ()) -> bytes:
+    """The artifact: ports that need VLANs first, since all namespaces have this machine's kernel; then namespaces, then cables, sorted."""
+    lines: list[object] = [{"tagged": port} for port in sorted(tagged)]
+    lines += [{"namespace": machine} for machine in sorted(set(machines))]
     lines += [{"cable": [[e.machine, e.interface, e.mac] for e in (c.a, c.b)]} for c in sorted(cables)]
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
@@ -60,7 +62,7 @@ def decode(content: bytes | None) -> tuple[set[str], set[Cable]]:
         item = json.loads(line)
         if "namespace" in item:
             machines.add(item["namespace"])
-        else:
+        elif "cable" in item:
             a, b = item["cable"]
             cables.add(Cable(End(*a), End(*b)))
     return machines, cables
@@ -104,6 +106,12 @@ class WiresDriver:
         except (ValueError, KeyError, TypeError) as error:
             return str(error)
         return ""
+
+    async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
+        tagged = [item["tagged"] for item in map(json.loads, content.splitlines()) if "tagged" in item]
+        if not tagged or await DOT1Q.possible(host):
+            return ()
+        return tuple(Lack(port, "802.1Q, for its VLAN,", DOT1Q_MEND) for port in tagged)
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         different = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 
@@ -22,6 +24,7 @@ from nnix.daemons.iproute.facts import (
     Shaper,
     Sid,
     Sysctl,
+    Vlan,
     Vxlan,
     Wire,
     decode,
@@ -30,6 +33,7 @@ from nnix.daemons.iproute.facts import (
 )
 from nnix.daemons.iproute.seen import LinkSeen, Seen, parsed
 from nnix.daemons.iproute.way import way
+from nnix.kernel.world import Failed, Result
 
 MAC = "02:00:5e:10:00:01"
 FAR = IPv4Address("10.255.0.2")
@@ -89,7 +93,7 @@ def test_an_artifact_comes_back_as_it_was_written() -> None:
     [
         ("nonsense", "line 1"),
         ("[]", "an object is wanted"),
-        ('{"link": "x1", "type": "bond"}', "bridge, vxlan, wire"),
+        ('{"link": "x1", "type": "bond"}', "bridge, vxlan, vlan, wire"),
         ('{"colour": "red"}', "addr, fdb, route"),
         ('{"link": "a-name-that-is-too-long", "type": "wire"}', "link"),
         ('{"link": "x; reboot", "type": "wire"}', "link"),
@@ -151,6 +155,90 @@ def test_a_tunnel_of_another_number_is_made_anew_with_all_that_was_on_it() -> No
     assert batch.ip[0] == "link delete dev vx-peering"
     assert "link add dev vx-peering type vxlan id 4000 local 10.255.0.1 dstport 4789 nolearning" in batch.ip
     assert batch.bridge == [f"fdb append {FLOOD} dev vx-peering dst 10.255.0.2 self permanent"]
+
+
+VLAN = Vlan(link="p-a", over="p-z", vlan=101, mtu=1500, master="br-peering", of="port/a")
+CABLE = Wire(link="p-z", mtu=1500)
+
+
+def test_a_vlan_comes_after_its_cable_and_its_bridge_and_goes_before_them() -> None:
+    """Whatever their names are: a VLAN is a part of its cable."""
+    none = Seen(links={"p-z": link(up=False), "lo": link("")})
+    made = way(keyed(BRIDGE, VLAN, CABLE), {}, {}, none).ip
+    assert made[-4:] == [
+        "link add link p-z dev p-a type vlan id 101",
+        "link set dev p-a mtu 1500 master br-peering addrgenmode none",
+        "link set dev p-a type bridge_slave learning off flood off isolated off",
+        "link set dev p-a up",
+    ]
+    assert "link set dev p-z up" in made[:-4]
+    details = {"protocol": "802.1Q", "id": 101}
+    whole = Seen(
+        links={
+            "p-z": link(master="br-peering"),
+            "br-peering": link("bridge"),
+            "p-a": link("vlan", master="br-peering", over="p-z", details=details),
+        }
+    )
+    gone = way({}, keyed(BRIDGE, VLAN, CABLE), {}, whole).ip
+    assert gone.index("link delete dev p-a") < gone.index("link delete dev br-peering")
+
+
+@pytest.mark.parametrize(
+    ("over", "details", "words"),
+    [
+        ("p-z", {"protocol": "802.1Q", "id": 101}, ""),
+        ("p-z", {"protocol": "802.1Q", "id": 102}, "VLAN interface p-a: it is VLAN 102 of p-z, not 101 of p-z"),
+        ("p-y", {"protocol": "802.1Q", "id": 101}, "VLAN interface p-a: it is VLAN 101 of p-y, not 101 of p-z"),
+        ("p-z", {"protocol": "802.1ad", "id": 101}, "VLAN interface p-a: it is VLAN 101 of p-z, not 101 of p-z"),
+    ],
+)
+def test_a_vlan_of_another_number_or_cable_is_made_anew(over: str, details: dict[str, object], words: str) -> None:
+    seen = Seen(links={"p-z": link(), "br-peering": link("bridge"), "p-a": link("vlan", master="br-peering", over=over, details=details)})
+    assert missing(VLAN, seen) == words
+    made = way(keyed(BRIDGE, VLAN, CABLE), keyed(BRIDGE, VLAN, CABLE), {}, seen).ip
+    assert (made[:2] == ["link delete dev p-a", "link add link p-z dev p-a type vlan id 101"]) == bool(words)
+
+
+def test_a_vlan_whose_cable_is_not_there_is_not_tried() -> None:
+    """The cable is named by drive(); there is nothing to be said of what it would carry."""
+    assert not [each for each in way(keyed(BRIDGE, VLAN, CABLE), {}, {}, Seen(links={"lo": link("")})).ip if "p-a" in each]
+
+
+class Kernel:
+    """A machine that says the same to every command, and counts."""
+
+    name, home = "m", "/m"
+
+    def __init__(self, status: int, err: str) -> None:
+        self.answer, self.asked = Result(status, "", err), 0
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 30.0) -> Result:
+        self.asked += 1
+        return self.answer
+
+    async def put(self, files: Mapping[str, bytes | None], *, mode: int = 0o600) -> None:
+        raise AssertionError("nothing is written")
+
+    async def get(self, paths: Sequence[str]) -> Mapping[str, bytes | None]:
+        return dict.fromkeys(paths)
+
+
+def test_a_kernel_without_802_1q_is_asked_once_and_only_where_a_vlan_is_wanted() -> None:
+    """What is lacking is told for each resource that wants it, with the mend."""
+    without, able = Kernel(2, "Error: Unknown device type.\n"), Kernel(2, "Error: 8021q: VLANs not supported on device.\n")
+
+    def lacks(kernel: Kernel, *facts: Fact) -> list[str]:
+        return [each.resource for each in asyncio.run(IPROUTE.lacks(kernel, encode(facts)))]
+
+    assert lacks(without, BRIDGE, CABLE) == []
+    assert without.asked == 0
+    assert lacks(without, BRIDGE, CABLE, VLAN, VLAN.model_copy(update={"link": "p-b", "vlan": 102, "of": "port/b"})) == ["port/a", "port/b"]
+    assert lacks(without, VLAN) == ["port/a"]
+    assert without.asked == 1
+    assert lacks(able, VLAN) == []
+    with pytest.raises(Failed, match=r"whether its kernel has 802\.1Q cannot be found out: sh: 1: ip: not found"):
+        lacks(Kernel(127, "sh: 1: ip: not found\n"), VLAN)
 
 
 def test_a_port_is_set_before_it_is_lit() -> None:

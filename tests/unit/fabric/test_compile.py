@@ -284,6 +284,40 @@ def test_a_port_whose_name_is_none_of_nnixs_is_guarded_by_an_entry_of_its_own() 
     assert [each for each in cables.values() if each] == [{'"et48"'}]
 
 
+TAGGED: dict[str, Any] = {
+    "Port/cable": {"member": "bob", "site": "hz", "speed": "100G", "tagged": True},
+    "Port/tenant": {"member": "bob", "site": "hz", "speed": "10G", "over": "cable", "vlan": 101},
+    "Circuit/private": {"ends": ["tenant", "bob-2"], "vni": 100000, "capacity": "1G", "mtu": 9000},
+}
+
+
+def test_a_port_handed_over_by_vlan_is_an_interface_of_its_own_on_the_tagged_cable() -> None:
+    """On the circuit's bridge like any port, as narrow, and under the same filter; the cable itself is on none, and is as large."""
+    made = artifacts(exchange(TAGGED))
+    facts = list(iproute.decode(made["hz", "iproute", "fabric"].content).values())
+    (vlan,) = (each for each in facts if isinstance(each, iproute.Vlan))
+    assert (vlan.link, vlan.over, vlan.vlan, vlan.master, vlan.of, vlan.mtu) == (
+        "p-tenant",
+        "p-cable",
+        101,
+        "bc-private",
+        "port/tenant",
+        9000,
+    )
+    assert [each.rate_bits_per_second for each in facts if isinstance(each, iproute.Shaper)] == [10**9]
+    assert [(each.master, each.mtu, each.up) for each in facts if isinstance(each, iproute.Wire) and each.link == "p-cable"] == [
+        (None, 9000, True)
+    ]
+    assert nftables.parse(made["hz", "nftables", "ports"].content.decode()).elements["private"] == {'"p-tenant"'}
+
+
+@pytest.mark.parametrize("state", ["reserved", "suspended"])
+def test_without_its_tagged_cable_a_handed_port_is_dark(state: str) -> None:
+    changes: dict[str, Any] = {**TAGGED, "Port/cable": {**TAGGED["Port/cable"], "state": state}}
+    assert not port("tenant", changes).up
+    assert b"p-tenant" not in artifacts(exchange(changes))["hz", "iproute", "fabric"].content
+
+
 @pytest.mark.parametrize("state", ["reserved", "suspended"])
 def test_without_its_cable_a_handed_port_is_dark(state: str) -> None:
     """No tunnel, and no gateway either."""

@@ -76,6 +76,13 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
             "Port/cloud-c": {**CLOUD, "over": "cloud", "vni": 7000, "interface": "et1"},
             "Port/cloud-d": {**CLOUD, "over": "cloud"},
             "Port/cloud-e": {**CLOUD, "over": "cloud", "vni": 7001, "site": "wz"},
+            "Port/cable": {**CLOUD, "tagged": True},
+            "Port/cloud-f": {**CLOUD, "over": "cloud", "vlan": 7},
+            "Port/cloud-g": {**CLOUD, "over": "cable", "vni": 7003},
+            "Port/cloud-h": {**CLOUD, "over": "cable", "vlan": 7},
+            "Port/cloud-i": {**CLOUD, "over": "cable", "vlan": 7},
+            "Port/cloud-j": {**CLOUD, "over": "cable", "vlan": 8, "vni": 7004},
+            "Port/cloud-k": {**CLOUD, "vlan": 9},
             "Port/bob": {"over": "cloud", "vni": 7002, "interface": None, "site": "hz"},
         },
         [
@@ -85,7 +92,21 @@ BROKEN: dict[str, tuple[dict[str, Fields | None], list[tuple[str, str]]]] = {
             ("port/cloud-c", "vni"),
             ("port/cloud-d", "vni"),
             ("port/cloud-e", "over"),
+            ("port/cloud-f", "over"),
+            ("port/cloud-g", "over"),
+            ("port/cloud-i", "vlan"),
+            ("port/cloud-j", "vni"),
+            ("port/cloud-k", "over"),
         ],
+    ),
+    "fabric.tagged-fits": (
+        {
+            "Port/alice-2": {"tagged": True},
+            "Port/cloud": {**CLOUD, "tagged": True, "gateway": {"ours": "100.64.0.4", "theirs": "100.64.0.5"}},
+            "Port/cable": {**CLOUD, "tagged": True},
+            "Port/cloud-a": {**CLOUD, "tagged": True, "over": "cable", "vlan": 7},
+        },
+        [("port/alice-2", "tagged"), ("port/cloud", "tagged"), ("port/cloud-a", "tagged")],
     ),
     "fabric.circuit-pins-fit": (
         {
@@ -156,6 +177,12 @@ ACCEPTED: dict[str, dict[str, Fields | None]] = {
         "Port/cloud-a": {**CLOUD, "over": "cloud", "vni": 7000},
         "Port/cloud-b": {**CLOUD, "over": "cloud", "vni": 7001},
         "Port/cloud-c": {**CLOUD, "over": "cloud-2", "vni": 7000, "site": "nb"},
+    },
+    "a cable that carries two VLANs, one of which another cable carries as well": {
+        **{f"Port/{name}": {**CLOUD, "tagged": True} for name in ("cable", "cable-2")},
+        "Port/cloud-a": {**CLOUD, "over": "cable", "vlan": 1},
+        "Port/cloud-b": {**CLOUD, "over": "cable", "vlan": 4094},
+        "Port/cloud-c": {**CLOUD, "over": "cable-2", "vlan": 1},
     },
     "two sessions behind one port on one LAN": {"Session/alice-2": {**session("alice", 1), "v4": "100.64.0.77", "v6": None}},
 }

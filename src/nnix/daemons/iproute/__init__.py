@@ -5,7 +5,7 @@ artifact is a list of facts that shall be, one JSON object a line. `look` reads 
 handful of tools; `drive` computes what is missing from what was seen, and hands it over in one more shell that runs each
 tool once, with a batch. However many ports a switch has, that is two commands.
 
-Bridges and tunnels (VXLAN, RFC 7348) are made and taken away here. A *wire* belongs to the machine, as hardware does, or
+Bridges, tunnels (VXLAN, RFC 7348) and VLAN interfaces (IEEE 802.1Q) are made and taken away here. A *wire* belongs to the machine, as hardware does, or
 to the lab that laid it: it is set up, never made and never deleted. What nobody wished for is left alone; what we wished
 for once and no longer do is taken away. That needs a memory: the file `iproute/<name>/applied`. It is widened to
 old-and-new before the kernel is touched and narrowed to new afterwards, so that after a kill at any point everything
@@ -22,6 +22,6 @@ Pitfalls kept here: an interface is always named behind the word `dev` (one call
 batch goes on behind a mistake (-force), so that one bad port does not cost the others theirs.
 """
 
-from nnix.daemons.iproute.driver import IPROUTE
+from nnix.daemons.iproute.driver import DOT1Q, DOT1Q_MEND, IPROUTE
 
-__all__ = ["IPROUTE"]
+__all__ = ["DOT1Q", "DOT1Q_MEND", "IPROUTE"]

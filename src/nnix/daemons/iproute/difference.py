@@ -5,7 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_interface
 
-from nnix.daemons.iproute.facts import FLOOD, Addr, Address, Bridge, Fact, Fdb, Key, Link, Route, Shaper, Sid, Slave, Sysctl, Vxlan, Wire
+from nnix.daemons.iproute.facts import (
+    FLOOD,
+    Addr,
+    Address,
+    Bridge,
+    Fact,
+    Fdb,
+    Key,
+    Link,
+    Route,
+    Shaper,
+    Sid,
+    Slave,
+    Sysctl,
+    Vlan,
+    Vxlan,
+    Wire,
+)
 from nnix.daemons.iproute.seen import LinkSeen, Seen
 
 
@@ -78,7 +95,7 @@ def _link_missing(link: Link, seen: Seen) -> str:
         wrong.append("it snoops or runs a spanning tree")
     if isinstance(link, Vxlan) and link.gso_max_segs not in (None, there.gso_max_segs):
         wrong.append(f"it takes {there.gso_max_segs} segments at once, not {link.gso_max_segs}")
-    if isinstance(link, Vxlan) and (standing := stale(link, there)):
+    if isinstance(link, Vxlan | Vlan) and (standing := stale(link, there)):
         wrong.append(standing)
     if isinstance(link, Slave):
         if there.master != link.master:
@@ -90,13 +107,23 @@ def _link_missing(link: Link, seen: Seen) -> str:
     return f"{link.title}: {', '.join(wrong)}" if wrong else ""
 
 
+KERNEL_KINDS: Mapping[type[Link], str] = {Bridge: "bridge", Vxlan: "vxlan", Vlan: "vlan"}
+
+
 def foreign(link: Link, there: LinkSeen) -> bool:
-    return not isinstance(link, Wire) and there.kind != ("bridge" if isinstance(link, Bridge) else "vxlan")
+    return not isinstance(link, Wire) and there.kind != KERNEL_KINDS[type(link)]
 
 
-def stale(link: Vxlan, there: LinkSeen) -> str:
-    """What of a tunnel cannot be changed while it stands."""
+def stale(link: Vxlan | Vlan, there: LinkSeen) -> str:
+    """What of a tunnel or a VLAN interface cannot be changed while it stands."""
     details = there.details
+    if isinstance(link, Vlan):
+        seen = (details.get("protocol"), details.get("id"), there.over)
+        return (
+            ""
+            if seen == ("802.1Q", link.vlan, link.over)
+            else f"it is VLAN {details.get('id')} of {there.over}, not {link.vlan} of {link.over}"
+        )
     if (details.get("id"), details.get("local", details.get("local6")), details.get("port")) != (link.vni, str(link.local), link.port):
         return f"it is VNI {details.get('id')} from {details.get('local', details.get('local6'))}, not {link.vni} from {link.local}"
     return "it learns" if details.get("learning") else ""

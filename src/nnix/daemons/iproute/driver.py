@@ -7,12 +7,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nnix.daemons.capability import Capability
 from nnix.daemons.iproute.difference import impossible, left_over, missing, strangers
-from nnix.daemons.iproute.facts import Fact, Key, Sysctl, decode, encode, remembered
+from nnix.daemons.iproute.facts import Fact, Key, Sysctl, Vlan, decode, encode, remembered
 from nnix.daemons.iproute.seen import Seen, asking, parsed, seen_on
 from nnix.daemons.iproute.steps import steps
 from nnix.daemons.iproute.way import Batch, making_order, way
-from nnix.kernel.world import Failed, Host, Step
+from nnix.kernel.world import Failed, Host, Lack, Step
+
+# Tried on lo, which takes no VLAN: so it fails everywhere, and what it says tells why.
+DOT1Q = Capability(
+    "802.1Q",
+    b"ip link add link lo dev nnix-try type vlan id 1 && ip link delete dev nnix-try\n",
+    missing="Unknown device type",
+    there="VLANs not supported on device",
+)
+DOT1Q_MEND = "load the module 8021q or boot a kernel that has it (CONFIG_VLAN_8021Q), as Debian's has; or do without the VLAN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,12 @@ class IprouteDriver:
         except ValueError as error:
             return str(error)
         return ""
+
+    async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
+        vlans = [each for each in decode(content).values() if isinstance(each, Vlan)]
+        if not vlans or await DOT1Q.possible(host):
+            return ()
+        return tuple(Lack(each.of or each.link, f"802.1Q, for VLAN {each.vlan} of {each.over},", DOT1Q_MEND) for each in vlans)
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         kept = await host.get([f"{self.name}/{name}/applied" for name in wanted])

@@ -83,6 +83,15 @@ class Vxlan(Slave):
     gso_max_segs: int | None = Field(default=None, ge=1, le=65535)
 
 
+class Vlan(Slave):
+    """An interface of ours for the frames of one VLAN on the cable `over` (IEEE 802.1Q): tagged there, without the tag here. Another tag inside stays."""
+
+    noun: ClassVar[str] = "VLAN interface"
+    type: Literal["vlan"] = "vlan"
+    over: Interface
+    vlan: int = Field(ge=1, le=4094)
+
+
 class Wire(Slave):
     """An interface that is there without us: a physical one, or a veth end that the lab laid."""
 
@@ -188,7 +197,7 @@ class Sysctl(Fact):
         return PROC + self.sysctl.translate(SWAPPED)
 
 
-LINKS: Mapping[str, type[Link]] = {"bridge": Bridge, "vxlan": Vxlan, "wire": Wire}
+LINKS: Mapping[str, type[Link]] = {"bridge": Bridge, "vxlan": Vxlan, "vlan": Vlan, "wire": Wire}
 FACTS: Mapping[str, type[Fact]] = {"addr": Addr, "fdb": Fdb, "route": Route, "sid": Sid, "qdisc": Shaper, "sysctl": Sysctl}
 ORDER = ("sysctl", "link", "addr", "route", "qdisc", "fdb")
 LINES_KEPT = 16384  # seven switches with a thousand members between them have 3,000 different lines

@@ -15,7 +15,7 @@ from nnix.kernel.world import Failed, Host
 
 @dataclass(frozen=True, slots=True)
 class LinkSeen:
-    """An interface as the kernel has it."""
+    """An interface as the kernel has it. over: the interface that it is a part of, as a VLAN is of a cable."""
 
     kind: str
     mtu: int
@@ -25,6 +25,7 @@ class LinkSeen:
     details: Mapping[str, Any]
     port: Mapping[str, Any]
     gso_max_segs: int | None = None
+    over: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ def _link_seen(row: Mapping[str, Any]) -> LinkSeen:
         details=info.get("info_data", {}),
         port=info.get("info_slave_data", {}) if info.get("info_slave_kind") == "bridge" else {},
         gso_max_segs=row.get("gso_max_segs"),
+        over=row.get("link"),
     )
 
 

@@ -35,7 +35,7 @@ def _disturbed(old: Mapping[Key, Fact], changed: Iterable[Fact]) -> frozenset[st
 
 def _cut_by_change(old: Fact, new: Fact) -> bool:
     """Whether traffic over the interface stops, if for a moment."""
-    fields = ("up", "master", "vni", "local", "port")
+    fields = ("up", "master", "vni", "local", "port", "over", "vlan")
     return isinstance(old, Link) and any(getattr(old, name, None) != getattr(new, name, None) for name in fields)
 
 

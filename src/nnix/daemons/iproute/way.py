@@ -22,6 +22,7 @@ from nnix.daemons.iproute.facts import (
     Sid,
     Slave,
     Sysctl,
+    Vlan,
     Vxlan,
     Wire,
 )
@@ -50,7 +51,7 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
     """What makes `seen` into `wanted`, where `before` was ours and `found` are the settings before us. Pure; empty when they agree."""
     batch = Batch([], [], [], [])
     gone = [fact for key, fact in before.items() if key not in wanted]
-    going = {each.link for each in gone if isinstance(each, Bridge | Vxlan)}
+    going = {each.link for each in gone if isinstance(each, Bridge | Vxlan | Vlan)}
     # A port that leaves its bridge loses its entries there with it, and one that comes to another has none yet.
     leaving = {each.link for each in gone if isinstance(each, Wire)} | {
         each.link
@@ -62,7 +63,7 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
     renewed = {
         each.link
         for each in wanted.values()
-        if isinstance(each, Vxlan) and (there := seen.links.get(each.link)) and not foreign(each, there) and stale(each, there)
+        if isinstance(each, Vxlan | Vlan) and (there := seen.links.get(each.link)) and not foreign(each, there) and stale(each, there)
     }
     for fact in sorted(gone, key=making_order, reverse=True):  # an address that goes takes routes along
         if getattr(fact, "dev", None) not in going | renewed:
@@ -78,6 +79,7 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
     unusable = missing_wires | {
         each.link for each in wanted.values() if isinstance(each, Link) and each.link in links and foreign(each, links[each.link])
     }
+    unusable |= {each.link for each in wanted.values() if isinstance(each, Vlan) and each.over in unusable}
     for fact in sorted((each for each in wanted.values() if missing(each, seen)), key=making_order):
         # What cannot be done is said by drive() once everything else has been done.
         if not {getattr(fact, "dev", None), getattr(fact, "link", None)} & unusable:
@@ -86,7 +88,8 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
 
 
 def making_order(fact: Fact) -> tuple[int, int, Key]:
-    return ORDER.index(fact.key[0]), 0 if isinstance(fact, Bridge) else 1, fact.key
+    """A bridge before what is plugged into it, a cable before its VLANs."""
+    return ORDER.index(fact.key[0]), 0 if isinstance(fact, Bridge) else 2 if isinstance(fact, Vlan) else 1, fact.key
 
 
 def _make(fact: Fact, seen: Seen, batch: Batch) -> None:
@@ -129,6 +132,8 @@ def _link_lines(link: Link, there: LinkSeen | None) -> Iterator[str]:
     if there is None:
         if isinstance(link, Vxlan):
             yield f"link add {name} type vxlan id {link.vni} local {link.local} dstport {link.port} nolearning"
+        elif isinstance(link, Vlan):
+            yield f"link add link {link.over} {name} type vlan id {link.vlan}"
         else:
             yield f"link add {name} type bridge mcast_snooping 0 stp_state 0"
     elif isinstance(link, Bridge):

@@ -35,7 +35,7 @@ from nnix.planes.fabric.names import (
     route_server_interface,
     switch_machine,
 )
-from nnix.planes.fabric.policy import Attachment, Gateway, LanEnd, LinkEnd, Pin, Switch, Tunnel
+from nnix.planes.fabric.policy import Attachment, Gateway, LanEnd, LinkEnd, Pin, Switch, Tag, Tunnel
 from nnix.planes.members.kinds import Exchange, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
 
@@ -113,7 +113,8 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
     circuit = None if quarantined or sessions else circuit_of(snapshot, port)
     gateway = _gateway(snapshot, port) if port.state in ON_THE_LAN else None
     trunk = snapshot.at(port.over) if port.over else None
-    lit = port.state in LIT and (trunk is None or (trunk.gateway is not None and trunk.state in ON_THE_LAN))
+    tagged = port.tagged and port.state in ON_THE_LAN
+    lit = port.state in LIT and (trunk is None or ((trunk.gateway is not None or trunk.tagged) and trunk.state in ON_THE_LAN))
     macs = tuple(sorted({mac for each in sessions for mac in each.macs}))
     if not lit:
         bridge = None
@@ -129,11 +130,13 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
         up=lit,
         lan=lan.name if lan and lit else None,
         bridge=bridge,
-        mtu=_gateway_mtu(snapshot, port) if gateway else next((each.mtu for each in (circuit, home, lan) if each is not None), 1500),
+        mtu=_trunk_mtu(snapshot, port)
+        if gateway or tagged
+        else next((each.mtu for each in (circuit, home, lan) if each is not None), 1500),
         isolated=quarantined,
         drained=port.state is PortState.DRAINED,
         tester=False,
-        private=circuit is not None or gateway is not None,
+        private=circuit is not None or gateway is not None or tagged,
         learns=circuit is not None and len(circuit.ends) > 2,
         rate_bits_per_second=int(circuit.capacity) if circuit and circuit.capacity else None,
         macs=macs,
@@ -143,6 +146,8 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
         cable=trunk is None,
         gateway=gateway,
         tunnel=Tunnel(trunk.gateway.theirs, trunk.gateway.ours, port.vni) if lit and trunk and trunk.gateway and port.vni else None,
+        tagged=tagged,
+        tag=Tag(port_interface(trunk), port.vlan) if lit and trunk and trunk.tagged and port.vlan else None,
     )
 
 
@@ -153,10 +158,12 @@ def _gateway(snapshot: Snapshot, port: Port) -> Gateway | None:
     return Gateway(port.gateway.theirs, port.gateway.ours, tuple(sorted(over)))
 
 
-def _gateway_mtu(snapshot: Snapshot, port: Port) -> int:
-    """Octets of the largest IP packet to a gateway: that of any circuit over it with its tunnel around it."""
+def _trunk_mtu(snapshot: Snapshot, port: Port) -> int:
+    """Octets of the largest IP packet on a cable that carries others: that of any circuit over it, to a gateway with its tunnel around it. A tag
+    is part of the frame, not of the packet (IEEE 802.3, 3.2.7)."""
     circuits = (circuit_of(snapshot, each) for each in snapshot.where(Port, over=port.name))
-    return max([1500, *(each.mtu + TUNNEL_OCTETS for each in circuits if each is not None)])
+    around = TUNNEL_OCTETS if port.gateway else 0
+    return max([1500, *(each.mtu + around for each in circuits if each is not None)])
 
 
 def _route_server(snapshot: Snapshot, server: RouteServer) -> Attachment:

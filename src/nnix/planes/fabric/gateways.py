@@ -1,7 +1,7 @@
 """Spells for nftables what may pass between a switch itself and what is behind its ports.
 
-A port that is on no bridge ends in the switch's own IP stack: the cable to a member's gateway, where circuits are handed over by VNI, and a port
-in light behind which there is nobody yet. The switch ends the tunnels of all LANs and routes the underlay, and Linux takes a VXLAN packet for
+A port that is on no bridge ends in the switch's own IP stack: the cable to a member's gateway, where circuits are handed over by VNI; what has no tag
+on a cable where they are handed over by VLAN; and a port in light behind which there is nobody yet. The switch ends the tunnels of all LANs and routes the underlay, and Linux takes a VXLAN packet for
 whichever tunnel has its VNI, from whatever address and over whatever interface it came: who gets one packet to the switch can put any
 frame on any LAN. So a table of its own lets in only what comes from a gateway, to our end, with a VNI that was handed to it. All
 else is dropped and counted, before it is routed. Nor does the switch say anything there but VXLAN to a gateway: no neighbour discovery of its own, no MLD.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
-from nnix.daemons.iproute.facts import FLOOD, Addr, Behaviour, Bridge, Fact, Fdb, Route, Shaper, Sid, Sysctl, Vxlan, Wire, encode
+from nnix.daemons.iproute.facts import FLOOD, Addr, Behaviour, Bridge, Fact, Fdb, Route, Shaper, Sid, Sysctl, Vlan, Vxlan, Wire, encode
 from nnix.planes.fabric import srv6
 from nnix.planes.fabric.names import LOOPBACK, QUARANTINE_BRIDGE, SEGMENTS
 from nnix.planes.fabric.policy import Attachment, LanEnd, Switch
@@ -114,6 +114,8 @@ def _attachment(each: Attachment) -> Iterator[Fact]:
     elif each.tunnel is not None and each.bridge is not None:
         yield Vxlan(**dict(wire) | {"type": "vxlan"}, vni=each.tunnel.vni, local=each.tunnel.ours)
         yield Fdb(fdb=FLOOD, dev=each.interface, dst=each.tunnel.theirs)
+    elif each.tag is not None and each.bridge is not None:
+        yield Vlan(**dict(wire) | {"type": "vlan"}, over=each.tag.cable, vlan=each.tag.vlan)
     else:
         return
     if each.gateway is not None:

@@ -106,8 +106,8 @@ class Port(Resource):
     reserved and suspended: no light. quarantine: on the quarantine LAN only. production: on its LANs. drained: as production,
     but BGP is filtered so that sessions go down while pings still pass (BCP 214).
 
-    A cloud may want to be handed VNIs instead of a cable for each customer: a port with a `gateway` is such a cable, and ports `over` it, each with
-    a `vni`, are ends of circuits.
+    A cloud may want to be handed numbers instead of a cable for each customer. A port with a `gateway` is such a cable, and ports `over` it, each with
+    a `vni`, are ends of circuits; so is a `tagged` port, and ports over that have a `vlan` each.
     """
 
     columns: ClassVar = ("member", "site", "speed", "state")
@@ -129,9 +129,19 @@ class Port(Resource):
         examples=["et48"],
     )
     gateway: Gateway | None = Field(default=None, description="the member's gateway behind it, which is handed VNIs")
-    over: Ref[Port] | None = Field(default=None, description="port with the gateway that this one is handed to; unset: a cable of its own")
+    tagged: bool = Field(
+        default=False,
+        description="true: its cable carries customers by VLAN tag (IEEE 802.1Q), one for each port over it, and nothing else",
+    )
+    over: Ref[Port] | None = Field(
+        default=None,
+        description="port on whose cable this one is handed over: one with a gateway, or a tagged one; unset: a cable of its own",
+    )
     vni: int | None = Field(
         default=None, ge=1, le=16777215, description="number by which the gateway knows it, with `over`", examples=[7001]
+    )
+    vlan: int | None = Field(
+        default=None, ge=1, le=4094, description="VLAN by which it is known on a tagged cable, with `over`", examples=[101]
     )
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 

@@ -25,13 +25,22 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """How a port is known on a tagged cable (IEEE 802.1Q): the cable's interface, and the VLAN."""
+
+    cable: str
+    vlan: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A member's port or a route server's, on the switch. `about` names the resources that it is made from.
 
     up: whether there is light. lan and bridge: where it is plugged in; a port under test without a quarantine LAN has a bridge and no LAN.
     tester: a route server; on the quarantine LAN the one that ports under test may meet.
     private: on a circuit, where nothing is registered; learns: on one of more than two ends.
-    cable: it has one, rather than being handed over by VNI. gateway: behind the cable; its port is on no bridge. tunnel: where there is no cable.
+    cable: it has one, rather than being handed over on another's. gateway: behind the cable; tagged: it carries VLANs; the port of either is on no
+    bridge. tunnel, tag: how it is handed over, where there is no cable.
     macs, v4, v6: who may speak there; v6 includes the link-local addresses that the MACs make.
     """
 
@@ -54,6 +63,8 @@ class Attachment:
     cable: bool = True
     gateway: Gateway | None = None
     tunnel: Tunnel | None = None
+    tagged: bool = False
+    tag: Tag | None = None
 
 
 @dataclass(frozen=True, slots=True)

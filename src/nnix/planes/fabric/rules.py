@@ -160,25 +160,47 @@ def gateway_fits(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
         taken[address] = port.id
 
 
-@rule("fabric.hand-off-fits", source="RFC 7348, 4; " + MODEL)
-def hand_off_fits(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
-    """A port that is handed over by VNI is over a gateway of its member at its site, under a number that nobody else has there."""
-    if port.over is None and port.vni is None:
+@rule("fabric.tagged-fits", source="IEEE 802.1Q, 9.6; " + MODEL)
+def tagged_fits(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
+    """A tagged cable carries VLANs and nothing else: what has no tag there is nobody's."""
+    if not port.tagged:
         return
-    if port.over is None or port.vni is None:
-        yield Broken("vni" if port.over else "over", "unset", "both over and vni, or neither")
+    if snapshot.where(Session, port=port.name) or any(port.name in each.ends for each in snapshot.of(Circuit)):
+        yield Broken("tagged", "tags on a port that is in use itself", "a port without session or circuit", "order a port over it")
+    if port.gateway is not None:
+        yield Broken("tagged", "tags on the cable to a gateway", "tagged or gateway: a cable is handed VLANs or VNIs")
+    if port.over is not None:
+        yield Broken("tagged", "tags on a port without a cable", "tagged and over not both", "tag the port with the cable")
+
+
+@rule("fabric.hand-off-fits", source="RFC 7348, 4; IEEE 802.1Q, 9.6; " + MODEL)
+def hand_off_fits(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
+    """A port that is handed over by VNI is over a gateway of its member at its site, under a number that nobody else has there; one that is
+    handed over by VLAN is over a tagged port, under a number that nobody else has on that cable."""
+    if port.over is None and port.vni is None and port.vlan is None:
+        return
+    if port.over is None or (port.vni is None) == (port.vlan is None):
+        found = "unset" if port.over is None or port.vni is None else "vni and vlan"
+        yield Broken("vni" if port.over else "over", found, "over with either vni or vlan, or none of them")
         return
     trunk = snapshot.at(port.over)
-    if trunk.gateway is None or port.gateway is not None or (trunk.member, trunk.site) != (port.member, port.site):
-        yield Broken("over", port.over, f"a port with a gateway, of {port.member} at {port.site}")
+    able = trunk.gateway is not None if port.vni is not None else trunk.tagged
+    if not able or port.gateway is not None or (trunk.member, trunk.site) != (port.member, port.site):
+        wanted = "port with a gateway" if port.vni is not None else "tagged port"
+        yield Broken("over", port.over, f"a {wanted}, of {port.member} at {port.site}")
     if port.interface is not None:
         yield Broken("interface", port.interface, "none: it has no cable", "leave it out")
     if snapshot.where(Session, port=port.name):
         yield Broken("over", port.over, "a cable of its own: members are on LANs by cable only")
-    others = [each.id for each in snapshot.where(Port, vni=port.vni) if each.site == port.site and each.name < port.name]
-    others += [each.id for kind in (Lan, Circuit) for each in snapshot.where(kind, vni=port.vni)]
+    if port.vlan is not None:
+        field, number = "vlan", port.vlan
+        others = [each.id for each in snapshot.where(Port, over=port.over) if each.vlan == port.vlan and each.name < port.name]
+    else:
+        field, number = "vni", port.vni or 0
+        others = [each.id for each in snapshot.where(Port, vni=port.vni) if each.site == port.site and each.name < port.name]
+        others += [each.id for kind in (Lan, Circuit) for each in snapshot.where(kind, vni=port.vni)]
     if others:
-        yield Broken("vni", port.vni, f"a number of its own; {others[0]} has this one", "agree on another with the member")
+        yield Broken(field, number, f"a number of its own; {others[0]} has this one", "agree on another with the member")
 
 
 @rule("fabric.circuit-fits-ports", source="MEF 10.4, 8.3, ingress bandwidth profile")
@@ -415,6 +437,7 @@ RULES: tuple[Rule, ...] = (
     circuit_vni_once,
     circuit_ends_free,
     gateway_fits,
+    tagged_fits,
     hand_off_fits,
     circuit_fits_ports,
     circuit_pins_fit,
