@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 from nnix.cli.root import ALL_PLANES, KINDS, Setting
 from nnix.kernel.apply import Applied
 from nnix.kernel.change import admit
-from nnix.kernel.drive import look
+from nnix.kernel.drive import converge, look
 from nnix.kernel.evidence import Evidence
+from nnix.kernel.plane import Status
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
 from nnix.lab.sweep import sweep
+from nnix.planes.fabric.read import read
 
 T = TypeVar("T")
 SITES = ("east", "south", "west")
@@ -74,6 +76,14 @@ class Lab:
     def differences(self) -> dict[tuple[str, str, str], str]:
         """How the world differs from the model."""
         return self.run(look(self.setting.world, self.setting.office.wanted(self.setting.book.model()).values()))
+
+    def put_right(self) -> None:
+        """Drive everything to the model, as the loop does when it has found a hand edit."""
+        self.run(converge(self.setting.world, self.setting.office.wanted(self.setting.book.model())))
+
+    def status(self, resource: str) -> Status:
+        """What `nnix status` says of a resource of the fabric."""
+        return next(each for each in self.run(read(self.snapshot, self.setting.machines)) if each.resource == resource)
 
     def host_run(self, machine: str, *argv: str) -> str:
         return self.run(self.setting.machines.host(machine).run(argv)).out

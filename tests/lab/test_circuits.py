@@ -175,10 +175,41 @@ def test_a_gateway_reaches_nothing_but_what_it_was_handed(lab: Lab) -> None:
     )
     for chain in ("gateway", "towards"):
         lab.host_run("west", "nft", "flush", "chain", "inet", "nnix_gateways", chain)
-    deadline = time.monotonic() + SLACK_SECONDS + 4
-    while not ping(lab, gateway("cloud"), vtep(lab, "west")) or not heard(lab, "m2"):
-        assert time.monotonic() < deadline, "it is not this filter that holds it"
-        ping(lab, gateway("cloud"), "203.0.113.102")
+    try:
+        deadline = time.monotonic() + SLACK_SECONDS + 4
+        while not ping(lab, gateway("cloud"), vtep(lab, "west")) or not heard(lab, "m2"):
+            assert time.monotonic() < deadline, "it is not this filter that holds it"
+            ping(lab, gateway("cloud"), "203.0.113.102")
+    finally:
+        lab.put_right()
+
+
+GATED = ("port/cloud", "port/tenant-1", "circuit/tenant-1")
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ("delete table inet nnix_gateways", "table inet nnix_gateways is missing"),
+        ("flush chain inet nnix_gateways gateway", "table inet nnix_gateways was changed by somebody else"),
+        ('delete element inet nnix_gateways handed { "p-cloud" . 0x001b59 }', "was changed by somebody else"),
+    ],
+)
+def test_a_cloud_without_its_guard_is_not_up(lab: Lab, edit: str, words: str) -> None:
+    """Neither its cable, nor what is handed over on it, nor the circuit: by `nnix status`, until the table is put back."""
+    assert lab.apply([*BASE, *HANDED]).verified
+    assert soon(lab, "tenant-1", "c1", "tenant-1")
+    assert [lab.status(name).reason for name in GATED] == [""] * 3
+    lab.host_run("west", "nft", edit)
+    try:
+        for name in GATED:
+            status = lab.status(name)
+            assert (status.state, status.good) == ("down", False)
+            assert "not guarded" in status.reason and words in status.reason
+        assert lab.status("port/m2").good
+    finally:
+        lab.put_right()
+    assert [lab.status(name).reason for name in GATED] == [""] * 3
 
 
 def heard(lab: Lab, machine: str) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from nnix.kernel.world import Result
 from nnix.lab.compile import circuit_addresses, customer
+from nnix.planes.fabric import srv6
 from nnix.planes.fabric.kinds import Circuit
 from tests.lab.exchange import SITES, Lab, frame, member, resource
-from tests.lab.test_circuits import AT_ONCE_SECONDS, SLACK_SECONDS, passes, ping, port, soon
+from tests.lab.test_circuits import AT_ONCE_SECONDS, SLACK_SECONDS, passes, ping, port, soon, vtep
 
 pytestmark = pytest.mark.lab
 
@@ -153,6 +155,53 @@ def test_between_its_pins_a_circuit_heals(lab: Lab) -> None:
     finally:
         lab.host_run("east", "ip", "link", "set", "dev", "l-east-south", "up")
     settles(lab, "over", "e1", "w1", {**dict.fromkeys(STRAIGHT, False), **ROUND})
+
+
+def test_a_pinned_circuit_is_not_up_when_the_site_that_it_must_pass_is_dead(lab: Lab) -> None:
+    """All links of the site lost: the circuit is down, the site is named, a circuit that goes straight is up; when it is back, so is the circuit."""
+    lab.apply([*BASE, OVER_SOUTH, PLAIN])
+    converged(lab, "over", "e1", "w1", CONVERGENCE_SECONDS)
+    assert lab.status("circuit/over").state == "up"
+    for link in ("l-east-south", "l-south-west"):
+        lab.host_run("south", "ip", "link", "set", "dev", link, "down")
+    try:
+        started = time.monotonic()
+        while (status := lab.status("circuit/over")).good:
+            assert time.monotonic() - started < HEALS_SECONDS
+        assert status.state == "down"
+        assert "no way from" in status.reason and "south" in status.reason
+        assert lab.status("circuit/plain").state == "up"
+        assert not passes(lab, "over", "e1", "w1")
+    finally:
+        for link in ("l-east-south", "l-south-west"):
+            lab.host_run("south", "ip", "link", "set", "dev", link, "up")
+    converged(lab, "over", "e1", "w1", CONVERGENCE_SECONDS)
+    assert lab.status("circuit/over").state == "up"
+
+
+@pytest.mark.parametrize(
+    ("site", "segment", "words"),
+    [
+        ("south", srv6.end, "south, which it must pass, does not hand it on"),
+        ("west", srv6.end_dt6, "west does not take it out of its envelope"),
+        ("east", None, "east does not put it into its envelope"),
+    ],
+)
+def test_a_pinned_circuit_is_not_up_when_a_segment_of_its_way_is_gone(
+    lab: Lab, site: str, segment: Callable[[IPv4Address], IPv6Address] | None, words: str
+) -> None:
+    lab.apply([*BASE, OVER_SOUTH])
+    converged(lab, "over", "e1", "w1", CONVERGENCE_SECONDS)
+    circuit = lab.snapshot.get(Circuit, "over")
+    assert circuit is not None
+    west = IPv4Address(vtep(lab, "west"))
+    gone = segment(IPv4Address(vtep(lab, site))) if segment else srv6.circuit_end(west, circuit.vni or 0)
+    lab.host_run(site, "ip", "-6", "route", "delete", f"{gone}/128")
+    status = lab.status("circuit/over")
+    assert (status.state, status.good) == ("down", False)
+    assert words in status.reason
+    lab.put_right()
+    assert lab.status("circuit/over").state == "up"
 
 
 def test_a_switch_that_lost_its_segments_gets_them_back(lab: Lab) -> None:

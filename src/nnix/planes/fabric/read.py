@@ -4,7 +4,9 @@ A site is up when its switch answers and has a route to every other tunnel end; 
 believe what the kernel does not have. A link is up when both of its ends have carrier and the underlay uses it: a
 line that was cut in between may keep its light, but where it is a shortest way between its own ends, routes show that nobody takes it. A link is
 unknown while nothing is known against it but one of its ends cannot be asked. A port is as its state says when it has light (or none) and is
-plugged into the right bridge behind the filter.
+plugged into the right bridge behind the filter. The cable of a cloud, and what is handed over on it, also wants the table of gateways to be
+as it was loaded: without it the cloud could put frames on any LAN. A pinned circuit is up when the sites that it must pass can be asked, pass its frames on,
+and there is a route from each to the next, both ways.
 
 What ports were refused is told by reason, counted by the filter itself since it was loaded.
 """
@@ -16,12 +18,17 @@ import heapq
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
+from nnix.daemons.iproute.seen import Seen as Kernel
+from nnix.daemons.iproute.seen import parsed as kernel
+from nnix.daemons.nftables import NFTABLES
 from nnix.kernel.plane import Machines, Status
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Unreachable
+from nnix.kernel.world import Failed, Unreachable
+from nnix.planes.fabric import gateways, srv6
 from nnix.planes.fabric.compile import switches
 from nnix.planes.fabric.kinds import Circuit, Lan, Link, Port, PortState
 from nnix.planes.fabric.names import port_interface
@@ -32,12 +39,16 @@ from nnix.planes.members.kinds import Site
 from nnix.planes.routing.kinds import Session
 
 COUNTERS = ["ip", "-j", "-s", "link", "show"]
+SEGMENTS_TOO = "echo; echo @route6; ip -j -6 route show; echo; echo @link; "
 QUESTIONS = f"ip -j link show; echo; echo @route; ip -j -4 route show; echo; echo @filter; nft -j list table {TABLE} 2>/dev/null; exit 0\n"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one switch said; `trouble` in words when it could not be asked. `ways`: (destination, interface) of each route. `dropped`: interface → reason → frames."""
+    """What one switch said; `trouble` in words when it could not be asked. `ways`: (destination, interface) of each route. `dropped`: interface → reason → frames.
+
+    six: its IPv6 routes and segments, where pinned circuits pass it. gateways: how its table of gateways differs from what was loaded, where it is looked at.
+    """
 
     links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     routes: frozenset[str] = frozenset()
@@ -45,6 +56,8 @@ class Seen:
     guarded: frozenset[str] = frozenset()
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     trouble: str = ""
+    six: Kernel = field(default_factory=lambda: Kernel({}))
+    gateways: str = ""
 
     def lit(self, interface: str) -> bool:
         """Up, with carrier."""
@@ -54,7 +67,7 @@ class Seen:
 async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
     """A status for every Site, Link, Lan, Port and Circuit, by kind and name. A switch that cannot be asked makes statuses, not exceptions."""
     plans = {switch.site: switch for switch in switches(snapshot)}
-    answers = await asyncio.gather(*(ask(switch, machines) for switch in plans.values()))
+    answers = await asyncio.gather(*(_asked(switch, machines) for switch in plans.values()))
     seen = dict(zip(plans, answers, strict=True))
     direct = shortest(snapshot)
     return (
@@ -92,6 +105,23 @@ async def _counters(switch: Switch, machines: Machines) -> dict[str, tuple[int, 
         return {}
 
 
+async def _asked(switch: Switch, machines: Machines) -> Seen:
+    """What a switch answers, and whether its table of gateways is as it was loaded, where something is handed over on a cable there."""
+    said = await ask(switch, machines, f"{SEGMENTS_TOO}{QUESTIONS}" if switch.passed or switch.pinned_end else QUESTIONS)
+    if said.trouble or not any(map(_handed_over, switch.attachments)):
+        return said
+    try:
+        found = await NFTABLES.look(machines.host(switch.machine), {"gateways": gateways.spell(switch)})
+    except (Unreachable, Failed) as error:
+        return replace(said, gateways=f"cannot be looked at: {error}")
+    return replace(said, gateways=found.get("gateways", ""))
+
+
+def _handed_over(each: Attachment) -> bool:
+    """Whether it is a cable on which a cloud is handed circuits, or one of these."""
+    return each.gateway is not None or each.tagged or not each.cable
+
+
 async def ask(switch: Switch, machines: Machines, questions: str = QUESTIONS) -> Seen:
     """What a switch answers to `questions`, which print what parse() reads; why it cannot be asked stands in `trouble`."""
     try:
@@ -108,6 +138,7 @@ async def ask(switch: Switch, machines: Machines, questions: str = QUESTIONS) ->
 
 def parse(out: str) -> Seen:
     """What a switch printed. Raises ValueError, KeyError or TypeError when it is not what the tools print."""
+    six, _, out = out.rpartition("\n@link\n") if out.startswith("\n@route6\n") else ("", "", out)
     links, _, rest = out.partition("\n@route\n")
     routes, _, table = rest.partition("\n@filter\n")
     sets = {each["set"]["name"]: each["set"].get("elem", []) for each in json.loads(table or "{}").get("nftables", ()) if "set" in each}
@@ -123,6 +154,7 @@ def parse(out: str) -> Seen:
         ways=frozenset((row["dst"], hop["dev"]) for row in rows for hop in row.get("nexthops", [row]) if "dev" in hop),
         guarded=frozenset(each for name in ("ports", "private") for each in sets.get(name, ()) if isinstance(each, str)),
         dropped=dropped,
+        six=kernel(six),
     )
 
 
@@ -211,7 +243,7 @@ def _whole(of: str, plan: Switch, here: Seen) -> bool:
 
 
 def _circuit(circuit: Circuit, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
-    """A circuit is up when its bridges and tunnels stand and each of its ends has light."""
+    """A circuit is up when its bridges and tunnels stand and each of its ends has light; a pinned one, when it also passes the sites that it must."""
     reasons = []
     sites = dict.fromkeys(str(snapshot.at(end).site) for end in circuit.ends)
     for site in sites:
@@ -226,7 +258,34 @@ def _circuit(circuit: Circuit, snapshot: Snapshot, plans: Mapping[str, Switch], 
                 reasons.append(f"{port.id} is {port.state.value}")
             elif not seen[str(port.site)].lit(port_interface(port)):
                 reasons.append(f"no light at {port.id}")
+            elif port.over is not None and (wrong := seen[str(port.site)].gateways):
+                reasons.append(f"{port.id} is not guarded: {wrong}")
+    if circuit.via and not reasons:
+        reasons += _off_its_pins(circuit, sites, plans, seen)
     return _status(circuit.id, "up", reasons, {"vni": circuit.vni, "sites": list(sites)})
+
+
+def _off_its_pins(circuit: Circuit, sites: Iterable[str], plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Iterator[str]:
+    """Why frames of a pinned circuit do not pass the sites that they must: one that is dead, does not hand on, or is not to be reached from the one before."""
+    ends, passed = list(sites), list(map(str, circuit.via))
+    dead = [site for site in passed if site not in plans or seen[site].trouble]
+    if dead or len(ends) != 2:
+        yield f"{_listed(dead)}, which it must pass, cannot be asked" if dead else f"it has {len(ends)} sites"
+        return
+    for site in passed:
+        if str(srv6.end(plans[site].vtep)) not in seen[site].six.sids:
+            yield f"{site}, which it must pass, does not hand it on"
+    for site, other in (ends, ends[::-1]):
+        if str(srv6.end_dt6(plans[site].vtep)) not in seen[site].six.sids:
+            yield f"{site} does not take it out of its envelope"
+        pin = next((end.pin for end in plans[site].lans if end.of == circuit.id), None)
+        far = f"{srv6.circuit_end(plans[other].vtep, circuit.vni or 0)}/128"
+        if pin is None or seen[site].six.segments.get(far) != tuple(map(str, pin.segments)):
+            yield f"{site} does not put it into its envelope"
+    for stations in ((ends[0], *passed, ends[1]), (ends[1], *reversed(passed), ends[0])):
+        for here, there in pairwise(stations):
+            if str(srv6.locator(plans[there].vtep).network) not in seen[here].six.routes:
+                yield f"there is no way from {here} to {there}, both of which it must pass"
 
 
 def _port(port: Port, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
@@ -258,5 +317,7 @@ def _port_wrong(each: Attachment, here: Seen) -> Iterator[str]:
         yield f"it is in {link.get('master') or 'no bridge'}, not in {each.bridge or 'any'}"
     if each.bridge is not None and each.interface not in here.guarded:
         yield "it is not guarded: the filter does not know it"
+    if _handed_over(each) and here.gateways:
+        yield f"it is not guarded: {here.gateways}"
     if not here.lit(each.interface):
         yield "no light from the member" if "UP" in link["flags"] else "it is down"
