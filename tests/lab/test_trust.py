@@ -78,6 +78,12 @@ class Party:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def refused(self, *words: str) -> str:
+        argv = [sys.executable, "-c", "from nnix.cli import main; main()", "trust", *words]
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return done.stderr
+
     def vrps(self) -> set[Vrp]:
         return {Vrp(ip_network(e["prefix"]), e["maxLength"], e["asn"]) for e in json.loads(self.served.read_text())["roas"]}
 
@@ -164,6 +170,45 @@ def test_with_nothing_to_serve_the_file_stays(party: Party) -> None:
     party.served.write_text("as it was")
     assert party("validate", str(party.folder), status=1)["served"] is False
     assert party.served.read_text() == "as it was"
+
+
+def test_the_mirror_is_fetched_wherever_certificates_lead(party: Party) -> None:
+    """From a real rsync daemon at the other end of a socket. What was withdrawn goes, what cannot be reached stays and is told, and an anchor's certificate with another
+    key is not taken."""
+    far = Path(tempfile.mkdtemp(prefix="nnix-far-"))
+    far.chmod(0o755)
+    files, tal = published(datetime.now(UTC), "sound", "ca-inherits")
+    write_tree({**files, "rpki.lab.test/repo/sound/notes.txt": b"no object", "rpki.lab.test/repo/sound/.hidden.roa": b"x"}, far)
+    daemon = "".join(f"[{name}]\npath = {far}/rpki.lab.test/{name}\n" for name in ("repo", "ta"))
+    (far / "rsyncd.conf").write_text(f"use chroot = no\nreverse lookup = no\n{daemon}")
+    party.environment["RSYNC_CONNECT_PROG"] = f"rsync --daemon --config={far}/rsyncd.conf"
+    (party.folder / "rpki/lab.tal").write_bytes(tal)
+    assert party("fetch", str(party.folder)) == {"whole": True, "faults": {"lab: rpki.lab.test/ta/lab.cer": "", "rpki.lab.test/repo": ""}}
+    assert party("validate", str(party.folder))["vrps"] == 8
+    assert not list((party.folder / "mirror").rglob("notes.txt"))
+    (far / "rpki.lab.test/repo/ca-inherits/hit.roa").unlink()
+    party("fetch", str(party.folder))
+    assert not (party.folder / "mirror/rpki.lab.test/repo/ca-inherits/hit.roa").exists()
+    (far / "rpki.lab.test/ta/lab.cer").write_bytes(files["rpki.lab.test/repo/lab/sound.cer"])
+    (far / "rsyncd.conf").write_text(f"use chroot = no\n[ta]\npath = {far}/rpki.lab.test/ta\n")
+    faults = party("fetch", str(party.folder), status=3)["faults"]
+    assert faults["lab: rpki.lab.test/ta/lab.cer"] == "its key is not the one that the TAL names"
+    assert "Unknown module" in faults["rpki.lab.test/repo"]
+    assert (party.folder / "mirror/rpki.lab.test/repo/sound/hit.roa").exists()
+    shutil.rmtree(far)
+
+
+def test_without_a_mirror_or_the_archive_the_next_step_is_said(party: Party) -> None:
+    files, tal = published(datetime.now(UTC), "sound")
+    (party.folder / "rpki/lab.tal").write_bytes(tal)
+    assert "its mirror must have been fetched before" in party.refused("validate", str(party.folder))
+    party.publish(files, tal.replace(b"\n\n", b"\n"))
+    assert "trust.tal-is-readable" in party.refused("validate", str(party.folder))
+    party.publish(files, tal)
+    party("validate", str(party.folder))
+    shutil.rmtree(party.state / "trust")
+    assert "go on with --let-go lab" in party.refused("validate", str(party.folder))
+    party("validate", str(party.folder), "--let-go", "lab")
 
 
 @pytest.fixture

@@ -20,10 +20,12 @@ from nnix.hosts.namespace import NamespaceHost
 from nnix.kernel.ledger import Entry, Moved
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.trust import slurm
-from nnix.planes.trust.kinds import LocalException, RelyingParty
+from nnix.planes.trust.compile import compile
+from nnix.planes.trust.kinds import LocalException, RelyingParty, TrustAnchor
 
 if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
     from nnix.planes.trust.archive import Archive
+    from nnix.planes.trust.gate import Accepted
     from nnix.planes.trust.validate import Order, Validated
 
 VALIDATED = "validated"
@@ -62,12 +64,60 @@ def _carry_out(setting: Setting, order: Order, party: str, *, set_clock: bool) -
         return setting.run(validated(order, archive, host, party, set_clock=set_clock))
 
 
+def _before(archive: Archive, last: Entry | None, let_go: tuple[str, ...]) -> dict[str, Accepted]:
+    """What was accepted last time. Raises LookupError where the archive has lost it, unless it is let go: without it nothing guards against a loss."""
+    from nnix.planes.trust.archive import Lost
+    from nnix.planes.trust.validate import accepted
+
+    found = {}
+    for name, record in (last.body["anchors"] if last else {}).items():
+        try:
+            found[name] = accepted(archive, record)
+        except Lost as lost:
+            if name not in let_go:
+                raise LookupError(
+                    f"{lost}, so a loss below {name} would not be noticed; restore it, or go on with --let-go {name}"
+                ) from None
+    return found
+
+
 def _last(setting: Setting, party: str, until: int | None = None) -> Entry | None:
     """The newest validation of `party` in the ledger."""
     if not setting.begun:
         return None
     found = [each for each in setting.ledger.entries(until=until, what=VALIDATED) if each.body["relying_party"] == party]
     return found[-1] if found else None
+
+
+@trust_group.command()
+@folder_argument
+@click.option("--party", metavar="NAME", help="Which relying party, where there are several.")
+@json_option
+@pass_setting
+def fetch(setting: Setting, folder: Path, party: str | None, as_json: bool) -> int:
+    """Bring the mirror up to date by rsync: every publication point that the trust anchors lead to. Exit status 3: something could not be fetched.
+
+    \b
+      nnix trust fetch examples/zhejiang && nnix trust validate examples/zhejiang
+    """
+    from nnix.planes.trust import mirror, tal
+
+    as_root(setting)
+    snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
+    chosen = _party(snapshot, party)
+    anchors = Snapshot(snapshot.at(each) for each in chosen.anchors)
+    evidence = gathered(folder, anchors, None)
+    compile(anchors, evidence)
+    place = (folder / chosen.mirror).absolute()
+    place.mkdir(parents=True, exist_ok=True, mode=0o755)
+    tals = {each.name: tal.read(evidence[f"file:{each.tal}"].content) for each in anchors.of(TrustAnchor)}
+    with archive_of(setting).alone():
+        made = setting.run(mirror.fetched(tals, NamespaceHost("relying-party", None, place), place))
+    if as_json:
+        tables.as_json({"whole": made.whole, "faults": dict(made.faults)})
+    else:
+        tables.table("", ("what", "fetched"), [(name, fault or "✓") for name, fault in sorted(made.faults.items())])
+    return DONE if made.whole else DISAGREES
 
 
 @trust_group.command()
@@ -86,7 +136,7 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
     Needs root: validators run as users of their own. The mirror as it was, the order and the outcome are archived, and the ledger says so. Where
     nothing can be served the file stays as it is. Exit status 3: something is contested, unconfirmed or held.
     """
-    from nnix.planes.trust.validate import Order, accepted
+    from nnix.planes.trust.validate import Order
 
     as_root(setting)
     snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
@@ -96,9 +146,13 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
         if name not in chosen.anchors:
             raise click.UsageError(f"{chosen.id} has no trust anchor {name!r}")
     tals = gathered(folder, Snapshot(anchors), None)
+    compile(Snapshot(anchors), tals)
+    mirror = folder / chosen.mirror
+    if not mirror.is_dir():
+        raise LookupError(f"{chosen.id}: there is no folder {mirror}; its mirror must have been fetched before")
     archive = archive_of(setting)
     with archive.alone():
-        indexed = archive.index(folder / chosen.mirror)
+        indexed = archive.index(mirror)
     last = _last(setting, chosen.name)
     order = Order(
         anchors,
@@ -107,7 +161,7 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
         indexed.digest,
         clock().replace(microsecond=0),
         chosen.validation_seconds_max,
-        {name: accepted(archive, record) for name, record in last.body["anchors"].items()} if last else {},
+        _before(archive, last, let_go),
         frozenset(let_go),
     )
     digest = order.kept(archive)

@@ -38,6 +38,27 @@ def test_a_mirror_is_laid_out_as_it_was(mirror: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/a.example/repo/one.roa").stat().st_mode & 0o777 == 0o444
 
 
+def test_a_tree_is_brought_up_to_date(mirror: Path, tmp_path: Path) -> None:
+    """A file that became a folder, a folder that became a file, one that changed, one that went; also after a layout that was cut short."""
+    archive, out = Archive(tmp_path / "archive"), tmp_path / "out"
+    first, before = archive.index(mirror).digest, tree(mirror)
+    archive.lay_out(first, out)
+    repo = mirror / "a.example/repo"
+    (repo / "one.roa").unlink()
+    (repo / "one.roa").mkdir()
+    (repo / "one.roa/inner.roa").write_bytes(b"three")
+    (repo / "same.roa").write_bytes(b"changed")
+    second, after = archive.index(mirror).digest, tree(mirror)
+    archive.lay_out(second, out)
+    assert tree(out) == after
+    archive.lay_out(first, out)
+    assert tree(out) == before
+    (tmp_path / "out.index").unlink()
+    (out / "stray").write_bytes(b"of a run that was killed")
+    archive.lay_out(second, out)
+    assert tree(out) == after
+
+
 def test_only_plain_files_are_taken_in(mirror: Path, tmp_path: Path) -> None:
     repo = mirror / "a.example/repo"
     (repo / "link.roa").symlink_to("/etc/passwd")

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,20 +137,44 @@ class Archive:
                 yield path, self.get(digest)
 
     def lay_out(self, index: str, folder: Path) -> None:
-        """The mirror of an index as hard links below `folder`: readable by all, writable by nobody but root. Raises Lost."""
+        """The mirror of an index as hard links in `folder`: readable by all, writable by nobody but root. Raises Lost.
+
+        What was laid out there before is brought up to date, by the index that is noted beside it. The note is away while the tree is in between, so one that was
+        left half done is laid out anew.
+        """
+        note = folder.with_name(f"{folder.name}.index")
+        try:
+            before = dict(self.files(note.read_text()))
+        except (OSError, Lost):
+            before = {}
+            shutil.rmtree(folder, ignore_errors=True)
+        note.unlink(missing_ok=True)
+        after = dict(self.files(index))
+        for path in [path for path, digest in before.items() if after.get(path) != digest]:
+            (folder / path).unlink()
+            for parent in (folder / path).parents:
+                if parent == folder or any(parent.iterdir()):
+                    break
+                parent.rmdir()
         made: set[str] = set()
-        for path, digest in self.files(index):
-            parent = path.rpartition("/")[0]
-            if parent not in made:
-                (folder / parent).mkdir(parents=True, exist_ok=True)
-                made.add(parent)
-            try:
-                os.link(self.place(digest), folder / path)
-            except FileNotFoundError:
-                raise Lost(f"{path} ({digest[:12]}) is not in the archive {self.folder}") from None
-            except OSError:  # another file system, or as many links as an inode can have
-                (folder / path).write_bytes(self.get(digest))
-                (folder / path).chmod(0o444)
+        for path, digest in after.items():
+            if before.get(path) != digest:
+                parent_path = path.rpartition("/")[0]
+                if parent_path not in made:
+                    (folder / parent_path).mkdir(parents=True, exist_ok=True)
+                    made.add(parent_path)
+                self._link(digest, folder / path)
+        folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(index)
+
+    def _link(self, digest: str, place: Path) -> None:
+        try:
+            os.link(self.place(digest), place)
+        except FileNotFoundError:
+            raise Lost(f"{place.name} ({digest[:12]}) is not in the archive {self.folder}") from None
+        except OSError:  # another file system, or as many links as an inode can have
+            place.write_bytes(self.get(digest))
+            place.chmod(0o444)
 
 
 def _walk(folder: Path, above: str, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:

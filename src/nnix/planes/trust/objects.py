@@ -115,9 +115,9 @@ URI = re.compile(rb"\x86(?:\x81|\x82.)?(.)rsync://", re.S)  # GeneralName, unifo
 def points_of(certificate: bytes) -> Iterator[str]:
     """Where a CA publishes: of all rsync URIs in a certificate caRepository alone ends in /."""
     for found in URI.finditer(certificate):
-        uri = certificate[found.end() : found.end() + found[1][0] - len("rsync://")]
+        uri = certificate[found.start(1) + 1 : found.start(1) + 1 + found[1][0]]
         if uri.endswith(b"/"):
-            yield uri.decode(errors="replace")
+            yield uri.decode(errors="replace").removeprefix("rsync://")
 
 
 def said_below(path: str, files: Iterable[tuple[str, bytes]]) -> tuple[set[Vrp], set[Vrp]]:

@@ -144,18 +144,19 @@ class Nothing(Failed):
 
 
 async def validated(order: Order, archive: Archive, host: Host, name: str, *, set_clock: bool) -> Validated:
-    """Carry out an order in the folder `name` of `host`, which is emptied before and after. Raises Lost, Unreachable, Failed, tal.Unreadable."""
+    """Carry out an order in the folder `name` of `host`. With `set_clock` nothing is left there; else the tree is kept, so that the next run has only
+    to bring it up to date. Raises Lost, Unreachable, Failed, tal.Unreadable."""
     tals = {anchor.name: tal.read(order.tals[anchor.name]) for anchor in order.anchors}
-    await host.put({name: None})
-    folder = Path(host.home) / name
-    folder.mkdir(parents=True, mode=0o755)
+    run, folder = f"{name}/run", Path(host.home) / name
+    await host.put({run: None})
+    (folder / "run").mkdir(parents=True, mode=0o755)
     try:
         await asyncio.to_thread(archive.lay_out, order.index, folder / "tree")
-        await host.put({f"{name}/tals/{anchor}.tal": each.written() for anchor, each in tals.items()}, mode=0o644)
-        (folder / "tals").chmod(0o755)
+        await host.put({f"{run}/tals/{anchor}.tal": each.written() for anchor, each in tals.items()}, mode=0o644)
+        (folder / "run/tals").chmod(0o755)
         verdicts, versions, logs = await _both(order, tals, host, name, order.at if set_clock else None)
     finally:
-        await host.put({name: None})
+        await host.put({name if set_clock else run: None})
     outcome = judged(order.anchors, verdicts, order.before, order.now, order.let_go)
     payloads, did = slurm.applied(outcome.served, slurm.in_force(order.exceptions, order.at))
     findings = await asyncio.to_thread(_with_objects, outcome, logs, archive, order.index)
@@ -184,8 +185,8 @@ async def _rpki_client(order: Order, tals: Mapping[str, tal.Tal], host: Host, na
     tree = Path(host.home) / name / "tree"
     certificates = {anchor: next((path for path in each.paths if (tree / path).is_file()), "") for anchor, each in tals.items()}
     present = {anchor: path for anchor, path in certificates.items() if path}
-    run = rpki_client.run("../tree", {anchor: f"../tals/{anchor}.tal" for anchor in present}, present, order.seconds_max)
-    folder = f"{name}/{who}"
+    run = rpki_client.run("../../tree", {anchor: f"../tals/{anchor}.tal" for anchor in present}, present, order.seconds_max)
+    folder = f"{name}/run/{who}"
     (Path(host.home) / folder).mkdir(mode=0o755)
     left = await ran(host, run, folder, at=at, timeout_seconds=order.seconds_max)
     reads = _reads(rpki_client.lacks(number))
@@ -208,9 +209,9 @@ async def _fort(order: Order, host: Host, name: str, at: datetime | None) -> tup
     faults: dict[str, str] = {}
     logs = []
     for anchor in order.anchors:
-        folder = f"{name}/{who}/{anchor.name}"
+        folder = f"{name}/run/{who}/{anchor.name}"
         (Path(host.home) / folder).mkdir(parents=True, mode=0o755)
-        run = fort.run("../../tree", f"../../tals/{anchor.name}.tal")
+        run = fort.run("../../../tree", f"../../tals/{anchor.name}.tal")
         left: Left = await ran(host, run, folder, at=at, timeout_seconds=order.seconds_max)
         logs.append(left.log)
         if left.fault:
