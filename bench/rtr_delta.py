@@ -1,8 +1,8 @@
 """Claim: 500 VRPs that come and 500 that go, of 500,000, are with the last of 10 routers within 2.5 s and 2.5 CPU seconds; StayRTR beside it.
 
 From the moment when the new document is moved to its place until the last client has its End of Data. Ours looks at the file twice
-a second, as configured by default. Peer: Debian's StayRTR, which is sent SIGHUP at that moment besides looking every second, so
-that its clock does not count against it. Clients of both are in step before, wait for the Serial Notify, ask from their serial, and count
+a second, as configured by default. Peer: Debian's StayRTR, which is sent SIGHUP at that moment, so that its clock
+does not count against it. Clients of both are in step before, wait for the Serial Notify, ask from their serial, and count
 PDUs by type and flag: exactly 500 announced and 500 withdrawn, or nothing is measured.
 
 CPU seconds are those of the server and of the children that it began and that ended: reading, comparing, sending. Serial Notifies are
@@ -59,7 +59,7 @@ def changed(side: Side, clients: Clients, octets: bytes) -> Round:
     for each in clients.all:
         if (each.flags[1], each.flags[0]) != (MOVED, MOVED):
             raise SystemExit(f"{side.name} sent {each.flags[1]} announcements and {each.flags[0]} withdrawals: nothing was measured")
-    time.sleep(0.5)  # what it still does with the change is its work as well
+    side.until_idle()  # what it still does with the change is its work as well
     return Round(side.cpu_seconds() - cpu, last - begun)
 
 
@@ -70,7 +70,7 @@ def rounds(name: str, documents: tuple[bytes, bytes], number: int) -> list[Round
         for each in clients.all:
             each.begin(RESET_QUERY)
         clients.until_ended(PATIENCE_SECONDS)
-        time.sleep(2)
+        side.until_idle()
         found = [changed(side, clients, documents[(step + 1) % 2]) for step in range(number)]
         clients.close()
         return found

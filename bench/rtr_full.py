@@ -5,7 +5,7 @@ clients that connect first and then all ask for everything at once. Each client 
 every client of both sides was sent the same numbers.
 
 CPU seconds are the server's own from the first query to the last End of Data, divided by the clients. Memory is the most that server
-and children held, looked at twenty times a second from start to end, loading included; pages that several hold count once. The
+and children held, looked at ten times a second from start to end, loading included; pages that several hold count once. The
 clients share the machine's processors with the server they ask, on both sides alike.
 
 Run: python bench/rtr_full.py [--quick], where quick has 20 clients. The last line is one JSON object; the exit status is 0 when the claim holds.
@@ -14,6 +14,7 @@ Run: python bench/rtr_full.py [--quick], where quick has 20 clients. The last li
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import sys
 import threading
@@ -45,7 +46,7 @@ class Memory(threading.Thread):
         self.side, self.most, self.stopped = side, 0, threading.Event()
 
     def run(self) -> None:
-        while not self.stopped.wait(0.05):
+        while not self.stopped.wait(0.1):
             self.most = max(self.most, self.side.memory_octets())
 
     def end(self) -> int:
@@ -59,7 +60,9 @@ def one_round(name: str, octets: bytes, number: int) -> tuple[Round, list[Counte
         memory = Memory(side)
         memory.start()
         side.put(octets + b" ")  # loaded once more while it is watched
-        time.sleep(4)
+        side.process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+        side.until_idle()
         clients = Clients(side.port, number)
         cpu, begun = side.cpu_seconds(), time.perf_counter()
         for each in clients.all:

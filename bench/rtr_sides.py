@@ -169,6 +169,14 @@ class Side:
     def _children(self) -> list[int]:
         return [int(each) for each in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
 
+    def until_idle(self) -> None:
+        """Until it has done what it had to do with its document: no child, and no CPU second for a second."""
+        spent, since = self.cpu_seconds(), time.monotonic()
+        while time.monotonic() - since < 1 or self._children():
+            time.sleep(0.1)
+            if self.cpu_seconds() - spent > 0.03:
+                spent, since = self.cpu_seconds(), time.monotonic()
+
     def put(self, octets: bytes) -> None:
         """A new document, moved to its place."""
         beside = self.file.with_suffix(".new")
@@ -204,7 +212,7 @@ def running(name: str, octets: bytes) -> Iterator[Side]:
 def _argv(name: str, home: Path, file: Path, port: int) -> list[str]:
     if name == "stayrtr":
         quiet = ["-loglevel", "error", "-checktime=false", "-metrics.addr", f"127.0.0.1:{free_port()}"]
-        return ["stayrtr", "-bind", f"127.0.0.1:{port}", "-cache", str(file), "-refresh", "1", "-protocol", "1", *quiet]
+        return ["stayrtr", "-bind", f"127.0.0.1:{port}", "-cache", str(file), "-refresh", "600", "-protocol", "1", *quiet]
     table: dict[str, Any] = {"name": "vrps", "file": str(file), "listen": [{"address": "127.0.0.1", "port": port}]}
     table |= {"notify_seconds_min": 0, "peers_per_address_max": 200}
     (home / "caches.json").write_text(json.dumps({"state": str(home / "state"), "tables": [table]}))
