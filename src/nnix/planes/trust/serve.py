@@ -264,7 +264,12 @@ class Server:
             secrets.randbelow(SERIALS),
             time.time(),
         )
-        served.loading = load(task, served.history, self.lock, now)
+        try:
+            served.loading = load(task, served.history, self.lock, now)
+        except OSError as error:  # no process, no memory, no descriptor: the next look tries again
+            self._hold(served, f"the document cannot be loaded: {error.strerror}")
+            served.looked = None
+            return
         self.loaders[served.loading.watch] = served
         self.epoll.register(served.loading.watch, select.EPOLLIN)
 
@@ -531,6 +536,12 @@ def _tls(table: Table) -> ssl.SSLContext | None:
     return context
 
 
+def _say(words: str) -> None:
+    """For the log. That nobody reads it any more is no reason to stop serving."""
+    with suppress(OSError):
+        print(words, file=sys.stderr, flush=True)
+
+
 def main(arguments: list[str]) -> int:
     """Serve what the configuration says, until SIGTERM."""
     if len(arguments) != 1:
@@ -545,8 +556,8 @@ def main(arguments: list[str]) -> int:
         for each in error.errors(include_url=False):
             print(f"{arguments[0]}  {'.'.join(map(str, each['loc']))}: {each['msg']}", file=sys.stderr)
         return 2
-    server = Server(caches, lambda words: print(words, file=sys.stderr, flush=True))
     try:
+        server = Server(caches, _say)
         server.begin()
     except (OSError, ssl.SSLError) as error:
         print(f"cannot serve: {error}", file=sys.stderr)

@@ -91,12 +91,25 @@ class Loading:
 
 
 def load(task: Task, history: History | None, keep_open: int, now: float) -> Loading:
-    """Begin to load. The child keeps only `keep_open`, the lock of the state folder, so that nobody else serves from it meanwhile."""
+    """Begin to load. The child keeps only `keep_open`, the lock of the state folder, so that nobody else serves from it meanwhile.
+
+    Raises OSError when there is no room for another process.
+    """
     memory = os.memfd_create("rtr-history", os.MFD_CLOEXEC)
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(memory)
+        raise
     if child == 0:
         _child(task, history, memory, keep_open)
-    return Loading(child, os.pidfd_open(child), memory, now)
+    try:
+        return Loading(child, os.pidfd_open(child), memory, now)
+    except OSError:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(memory)
+        raise
 
 
 def _child(task: Task, history: History | None, memory: int, keep_open: int) -> NoReturn:
