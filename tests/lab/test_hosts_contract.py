@@ -12,8 +12,9 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ import pytest
 from nnix.hosts.namespace import NamespaceHost, dial_in_namespace
 from nnix.hosts.paper import PaperHost
 from nnix.hosts.ssh import SshHost
-from nnix.kernel.world import Failed, Host, Unreachable
+from nnix.kernel.world import Failed, Following, Host, Unreachable
 
 pytestmark = pytest.mark.lab
 
@@ -386,6 +387,108 @@ def test_when_time_is_up_the_command_dies_with_its_children(which: str, making: 
         assert Path(f"/proc/{daemon}/cwd").exists()
     finally:
         os.kill(daemon, signal.SIGKILL)
+
+
+# -- commands that have no end -------------------------------------------------------------------------------------
+
+
+async def told(host: Host, *argv: str) -> AsyncGenerator[str, None]:
+    assert isinstance(host, Following)
+    async with contextlib.aclosing(host.follow(argv)) as following:
+        async for lines in following:
+            for line in lines:
+                yield line
+
+
+def running(word: str) -> list[int]:
+    """Processes that have `word` among their arguments."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if word.encode() in each.read_bytes().split(b"\0"):
+                found.append(int(each.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("which", WITH_PROCESSES)
+def test_a_followed_command_is_heard_while_it_runs_and_ends_with_its_listener(which: str, making: Making, tmp_path: Path) -> None:
+    """A line comes when it is printed, whole, whatever is in it; one that ends by itself is at its end; one that is listened to no more is killed."""
+    pid = tmp_path / "pid"
+    script = f"echo $$ >{pid}.new; mv {pid}.new {pid}; printf 'it%s\\nis' \"'s\"; sleep 0.2; printf ' whole\\n'; exec sleep 303"
+
+    async def claim(host: Host) -> None:
+        assert [line async for line in told(host, "seq", "3000")] == [str(each) for each in range(1, 3001)]
+        begun = time.monotonic()
+        heard = []
+        async with contextlib.aclosing(told(host, "sh", "-c", script)) as lines:
+            async for line in lines:
+                heard.append(line)
+                if len(heard) == 2:
+                    break
+        assert heard == ["it's", "is whole"]
+        assert time.monotonic() - begun < 5
+        assert (await host.run(["echo", "still here"])).out == "still here\n"
+
+    on(which, making, claim)
+    assert poll(lambda: not Path(f"/proc/{pid.read_text().strip()}/cwd").exists())
+
+
+def test_a_followed_command_dies_with_its_listener(lab: Lab, tmp_path: Path) -> None:
+    """kill -9 on the process that listens; what it listened to in a namespace is not left over."""
+    word = f"303.{os.getpid()}"
+    code = (
+        "import asyncio; from pathlib import Path; from nnix.hosts.namespace import NamespaceHost\n"
+        f"async def hear():\n  async for _ in NamespaceHost('h', {lab.namespace!r}, Path({str(tmp_path)!r})).follow(['sleep', {word!r}]): pass\n"
+        "asyncio.run(hear())"
+    )
+    listener = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        assert poll(lambda: len(running(word)) == 2)
+    finally:
+        listener.kill()
+        listener.wait()
+    assert poll(lambda: running(word) == [])
+
+
+def test_who_listens_in_a_namespace_notices_that_it_is_gone(tmp_path: Path) -> None:
+    """Within a second or two, and also when another one has its name: otherwise the listener would keep what was deleted alive."""
+    namespace = f"nnt-gone-{os.getpid()}"
+
+    async def claim() -> None:
+        host = NamespaceHost("h", namespace, tmp_path)
+        listening = asyncio.ensure_future(anext(aiter(host.follow(["ip", "monitor", "neigh"])), None))
+        await asyncio.sleep(0.2)
+        here = NamespaceHost("here", None, tmp_path)
+        for command in ("del", "add"):
+            assert (await here.run(["ip", "netns", command, namespace])).status == 0
+        with pytest.raises(Unreachable, match="is gone"):
+            await asyncio.wait_for(listening, 5)
+
+    subprocess.run(["ip", "netns", "add", namespace], check=True)
+    try:
+        asyncio.run(claim())
+    finally:
+        subprocess.run(["ip", "netns", "del", namespace], check=True)
+
+
+def test_who_listens_over_ssh_notices_that_the_server_is_gone(lab: Lab, making: Making) -> None:
+    """The connection breaks: the machine is lost, and the command there with it."""
+    word = f"304.{os.getpid()}"
+
+    async def claim(host: Host) -> None:
+        assert isinstance(host, Following)
+        listening = asyncio.ensure_future(anext(aiter(host.follow(["sleep", word])), None))
+        while not running(word):  # noqa: ASYNC110 - a process sends no events
+            await asyncio.sleep(0.02)
+        for session in descendants(lab.server_pid):
+            with contextlib.suppress(ProcessLookupError):
+                if b"sshd" in Path(f"/proc/{session}/comm").read_bytes():
+                    os.kill(session, signal.SIGKILL)
+        with pytest.raises(Unreachable, match="connection was lost"):
+            await asyncio.wait_for(listening, 10)
+
+    on("ssh", making, claim)
+    assert poll(lambda: running(word) == [])
 
 
 @pytest.mark.parametrize("which", WITH_PROCESSES)

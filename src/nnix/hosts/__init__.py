@@ -5,7 +5,7 @@
 `paper.py`      a machine that exists on paper, remembers everything and fails on purpose; tests of what comes above.
 
 All three keep one contract (`tests/lab/test_hosts_contract.py` holds them to it), so that nothing above this layer asks
-which of them it has. The contract is small on purpose: run a command to its end, write files, read files. What belongs to
+which of them it has. The contract is small on purpose: run a command to its end, follow one that has none, write files, read files. What belongs to
 one daemon (starting, asking, reaping) is built from these three in `nnix.daemons`, never here.
 
 Two promises deserve words. *Whole or not at all*: a file is written beside its place and renamed into it, so a reader sees
@@ -26,8 +26,24 @@ from nnix.kernel.world import Failed
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# How a command is followed: it is killed when standard input ends, which it does when its reader goes, however he goes.
+FOLLOWED = '"$@" </dev/null & exec >/dev/null 2>&1; read -r _; kill -9 $!'
+LINES_OCTETS = 65536
+
 STATUS_TIME_UP = 124  # as timeout(1) says it
 STATUS_NOT_FOUND = 127  # as sh(1) says it
+
+
+class Lines:
+    """Octets that come in pieces, as whole lines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def of(self, piece: bytes) -> list[str]:
+        """The lines that `piece` completes."""
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        return [line.decode(errors="replace") for line in whole]
 
 
 def below_home(host: str, path: str) -> PurePosixPath:

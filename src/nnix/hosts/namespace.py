@@ -19,11 +19,11 @@ import shutil
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from nnix.hosts import SEARCH_PATH, STATUS_NOT_FOUND, STATUS_TIME_UP, below_home, checked_argv
+from nnix.hosts import FOLLOWED, LINES_OCTETS, SEARCH_PATH, STATUS_NOT_FOUND, STATUS_TIME_UP, Lines, below_home, checked_argv
 from nnix.kernel.world import Absent, Failed, Result, Unreachable
 
 NAMESPACES = Path("/run/netns")  # where ip-netns(8) keeps them
@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000  # sched.h; Python has setns only since 3.12
 TRIES_BESIDE_A_REMOVAL = 5
+STILL_THERE_SECONDS = 1.0
 
 
 class NamespaceHost:
@@ -61,18 +62,8 @@ class NamespaceHost:
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 30.0) -> Result:
         argv = checked_argv(argv)
         self._reachable()
-        if self._namespace is not None:
-            argv = ("nsenter", f"--net={NAMESPACES / self._namespace}", "--", *argv)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-                cwd="/",
-                env={**os.environ, "LC_ALL": "C", "PATH": f"{os.environ.get('PATH', SEARCH_PATH)}:{SEARCH_PATH}"},
-            )
+            process = await self._started(argv, asyncio.subprocess.PIPE)
         except (FileNotFoundError, PermissionError) as error:
             if self._namespace is not None:
                 raise Unreachable(f"{self._name}: nsenter (package util-linux) cannot be run: {error.strerror}") from None
@@ -90,6 +81,57 @@ class NamespaceHost:
                 await asyncio.shield(process.wait())
         status = process.returncode if process.returncode is not None and process.returncode >= 0 else 128 - (process.returncode or 0)
         return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    async def follow(self, argv: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
+        argv = checked_argv(argv)
+        self._reachable()
+        there = self._identity()
+        try:
+            process = await self._started(("sh", "-c", FOLLOWED, "follow", *argv), asyncio.subprocess.DEVNULL)
+        except (FileNotFoundError, PermissionError) as error:
+            raise Unreachable(f"{self._name}: {argv[0]} cannot be followed: {error.strerror}") from None
+        lines, printed = Lines(), process.stdout or asyncio.StreamReader()
+        reading: asyncio.Task[bytes] | None = None
+        try:
+            while True:
+                reading = reading or asyncio.ensure_future(printed.read(LINES_OCTETS))
+                await asyncio.wait([reading], timeout=STILL_THERE_SECONDS)
+                if not reading.done():
+                    # Our own process would keep a deleted namespace alive, and its interfaces with it.
+                    if self._identity() != there:
+                        raise Absent(f"{self._name}: namespace {self._namespace} is gone")
+                    continue
+                piece, reading = reading.result(), None
+                if not piece:
+                    return
+                if whole := lines.of(piece):
+                    yield whole
+        finally:
+            if reading is not None:
+                reading.cancel()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.shield(process.wait())
+
+    async def _started(self, argv: Sequence[str], err: int) -> asyncio.subprocess.Process:
+        if self._namespace is not None:
+            argv = ("nsenter", f"--net={NAMESPACES / self._namespace}", "--", *argv)
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=err,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "LC_ALL": "C", "PATH": f"{os.environ.get('PATH', SEARCH_PATH)}:{SEARCH_PATH}"},
+        )
+
+    def _identity(self) -> int | None:
+        """Which namespace it is, of those that have had the name; None for one that is gone."""
+        try:
+            return None if self._namespace is None else (NAMESPACES / self._namespace).stat().st_ino
+        except OSError:
+            return None
 
     async def put(self, files: Mapping[str, bytes | None], *, mode: int = 0o600) -> None:
         checked = {below_home(self._name, path): content for path, content in files.items()}

@@ -7,7 +7,8 @@ behaviour takes the daemon.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnix.hosts import below_home, checked_argv
@@ -34,7 +35,7 @@ class PaperHost:
 
     `ran` lists the commands, `stdins` what each was given, `written` the paths put or removed, in order. `operations` counts
     what was asked so far: every run, every get, and within a put every single file, because a real machine can die between
-    two of them. `answer` says what commands say. `unreachable`, when not empty, is why nothing works at present.
+    two of them. `answer` says what commands say; `printed`, what a followed one prints. `unreachable`, when not empty, is why nothing works at present.
     """
 
     name: str
@@ -47,6 +48,7 @@ class PaperHost:
     written: list[str] = field(default_factory=list)
     operations: int = 0
     unreachable: str = ""
+    printed: asyncio.Queue[Sequence[str] | None] = field(default_factory=asyncio.Queue)
     _faults: list[_Fault] = field(default_factory=list)
 
     def fail_at(self, operation: int, error: type[BaseException] = Failed, *, after: bool = False) -> None:
@@ -64,6 +66,15 @@ class PaperHost:
         result = self.answer(argv)
         self._fail(after)
         return result
+
+    async def follow(self, argv: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
+        """What the test has put into `printed`, each element when its time comes; None ends it."""
+        argv = checked_argv(argv)
+        self._fail(self._count())
+        self.ran.append(argv)
+        while (lines := await self.printed.get()) is not None:
+            self._fail(self._count())
+            yield lines
 
     async def put(self, files: Mapping[str, bytes | None], *, mode: int = 0o600) -> None:
         checked = {str(below_home(self.name, path)): content for path, content in files.items()}

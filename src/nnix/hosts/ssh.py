@@ -26,12 +26,12 @@ import shlex
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import asyncssh
 
-from nnix.hosts import SEARCH_PATH, STATUS_TIME_UP, below_home, checked_argv, parents_first
+from nnix.hosts import FOLLOWED, LINES_OCTETS, SEARCH_PATH, STATUS_TIME_UP, Lines, below_home, checked_argv, parents_first
 from nnix.kernel.world import Failed, Result, Unreachable
 
 CHANNELS_AT_ONCE = 8  # sshd_config(5): MaxSessions is 10 where nobody set it
@@ -88,6 +88,21 @@ class SshHost:
         status, out, err = await self._script(f"exec {limited(timeout_seconds)} {shlex.join(checked_argv(argv))}", stdin, timeout_seconds)
         return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))
 
+    async def follow(self, argv: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
+        whole, command = _sent(f"set -- {shlex.join(checked_argv(argv))}\n{FOLLOWED}")
+        async with self._channel(command) as (connection, process):
+            lines = Lines()
+            try:
+                process.stdin.write(whole)
+                while piece := await process.stdout.read(LINES_OCTETS):
+                    if done := lines.of(piece):
+                        yield done
+            except (OSError, asyncssh.Error) as error:
+                self._give_up(connection)
+                raise Unreachable(f"{self._name}: the connection was lost under a followed command: {error}") from error
+            if connection.is_closed():
+                raise Unreachable(f"{self._name}: the connection was lost under a followed command")
+
     async def put(self, files: Mapping[str, bytes | None], *, mode: int = 0o600) -> None:
         checked = {below_home(self._name, path): content for path, content in files.items()}
         if not checked:
@@ -121,8 +136,7 @@ class SshHost:
 
     async def _script(self, script: str, stdin: bytes, timeout_seconds: float) -> tuple[int, bytes, bytes]:
         """Run `script` in the far sh with `stdin`: status, output, complaints. Raises Unreachable."""
-        whole = f'cd / && export LC_ALL=C PATH="$PATH:{SEARCH_PATH}" || exit 1\n{script}\n'.encode("utf-8", "surrogateescape")
-        command = f"exec sh -c 'eval \"$(head -c {len(whole)})\"'"
+        whole, command = _sent(script)
         async with self._channel(command) as (connection, process):
             begun = time.monotonic()
             try:
@@ -232,6 +246,12 @@ class SshHost:
         if self._loop is not loop:
             self._loop, self._connection = loop, None
             self._connecting, self._channels = asyncio.Lock(), asyncio.Semaphore(CHANNELS_AT_ONCE)
+
+
+def _sent(script: str) -> tuple[bytes, str]:
+    """A script as it is sent: what stands first on standard input, and the command that takes it from there."""
+    whole = f'cd / && export LC_ALL=C PATH="$PATH:{SEARCH_PATH}" || exit 1\n{script}\n'.encode("utf-8", "surrogateescape")
+    return whole, f"exec sh -c 'eval \"$(head -c {len(whole)})\"'"
 
 
 def limited(timeout_seconds: float) -> str:

@@ -3,6 +3,8 @@
 It does not ask what changed. A killed daemon, a deleted bridge, a hand edit, a change that was cut short and a fresh boot are one
 case: the world differs from the newest model. What was found is recorded as drift, with what was done about it.
 
+In between, where a driver hears at once that something went, just that is put back (kernel.watch); it saves a second or two, and nothing depends on it.
+
 A machine that cannot be mended is tried again after 1, 2, 4 … 60 seconds, while the others are kept as usual. Only one
 loop or change drives at a time: they hold the drive lock while they act, never while they wait.
 """
@@ -13,7 +15,8 @@ import asyncio
 import fcntl
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +25,11 @@ from nnix.kernel.apply import Office
 from nnix.kernel.change import Key, Model
 from nnix.kernel.drive import Outcome, converge, look
 from nnix.kernel.ledger import Unavailable
-from nnix.kernel.world import Artifact
+from nnix.kernel.watch import Group, Haste, Watch
+from nnix.kernel.world import Artifact, Failed, Lost, Unreachable, Watcher
 
 BACKOFF_SECONDS_MAX = 60.0
+BETWEEN_TRIES_SECONDS = 0.005
 
 
 class DriveLock:
@@ -48,8 +53,8 @@ class DriveLock:
                     if waited >= timeout_seconds:
                         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "another process"
                         raise TimeoutError(f"the world is being driven by process {holder}; try again when it is done") from None
-                    await asyncio.sleep(0.05)
-                    waited += 0.05
+                    await asyncio.sleep(BETWEEN_TRIES_SECONDS)
+                    waited += BETWEEN_TRIES_SECONDS
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
@@ -81,18 +86,57 @@ class Loop:
     _patience: dict[Key, _Patience] = field(default_factory=dict)
     _settling: _Patience = field(default_factory=_Patience)
     _compiled: tuple[int, dict[Key, Artifact]] | None = None
+    _haste: dict[Group, Haste] = field(default_factory=lambda: defaultdict(Haste))
+    _soon: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the world until `stop` is set."""
-        while not stop.is_set():
-            try:
-                await self.sweep()
-            except (TimeoutError, Unavailable) as error:  # somebody drives for long, or the database restarts: no reason to give up
-                self.report(f"could not look: {error}")
-            try:
-                await asyncio.wait_for(stop.wait(), self.every_seconds)
-            except TimeoutError:
-                continue
+        watch, watched = Watch(self.office.world, self._put_back), -1
+        try:
+            while not stop.is_set():
+                try:
+                    if (model := self.office.book.model()).seq != watched:
+                        watch.over(self._wanted(model).values())
+                        watched = model.seq
+                    await self.sweep()
+                except (TimeoutError, Unavailable) as error:  # somebody drives for long, or the database restarts: no reason to give up
+                    self.report(f"could not look: {error}")
+                await self._pause(stop)
+        finally:
+            await watch.close()
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        """Until the next look is due, or is wanted at once."""
+        waiting = [asyncio.ensure_future(each.wait()) for each in (stop, self._soon)]
+        await asyncio.wait(waiting, timeout=self.every_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting:
+            each.cancel()
+        self._soon.clear()
+
+    async def _put_back(self, group: Group, driver: Watcher, lost: Collection[Lost]) -> None:
+        """Put back at once what has gone and is wanted; what cannot be, or had better not, is left to the next look. Never raises for a machine's sake."""
+        try:
+            model = self.office.book.model()
+            wanted = self._wanted(model)
+            mine = {key: concerned for key in wanted if key[:2] == group and (concerned := driver.concerned(wanted[key].content, lost))}
+            guarded = not any(key[0] == group[0] and key[1] in self.office.world.guards for key in self._patience)
+            if not mine or not model.brought_about or not guarded:
+                return
+            if not self._haste[group].allowed(asyncio.get_running_loop().time()):
+                return
+            async with self.lock.held():
+                if self.office.book.model().seq != model.seq:
+                    return  # a change came first, and took it away on purpose
+                host = self.office.world.machines.host(group[0])
+                outcomes = [Outcome(key, await driver.put_back(host, wanted[key].content, concerned)) for key, concerned in mine.items()]
+            for each in outcomes:
+                if each.found:
+                    self.report(f"{'/'.join(each.key)}: {each.found}; put back at once")
+                    self._note(each)
+        except Failed:
+            self._soon.set()  # what it hung on has gone as well
+        except (Unreachable, TimeoutError, Unavailable):
+            return
 
     async def sweep(self) -> tuple[Outcome, ...]:
         """Look once, and mend what differs. What was mended or failed is returned, and recorded as drift."""
@@ -142,8 +186,11 @@ class Loop:
             self._patience.pop(outcome.key, None)
             self.report(f"{label}: {outcome.found}; put right")
         if drift:
-            body = {"artifact": list(outcome.key), "found": outcome.found, "failure": outcome.failure}
-            self.office.note("drift", f"{label}: {outcome.found or outcome.failure}"[:500], body)
+            self._note(outcome)
+
+    def _note(self, outcome: Outcome) -> None:
+        body = {"artifact": list(outcome.key), "found": outcome.found, "failure": outcome.failure}
+        self.office.note("drift", f"{'/'.join(outcome.key)}: {outcome.found or outcome.failure}"[:500], body)
 
     def _publish(self, model: Model, different: Mapping[Key, str]) -> None:
         """Leave for others what the loop last saw: what differs, why, and which resources hang on it."""

@@ -5,13 +5,16 @@ A *driver* knows one kind of daemon: what separates two artifacts (`steps`, pure
 machine (`look`), and how to make them agree (`drive`). Driving is idempotent and starts from what is there, so that a
 restart, a lost event, a half-done change and a hand edit are one case.
 
-The kernel drives by these three protocols alone; `nnix.hosts` and `nnix.daemons` fill them.
+A driver may also be a *watcher*: it hears at once when something goes, and puts back just that. It is a matter of haste only: whatever it
+misses is found by the next look.
+
+The kernel drives by these protocols alone; `nnix.hosts` and `nnix.daemons` fill them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -60,6 +63,16 @@ class Host(Protocol):
 
     async def get(self, paths: Sequence[str]) -> Mapping[str, bytes | None]:
         """Read files relative to `home`; None for one that is not there. Raises Unreachable."""
+        ...
+
+
+@runtime_checkable
+class Following(Host, Protocol):
+    """A machine on which one can also listen to a command that has no end."""
+
+    def follow(self, argv: Sequence[str]) -> AsyncGenerator[Sequence[str], None]:
+        """The lines that a command prints, as it prints them, those together that come together, until it ends. It is killed when nobody asks
+        on, also when that is because the asking process has died. Raises Unreachable, also when the machine is lost meanwhile."""
         ...
 
 
@@ -129,4 +142,30 @@ class Driver(Protocol):
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         """Make the machine agree, and see that it does; None: take it away without a trace. Disturbs nothing that already agrees. Safe to
         repeat after being killed at any point. Raises Unreachable; Failed where the machine does not agree in the end, saying how."""
+        ...
+
+
+Lost = tuple[str, ...]
+"""What went, in the words of the driver that saw it go."""
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """What a driver offers besides, if its machine tells it what goes."""
+
+    def watch(self, host: Host) -> AsyncGenerator[Collection[Lost], None]:
+        """What goes on the machine, as it goes, ours or not; what went together, together. Raises Unreachable."""
+        ...
+
+    def heeds(self, wanted: bytes) -> bool:
+        """Whether there is anything in `wanted` of which the machine would tell. Pure."""
+        ...
+
+    def concerned(self, wanted: bytes, lost: Collection[Lost]) -> frozenset[Lost]:
+        """Those of `lost` that are wanted. Pure."""
+        ...
+
+    async def put_back(self, host: Host, wanted: bytes, lost: Collection[Lost]) -> str:
+        """Put back what is wanted of `lost` and is not there: in words, what was put back. Left alone, for the next look to judge, is what
+        something else has taken the place of, and what would be of no use now. Raises Unreachable, Failed."""
         ...
