@@ -661,13 +661,16 @@ CIRCUIT_LEGITIMATE: Mapping[str, Make] = {
 
 ALL, FAR, NEAR = "all", "far", "near"
 LEGITIMATE: Mapping[str, tuple[Make, str]] = {
-    "ARP request": (lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t), ALL),
+    # Who is registered is answered for (RFC 9161), and who speaks of himself is known: across the fabric neither is heard.
+    "ARP request for an address of nobody": (lambda s, t: arp(s.me.mac, s.me.v4, AWAY_V4, t), ALL),
+    "neighbour solicitation for an address of nobody": (lambda s, t: ns(s, s.me.ip6, AWAY_V6, t), ALL),
+    "ARP request": (lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t), NEAR),
     "ARP reply": (lambda s, t: arp(s.me.mac, s.me.v4, s.far.v4, t, operation=2, to=s.far.mac, target_mac=s.far.mac), FAR),
-    "ARP probe for the own address": (lambda s, t: arp(s.me.mac, UNSPECIFIED, s.me.v4, t), ALL),
-    "neighbour solicitation": (lambda s, t: ns(s, s.me.ip6, s.far.ip6, t), ALL),
+    "ARP probe for the own address": (lambda s, t: arp(s.me.mac, UNSPECIFIED, s.me.v4, t), NEAR),
+    "neighbour solicitation": (lambda s, t: ns(s, s.me.ip6, s.far.ip6, t), NEAR),
     "neighbour solicitation to one member": (lambda s, t: nd(s.me, 135, s.me.ip6, s.far.ip6, s.far.ip6, t, to=s.far.mac), FAR),
-    "neighbour solicitation from the link-local address": (lambda s, t: ns(s, s.me.local, s.far.ip6, t), ALL),
-    "neighbour advertisement": (lambda s, t: na(s, s.me.ip6, s.me.ip6, t), ALL),
+    "neighbour solicitation from the link-local address": (lambda s, t: ns(s, s.me.local, s.far.ip6, t), NEAR),
+    "neighbour advertisement": (lambda s, t: na(s, s.me.ip6, s.me.ip6, t), NEAR),
     "neighbour advertisement to one member": (lambda s, t: na(s, s.me.local, s.me.local, t, whom=s.near), NEAR),
     "neighbour advertisement without an option": (
         lambda s, t: nd(s.me, 136, s.me.ip6, s.far.ip6, s.me.ip6, t, to=s.far.mac, options=b""),
@@ -675,12 +678,12 @@ LEGITIMATE: Mapping[str, tuple[Make, str]] = {
     ),
     "duplicate address detection with a nonce": (
         lambda s, t: nd(s.me, 135, "::", solicited(s.me.ip6)[0], s.me.ip6, t, to=solicited(s.me.ip6)[1], options=bytes([14, 1]) + bytes(6)),
-        ALL,
+        NEAR,
     ),
-    "duplicate address detection for the own address": (lambda s, t: ns(s, "::", s.me.ip6, t), ALL),
+    "duplicate address detection for the own address": (lambda s, t: ns(s, "::", s.me.ip6, t), NEAR),
     "neighbour advertisement to all routers": (  # RFC 9131, 4
         lambda s, t: nd(s.me, 136, s.me.ip6, "ff02::2", s.me.ip6, t, to="33:33:00:00:00:02"),
-        ALL,
+        NEAR,
     ),
     "first fragment": (lambda s, t: _to_far(s, UDP, udp(9, 9, t.ljust(16, b"\0")), fragment=MORE), FAR),
     "later fragment": (lambda s, t: _to_far(s, UDP, t.ljust(16, b"\0"), fragment=MORE | 3), FAR),
@@ -728,5 +731,5 @@ LEGITIMATE: Mapping[str, tuple[Make, str]] = {
 
 
 def storm(me: Station, token: bytes) -> bytes:
-    """One frame of a storm: an ARP request in order, as large as the LAN allows."""
-    return arp(me.mac, me.v4, me.v4, token.ljust(1472, b"\0"))
+    """One frame of a storm: an ARP request that nobody can answer, so that it goes to all, as large as the LAN allows."""
+    return arp(me.mac, me.v4, AWAY_V4, token.ljust(1472, b"\0"))

@@ -14,6 +14,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,7 +31,8 @@ from nnix.kernel.world import Driver, Failed, Result
 from nnix.planes.fabric.compile import compile
 from nnix.planes.fabric.kinds import Port
 from nnix.planes.fabric.read import read
-from tests.lab.frames import ATTACKS, BGP, BROADCAST, LEGITIMATE, Scene, arp, frame
+from nnix.planes.routing.kinds import Session
+from tests.lab.frames import ATTACKS, BGP, BROADCAST, LEGITIMATE, Make, Scene, arp, frame, ns, octets
 from tests.lab.switches import DEADLINE_SECONDS, LOST, PREFIX, Fabric, exchange, mac_of, station
 
 pytestmark = pytest.mark.lab
@@ -185,6 +187,109 @@ def test_a_port_that_may_not_speak_is_dark(fabric: Fabric, state: str) -> None:
     assert (fabric.on("dave", "cat", "/sys/class/net/eth0/carrier").stdout.strip() or "0") == "0"
 
 
+# --- who is asked for is answered for (RFC 9161)
+
+NOBODY_V4, NOBODY_V6 = "192.0.2.250", "2001:db8:1::250"
+NOBODY_SECONDS = 0.1  # behind the question went a frame to the farthest, and it has come
+OTHERS = ("dave", "bob", "carol", "erin")
+ROUTER_SOLICITED_OVERRIDE = 0xE0  # RFC 4861, 4.4: the first three bits
+
+
+def question(address: str) -> Make:
+    """alice's, for whoever has `address`."""
+    return lambda scene, token: arp(A, ALICE.v4, address, token) if "." in address else ns(scene, ALICE.ip6, address, token)
+
+
+def answers(fabric: Fabric, address: str, mac: str, within_seconds: float = 2.0) -> list[bytes]:
+    """Those that have come to alice since she was last listened to: an ARP reply, or an advertisement, by which `address` is at `mac`."""
+    packed = ip_address(address).packed
+    said = b"\0\2" + octets(mac) + packed if len(packed) == 4 else packed + b"\2\1" + octets(mac)
+    wire = fabric.wires["alice"]
+    wire.heard = []
+    return [heard for heard in wire.heard if said in heard] if wire.hears(said, within_seconds) else []
+
+
+REMOTE = {
+    BOB.v4: B,
+    BOB.ip6: B,
+    BOB.local: B,
+    "192.0.2.3": mac_of(3),
+    "2001:db8:1::5": mac_of(5),
+    "192.0.2.251": mac_of(0xFB),
+    "2001:db8:1::fb": mac_of(0xFB),
+}
+
+
+def test_a_question_for_somebody_at_another_site_is_answered_here_and_carried_nowhere(production: Fabric) -> None:
+    """Members and the route server, IPv4, IPv6 and link-local: with the registered MAC; 0 of the questions arrive at any other site."""
+    arrived = production.arriving("alice", SCENE, {address: question(address) for address in REMOTE}, OTHERS)
+    assert {address: where - {"dave"} for address, where in arrived.items() if where - {"dave"}} == {}
+    assert set(arrived) == set(REMOTE), "ports of the same switch hear it, so it was sent"
+    production.arriving("alice", SCENE, {address: question(address) for address in REMOTE}, ("bob",))
+    for address, mac in REMOTE.items():
+        production.send("alice", question(address)(SCENE, b""))
+        (answer, *_) = answers(production, address, mac)
+        assert answer[6:12] == octets(mac)
+        assert ":" not in address or answer[58] == ROUTER_SOLICITED_OVERRIDE
+
+
+def test_the_answer_does_not_need_the_one_who_is_asked_for(production: Fabric) -> None:
+    """bob has no light; who asks is answered all the same, and by nobody when the tunnel answers for nobody."""
+    production.on("b", "ip", "link", "set", "p-bob", "down")
+    for address in (BOB.v4, BOB.ip6):
+        production.arriving("alice", SCENE, {"": question(address)}, ("carol",))
+        assert answers(production, address, B)
+    production.on("a", "bridge", "link", "set", "dev", "vx-peering", "neigh_suppress", "off")
+    assert production.arriving("alice", SCENE, {"": question(BOB.v4)}, ("carol",)) == {"": {"carol"}}
+    assert not answers(production, BOB.v4, B, NOBODY_SECONDS)
+
+
+def test_somebody_at_the_same_site_answers_himself_and_no_other_site_hears_of_it(production: Fabric) -> None:
+    """Linux answers for those behind the tunnel only."""
+    for address in (DAVE.v4, DAVE.ip6):
+        assert production.arriving("alice", SCENE, {"": question(address)}, OTHERS) == {"": {"dave"}}
+        assert answers(production, address, D)
+
+
+@pytest.mark.parametrize("address", [NOBODY_V4, NOBODY_V6, "192.0.2.1"])
+def test_nobody_answers_for_whom_nobody_knows(production: Fabric, address: str) -> None:
+    """An address that is not registered is asked for everywhere, and nobody answers; nor does anybody for one's own address."""
+    arrived = production.arriving("alice", SCENE, {"": question(address)}, OTHERS)
+    assert arrived == {"": {"dave"} if address == ALICE.v4 else set(OTHERS)}
+    assert not any(answers(production, address, mac, NOBODY_SECONDS) for mac in (B, D, mac_of(3), mac_of(5)))
+
+
+@pytest.mark.parametrize("state", ["reserved", "quarantine", "suspended", "drained"])
+def test_only_who_is_on_the_lan_is_answered_for(fabric: Fabric, state: str) -> None:
+    """A drained port is, and still pings; in the name of the others nobody speaks, and no trace of them is left on any switch."""
+    fabric.move(exchange({"bob": state}))
+    for address in (BOB.v4, BOB.ip6):
+        arrived = fabric.arriving("alice", SCENE, {"": question(address)}, ("carol",))
+        assert bool(answers(fabric, address, B, 2.0 if state == "drained" else NOBODY_SECONDS)) == (state == "drained")
+        assert arrived == ({} if state == "drained" else {"": {"carol"}})
+    assert (B in fabric.on("c", "ip", "neigh", "show", "nud", "all").stdout) == (state == "drained")
+
+
+def test_a_router_that_is_being_replaced_is_heard_by_all(fabric: Fabric) -> None:
+    """Two MAC addresses registered: only the router knows which it is. It tells everybody, also from another site, and is asked itself; with one
+    left, it is answered for with that."""
+    before = exchange()
+    session = next(each for each in before.of(Session) if each.name == "alice")
+    both = ("02:00:5e:10:00:91", A)
+    announcements: Mapping[str, Make] = {
+        "gratuitous ARP": lambda s, t: arp(A, ALICE.v4, ALICE.v4, t),
+        "unsolicited advertisement": LEGITIMATE["neighbour advertisement"][0],
+    }
+    fabric.move(before)
+    assert fabric.arriving("alice", SCENE, announcements, ("bob", "carol")) == {}
+    fabric.move(before.replaced([session.changed(macs=both)]))
+    assert fabric.arriving("alice", SCENE, announcements, ("bob", "carol")) == {each: {"bob", "carol"} for each in announcements}
+    assert ALICE.v4 not in fabric.on("b", "ip", "neigh", "show", "dev", "br-peering").stdout
+    assert fabric.pings("bob", ALICE.v4)
+    fabric.move(before.replaced([session.changed(macs=both[:1])]))
+    assert f"{ALICE.v4} lladdr {both[0]} PERMANENT" in fabric.on("b", "ip", "neigh", "show", "dev", "br-peering").stdout
+
+
 DAMAGE = {
     "the bridge is deleted": (["ip", "link", "del", "br-peering"], "br-peering is missing"),
     "the tunnel is deleted": (["ip", "link", "del", "vx-peering"], "vx-peering is missing"),
@@ -195,6 +300,24 @@ DAMAGE = {
     "a foreign tunnel end is added": (
         ["bridge", "fdb", "append", "00:00:00:00:00:00", "dev", "vx-peering", "dst", "10.9.9.9"],
         "10.9.9.9 on vx-peering is not ours",
+    ),
+    "a neighbour is deleted": (["ip", "neigh", "del", "192.0.2.2", "dev", "br-peering"], "neighbour 192.0.2.2 is missing on br-peering"),
+    "a neighbour is said to be elsewhere": (
+        ["ip", "neigh", "replace", "2001:db8:1::2", "lladdr", mac_of(3), "dev", "br-peering", "nud", "permanent"],
+        f"neighbour 2001:db8:1::2 on br-peering is at {mac_of(3)}, not at {mac_of(2)}",
+    ),
+    "a neighbour may be forgotten": (
+        ["ip", "neigh", "replace", "192.0.2.2", "lladdr", mac_of(2), "dev", "br-peering", "nud", "reachable"],
+        "neighbour 192.0.2.2 on br-peering is not whole",
+    ),
+    "a foreign neighbour is added": (
+        ["ip", "neigh", "add", "192.0.2.9", "lladdr", mac_of(3), "dev", "br-peering", "nud", "permanent"],
+        f"neighbour 192.0.2.9 at {mac_of(3)} on br-peering is not ours",
+    ),
+    "the tunnel carries questions": (["bridge", "link", "set", "dev", "vx-peering", "neigh_suppress", "off"], "its neigh_suppress is off"),
+    "the bridge gets another address": (
+        ["ip", "link", "set", "br-peering", "address", "02:00:5e:10:00:ee"],
+        "its address is 02:00:5e:10:00:ee",
     ),
     "the address is taken": (["ip", "addr", "del", "10.255.0.1/32", "dev", "lo"], "address 10.255.0.1/32 is missing"),
     "forwarding is switched off": (["sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"], "net.ipv4.ip_forward is 0"),
@@ -255,6 +378,7 @@ def test_a_member_that_leaves_takes_only_its_members_of_sets_along(production: F
     assert "p-alice" not in table
     assert '"p-dave" counter packets 1 ' in production.on("a", "nft", "list", "set", "bridge", "nnix", "dropped_ethertype").stdout
     assert mac_of(1) not in production.on("b", "bridge", "fdb", "show").stdout
+    assert mac_of(1) not in production.on("b", "ip", "neigh", "show", "nud", "all").stdout
     assert production.differing("a") == {}
 
 

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 import pytest
 
 from nnix.daemons.iproute import IPROUTE
-from nnix.daemons.iproute.difference import missing, strangers
+from nnix.daemons.iproute.difference import missing, stranger_said, strangers
 from nnix.daemons.iproute.facts import (
     FLOOD,
     Addr,
@@ -20,6 +20,7 @@ from nnix.daemons.iproute.facts import (
     Fact,
     Fdb,
     Key,
+    Neighbour,
     Route,
     Shaper,
     Sid,
@@ -31,7 +32,8 @@ from nnix.daemons.iproute.facts import (
     encode,
     remembered,
 )
-from nnix.daemons.iproute.seen import LinkSeen, Seen, parsed
+from nnix.daemons.iproute.seen import LinkSeen, NeighbourSeen, Seen, parsed
+from nnix.daemons.iproute.watch import TAKEN, came_back, gone, script
 from nnix.daemons.iproute.way import way
 from nnix.kernel.world import Failed, Result
 
@@ -58,7 +60,7 @@ def keyed(*facts: Fact) -> dict[Key, Fact]:
 
 
 def link(kind: str = "veth", **changes: object) -> LinkSeen:
-    flags = {"learning": False, "flood": False, "isolated": False}
+    flags = {"learning": False, "flood": False, "isolated": False, "neigh_suppress": False}
     seen = LinkSeen(kind=kind, mtu=1500, up=True, master=None, addresses_itself=False, details={}, port=flags)
     return replace(seen, **changes)  # type: ignore[arg-type]
 
@@ -94,7 +96,7 @@ def test_an_artifact_comes_back_as_it_was_written() -> None:
         ("nonsense", "line 1"),
         ("[]", "an object is wanted"),
         ('{"link": "x1", "type": "bond"}', "bridge, vxlan, vlan, wire"),
-        ('{"colour": "red"}', "addr, fdb, route"),
+        ('{"colour": "red"}', "addr, fdb, neighbour, route"),
         ('{"link": "a-name-that-is-too-long", "type": "wire"}', "link"),
         ('{"link": "x; reboot", "type": "wire"}', "link"),
         ('{"link": "br0", "type": "bridge", "colour": "red"}', "colour"),
@@ -168,7 +170,7 @@ def test_a_vlan_comes_after_its_cable_and_its_bridge_and_goes_before_them() -> N
     assert made[-4:] == [
         "link add link p-z dev p-a type vlan id 101",
         "link set dev p-a mtu 1500 master br-peering addrgenmode none",
-        "link set dev p-a type bridge_slave learning off flood off isolated off",
+        "link set dev p-a type bridge_slave learning off flood off isolated off neigh_suppress off",
         "link set dev p-a up",
     ]
     assert "link set dev p-z up" in made[:-4]
@@ -247,7 +249,7 @@ def test_a_port_is_set_before_it_is_lit() -> None:
     lines = way(keyed(*WISH), {}, {}, dark).ip
     assert lines == [
         "link set dev p-alice mtu 1500 master br-peering addrgenmode none",
-        "link set dev p-alice type bridge_slave learning off flood off isolated off",
+        "link set dev p-alice type bridge_slave learning off flood off isolated off neigh_suppress off",
         "link set dev p-alice up",
     ]
 
@@ -329,6 +331,151 @@ def test_many_steps_of_one_sort_are_counted() -> None:
 def test_an_interface_with_dots_in_its_name_has_slashes_in_its_settings() -> None:
     """As in sysctl(8)."""
     assert Sysctl(sysctl="net.ipv4.conf.eth0/7.rp_filter", value="0").path == "/proc/sys/net/ipv4/conf/eth0.7/rp_filter"
+
+
+# -- neighbours -------------------------------------------------------------------------------------------------------
+
+ADDRESSES = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8:1::1"), IPv6Address("fe80::5eff:fe10:1"))
+ANSWERING: tuple[Fact, ...] = (
+    Bridge(link="br-peering", mac="02:00:5e:10:00:aa"),
+    Vxlan(link="vx-peering", master="br-peering", vni=4000, local=IPv4Address("10.255.0.1"), neigh_suppress=True),
+    *(Neighbour(neighbour=each, dev="br-peering", mac=MAC) for each in ADDRESSES),
+)
+# As `ip` of iproute2 6.1 and of 6.15 print it, to the letter.
+PRINTED_NEIGHBOURS = """
+@link
+[{"ifname":"br-peering","mtu":1500,"flags":["UP"],"inet6_addr_gen_mode":"none","linkinfo":{"info_kind":"bridge"},"address":"02:00:5e:10:00:aa"},
+ {"ifname":"vx-peering","mtu":1500,"flags":["UP"],"inet6_addr_gen_mode":"none","master":"br-peering","linkinfo":{"info_kind":"vxlan",
+  "info_data":{"id":4000,"local":"10.255.0.1","port":4789,"learning":false},"info_slave_kind":"bridge",
+  "info_slave_data":{"learning":false,"flood":false,"isolated":false,"neigh_suppress":true,"neigh_vlan_suppress":false}}}]
+@neighbour
+[{"dst":"192.0.2.1","dev":"br-peering","lladdr":"02:00:5e:10:00:01","state":["PERMANENT"]},
+ {"dst":"10.255.0.2","dev":"l-ab","lladdr":"1a:e5:c7:3f:46:8e","state":["REACHABLE"]},
+ {"dst":"192.0.2.7","dev":"br-peering","state":["FAILED"]},
+ {"dst":"224.0.0.22","dev":"br-peering","lladdr":"01:00:5e:00:00:16","state":["NOARP"]},
+ {"dst":"ff02::16","dev":"br-peering","lladdr":"33:33:00:00:00:16","state":["NOARP"]},
+ {"dst":"2001:db8:1::1","dev":"br-peering","lladdr":"02:00:5e:10:00:01","router":null,"state":["PERMANENT"]},
+ {"dst":"fe80::5eff:fe10:1","dev":"br-peering","lladdr":"02:00:5e:10:00:01","router":null,"state":["PERMANENT"]}]
+"""
+
+
+def test_neighbours_are_read_as_ip_prints_them() -> None:
+    """Groups, other interfaces and what the kernel looks for in vain are none of ours; all that was wanted is there, so nothing is done."""
+    seen = parsed(PRINTED_NEIGHBOURS)
+    assert [missing(each, seen) for each in ANSWERING] == [""] * len(ANSWERING)
+    assert not any(way(keyed(*ANSWERING), keyed(*ANSWERING), {}, seen))
+    assert decode(encode(ANSWERING)) == keyed(*ANSWERING)
+
+
+def test_neighbours_are_made_to_stay_and_taken_away() -> None:
+    """An IPv6 neighbour is a router; who has left is forgotten, and who goes with the bridge need not be."""
+    bare = parsed(PRINTED_NEIGHBOURS.partition("@neighbour")[0])
+    assert way(keyed(*ANSWERING), {}, {}, bare).ip == [
+        f"neigh replace 192.0.2.1 lladdr {MAC} dev br-peering nud permanent",
+        f"neigh replace 2001:db8:1::1 lladdr {MAC} dev br-peering nud permanent router",
+        f"neigh replace fe80::5eff:fe10:1 lladdr {MAC} dev br-peering nud permanent router",
+    ]
+    there = parsed(PRINTED_NEIGHBOURS)
+    assert way(keyed(*ANSWERING[:2]), keyed(*ANSWERING), {}, there).ip == [
+        f"neigh delete {each} dev br-peering" for each in reversed(ADDRESSES)
+    ]
+    assert way({}, keyed(*ANSWERING), {}, there).ip == ["link delete dev vx-peering", "link delete dev br-peering"]
+
+
+@pytest.mark.parametrize(
+    ("instead", "words"),
+    [
+        (None, "neighbour 2001:db8:1::1 is missing on br-peering"),
+        (NeighbourSeen("02:00:5e:10:00:02", stays=True, router=True), "is at 02:00:5e:10:00:02, not at 02:00:5e:10:00:01"),
+        (NeighbourSeen(MAC, stays=False, router=True), "neighbour 2001:db8:1::1 on br-peering is not whole"),
+        (NeighbourSeen(MAC, stays=True, router=False), "neighbour 2001:db8:1::1 on br-peering is not whole"),
+    ],
+)
+def test_a_neighbour_that_is_otherwise_is_told(instead: NeighbourSeen | None, words: str) -> None:
+    """Gone, somewhere else, one that may be forgotten, one that is said to be no router."""
+    seen, key = parsed(PRINTED_NEIGHBOURS), ("br-peering", "2001:db8:1::1")
+    others = {name: each for name, each in seen.neighbours.items() if name != key}
+    seen = replace(seen, neighbours=others if instead is None else {**others, key: instead})
+    assert words in missing(ANSWERING[3], seen)
+    assert way(keyed(*ANSWERING), keyed(*ANSWERING), {}, seen).ip == [
+        f"neigh replace 2001:db8:1::1 lladdr {MAC} dev br-peering nud permanent router"
+    ]
+
+
+def test_nobody_else_is_answered_for() -> None:
+    """A neighbour that somebody put on our bridge would draw traffic to where it does not belong; those of other
+    interfaces are not our business, and on a bridge that does not answer, as that of a circuit, it matters to nobody."""
+    there = parsed(PRINTED_NEIGHBOURS)
+    foreign = {("br-peering", "192.0.2.9"): NeighbourSeen(MAC, stays=True, router=False)}
+    seen = replace(there, neighbours={**there.neighbours, **foreign})
+    strange = Neighbour(neighbour=IPv4Address("192.0.2.9"), dev="br-peering", mac=MAC)
+    assert strangers(keyed(*ANSWERING), keyed(*ANSWERING), seen) == [strange]
+    assert strangers(keyed(ANSWERING[0]), {}, seen) == []
+    assert stranger_said(strange) == f"neighbour 192.0.2.9 at {MAC} on br-peering is not ours"
+    assert way(keyed(*ANSWERING), keyed(*ANSWERING), {}, seen).ip == ["neigh delete 192.0.2.9 dev br-peering"]
+
+
+def test_a_bridge_whose_address_is_mended_has_its_neighbours_made_anew() -> None:
+    """The kernel forgets them all with the address, permanent ones too."""
+    seen = parsed(PRINTED_NEIGHBOURS)
+    moved = replace(seen, links={"br-peering": replace(seen.links["br-peering"], mac="02:00:5e:10:00:ee")})
+    assert missing(ANSWERING[0], moved) == "bridge br-peering: its address is 02:00:5e:10:00:ee"
+    lines = way(keyed(*ANSWERING), keyed(*ANSWERING), {}, moved).ip
+    assert "link set dev br-peering address 02:00:5e:10:00:aa addrgenmode none" in lines
+    assert sum(line.startswith("neigh replace") for line in lines) == len(ADDRESSES)
+
+
+def test_only_who_is_wished_for_so_answers_at_a_port() -> None:
+    """The flag is one of those that are looked at and set, on tunnels as on wires."""
+    answering = TUNNEL.model_copy(update={"neigh_suppress": True})
+    assert missing(answering, WHOLE) == "tunnel vx-peering: its neigh_suppress is off"
+    assert (
+        "link set dev vx-peering type bridge_slave learning off flood off isolated off neigh_suppress on"
+        in way(keyed(BRIDGE, answering), {}, {}, WHOLE).ip
+    )
+
+
+# -- in haste ---------------------------------------------------------------------------------------------------------
+
+# As `ip monitor neigh` of iproute2 6.1 and of 6.15 print it, to the letter.
+TOLD = """
+192.0.2.4 dev br-peering lladdr 02:00:5e:10:00:04 PERMANENT
+Deleted 10.255.0.2 dev vx-peering lladdr 02:00:5e:10:00:02 NOARP PERMANENT
+Deleted dev vx-peering lladdr 02:00:5e:10:00:02 NOARP
+Deleted 10.255.0.2 dev vx-peering lladdr 00:00:00:00:00:00 NOARP PERMANENT
+Deleted dev p-alice lladdr 02:00:5e:10:00:01 NOARP
+192.0.2.2 dev br-peering FAILED
+Deleted 192.0.2.2 dev br-peering FAILED
+Deleted 2001:db8:1::2 dev br-peering lladdr 02:00:5e:10:00:02 router PERMANENT
+"""
+GOING: tuple[Fact, ...] = (
+    Fdb(fdb="02:00:5e:10:00:02", dev="vx-peering", dst=FAR),
+    Fdb(fdb=FLOOD, dev="vx-peering", dst=FAR),
+    Fdb(fdb=MAC, dev="p-alice"),
+    Neighbour(neighbour=IPv4Address("192.0.2.2"), dev="br-peering", mac="02:00:5e:10:00:02"),
+    Neighbour(neighbour=IPv6Address("2001:db8:1::2"), dev="br-peering", mac="02:00:5e:10:00:02"),
+)
+
+
+def test_what_goes_is_known_by_the_kernels_own_words() -> None:
+    """Each of our entries by its own key, and nothing that came."""
+    wanted = encode([*WISH, *GOING, *ANSWERING[2:]])
+    assert IPROUTE.concerned(wanted, gone(TOLD.splitlines())) == {each.key for each in GOING}
+    assert IPROUTE.heeds(wanted)
+    assert not IPROUTE.heeds(encode([BRIDGE, TUNNEL]))
+    assert gone(["Deleted ??? something", "", "Deleted"]) == frozenset()
+
+
+def test_what_came_back_is_what_the_kernel_let_in() -> None:
+    """Not what waits for a route, nor what something else has taken the place of; an entry of a tunnel has two halves, and one may still be there."""
+    lost = GOING
+    _, lines = script(lost)
+    assert lines["bridge"][0] == "fdb add 02:00:5e:10:00:02 dev vx-peering dst 10.255.0.2 self permanent"
+    taken = [f"bridge {lines['bridge'][1]}: RTNETLINK answers: {TAKEN}"]
+    assert came_back(lost, "10.255.0.2\n", []) == list(lost)
+    assert came_back(lost, "10.255.0.2\n", taken) == list(lost)
+    assert came_back(lost, "", []) == [each for each in lost if not (isinstance(each, Fdb) and each.dst)]
+    assert came_back(lost[3:], "", [f"ip {line}: RTNETLINK answers: {TAKEN}" for line in lines["ip"]]) == []
 
 
 # -- segment routing ----------------------------------------------------------------------------------------------

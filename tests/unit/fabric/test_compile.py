@@ -99,6 +99,58 @@ def test_a_ports_state_decides_where_it_is_plugged_in(state: str, bridge: str | 
     assert (found.bridge, found.up, found.isolated, found.drained) == (bridge, up, isolated, drained)
 
 
+ALICE_MAC = "02:00:5e:10:00:01"
+ALICE = {"192.0.2.1": ALICE_MAC, "2001:db8:1::1": ALICE_MAC, "fe80::5eff:fe10:1": ALICE_MAC}
+
+
+def answered(changes: dict[str, Fields | None] | None = None) -> dict[str, str]:
+    """For whom the switches answer on the peering LAN, the same at each site."""
+    ends = [end for each in switches(exchange(changes)) for end in each.lans if end.lan == "peering"]
+    assert len({end.neighbours for end in ends}) == 1
+    assert len({end.mac for end in ends}) == len(ends)
+    return {str(address): mac for address, mac in ends[0].neighbours or ()}
+
+
+@pytest.mark.parametrize(
+    ("state", "known"), [("reserved", {}), ("quarantine", {}), ("production", ALICE), ("drained", ALICE), ("suspended", {})]
+)
+def test_a_ports_state_decides_whether_it_is_answered_for(state: str, known: dict[str, str]) -> None:
+    """RFC 9161, at every site: for those on the LAN. A port under test answers for itself, and in the name of the others nobody does."""
+    found = answered({"Port/alice": {"state": state}})
+    assert {address: mac for address, mac in found.items() if mac == ALICE_MAC} == known
+    assert {"192.0.2.2", "192.0.2.251"} <= found.keys()
+    assert answered({"Session/alice": None, "Port/alice": None, "Traffic/alice-bob": None}) == {
+        address: mac for address, mac in found.items() if mac != ALICE_MAC
+    }
+
+
+def test_where_ports_are_under_test_and_on_circuits_nobody_is_answered_for() -> None:
+    """Not even the tester; and nothing is kept from the tunnel."""
+    changes: dict[str, Fields | None] = {
+        "Port/alice": {"state": "quarantine"},
+        "RouteServer/tester": {"site": "nb", "lan": "test", "policy": "open", "v4": "198.51.100.9", "mac": "02:00:5e:10:00:fc"},
+    }
+    assert {end.lan: end.neighbours is not None for end in switch("hz", changes).lans} == {"peering": True, "test": False, "private": False}
+    facts = iproute.decode(artifacts(exchange(changes))["hz", "iproute", "fabric"].content).values()
+    tunnels = {each.link: each.neigh_suppress for each in facts if isinstance(each, iproute.Vxlan)}
+    assert tunnels == {"vx-peering": True, "vx-test": False, "vc-private": False}
+    assert {each.dev for each in facts if isinstance(each, iproute.Neighbour)} == {"br-peering"}
+
+
+def test_an_address_at_two_mac_addresses_is_answered_for_by_nobody_but_its_router() -> None:
+    """While a router is replaced. Its link-local addresses are made of the MAC addresses, so each of them is certain."""
+    both = {"Session/alice": {"macs": [ALICE_MAC, "02:00:5e:10:00:91"]}}
+    found = answered(both)  # type: ignore[arg-type]
+    assert not {"192.0.2.1", "2001:db8:1::1"} & found.keys()
+    assert (found["fe80::5eff:fe10:1"], found["fe80::5eff:fe10:91"]) == (ALICE_MAC, "02:00:5e:10:00:91")
+    assert port("alice", both).moving  # type: ignore[arg-type]
+    assert not port("alice").moving
+    facts = iproute.decode(artifacts(exchange(both))["hz", "iproute", "fabric"].content)  # type: ignore[arg-type]
+    assert getattr(facts["link", "p-alice"], "neigh_suppress", None) is True
+    bob = {"Session/bob": {"v4": "192.0.2.1"}}
+    assert "192.0.2.1" not in answered(bob), "two claim it, which the rules refuse"  # type: ignore[arg-type]
+
+
 def test_without_a_quarantine_lan_a_port_under_test_is_on_a_bridge_without_tunnel() -> None:
     """Nobody else is there."""
     changes: dict[str, Fields | None] = {"Port/alice": {"state": "quarantine"}, "Lan/test": None}

@@ -15,6 +15,7 @@ of ours is still known to be ours. Kernel settings go back to what was found bef
     seen.py         what the kernel has, as the tools print it
     difference.py   what separates the two, in words
     way.py          the lines that make one into the other
+    watch.py        what goes, as the kernel tells it, and what of it comes back in haste
     steps.py        what a plan says of a change
     driver.py       all of it at work on a host
 

@@ -7,6 +7,7 @@ from ipaddress import ip_interface
 
 from nnix.daemons.iproute.facts import (
     FLOOD,
+    PORT_FLAGS,
     Addr,
     Address,
     Bridge,
@@ -14,6 +15,7 @@ from nnix.daemons.iproute.facts import (
     Fdb,
     Key,
     Link,
+    Neighbour,
     Route,
     Shaper,
     Sid,
@@ -41,6 +43,14 @@ def missing(fact: Fact, seen: Seen) -> str:
             if fact.fdb != FLOOD and (len(there) > 1 or (fact.dev, fact.fdb) not in seen.behind):
                 return f"forwarding entry of {fact.fdb} on {fact.dev} is not whole"
             return ""
+        case Neighbour():
+            whom = seen.neighbours.get((fact.dev, fact.spelled))
+            if whom is None:
+                return f"neighbour {fact.neighbour} is missing on {fact.dev}"
+            if whom.mac != fact.mac:
+                return f"neighbour {fact.neighbour} on {fact.dev} is at {whom.mac}, not at {fact.mac}"
+            whole = whom.stays and (whom.router or fact.neighbour.version == 4)
+            return "" if whole else f"neighbour {fact.neighbour} on {fact.dev} is not whole"
         case Route():
             there_route = seen.routes.get(str(fact.route))
             if there_route is None:
@@ -93,6 +103,8 @@ def _link_missing(link: Link, seen: Seen) -> str:
         wrong.append("it gives itself addresses")
     if isinstance(link, Bridge) and (there.details.get("mcast_snooping") or there.details.get("stp_state")):
         wrong.append("it snoops or runs a spanning tree")
+    if renamed(link, there):
+        wrong.append(f"its address is {there.mac}")
     if isinstance(link, Vxlan) and link.gso_max_segs not in (None, there.gso_max_segs):
         wrong.append(f"it takes {there.gso_max_segs} segments at once, not {link.gso_max_segs}")
     if isinstance(link, Vxlan | Vlan) and (standing := stale(link, there)):
@@ -114,6 +126,11 @@ def foreign(link: Link, there: LinkSeen) -> bool:
     return not isinstance(link, Wire) and there.kind != KERNEL_KINDS[type(link)]
 
 
+def renamed(link: Link, there: LinkSeen) -> bool:
+    """Whether it has another MAC address than it should; once that is mended, none of its neighbours is left."""
+    return isinstance(link, Bridge) and link.mac not in (None, there.mac)
+
+
 def stale(link: Vxlan | Vlan, there: LinkSeen) -> str:
     """What of a tunnel or a VLAN interface cannot be changed while it stands."""
     details = there.details
@@ -130,7 +147,7 @@ def stale(link: Vxlan | Vlan, there: LinkSeen) -> str:
 
 
 def _flags_wrong(link: Slave, there: LinkSeen) -> list[str]:
-    return [flag for flag in ("learning", "flood", "isolated") if there.port.get(flag) != getattr(link, flag)]
+    return [flag for flag in PORT_FLAGS if there.port.get(flag) != getattr(link, flag)]
 
 
 def left_over(fact: Fact, seen: Seen) -> bool:
@@ -146,6 +163,8 @@ def left_over(fact: Fact, seen: Seen) -> bool:
             return str(fact.dst) in seen.far.get((fact.dev, fact.fdb), frozenset())
         case Addr():
             return (fact.dev, str(fact.addr)) in seen.addresses
+        case Neighbour():
+            return (fact.dev, fact.spelled) in seen.neighbours
         case Route():
             return str(fact.route) in seen.routes and not missing(fact, seen)
         case Sid():
@@ -155,16 +174,30 @@ def left_over(fact: Fact, seen: Seen) -> bool:
     return False
 
 
-def strangers(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], seen: Seen) -> list[Fdb]:
-    """Entries of our tunnels that nobody wished for: frames would leave for a place that we do not know.
+def strangers(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], seen: Seen) -> list[Fdb | Neighbour]:
+    """Entries of our tunnels, and neighbours of bridges that answer for theirs, which nobody wished for: frames would leave for a place that
+    we do not know, and be drawn away from where they belong. (Who is a neighbour on other bridges matters to nobody: the machine hears of some.)
 
     Those that `before` knows and `wanted` does not are left over, not strange.
     """
     tunnels = {each.link for each in wanted.values() if isinstance(each, Vxlan)}
+    bridges = {each.master for each in wanted.values() if isinstance(each, Slave) and each.neigh_suppress}
     known = {**before, **wanted}
     wished = {(each.dev, each.fdb, str(each.dst)) for each in known.values() if isinstance(each, Fdb)}
     there = ((dev, mac, dst) for (dev, mac), ends in seen.far.items() if dev in tunnels for dst in ends)
-    return [Fdb(fdb=mac, dev=dev, dst=_address(dst)) for dev, mac, dst in there if (dev, mac, dst) not in wished]
+    entries = [Fdb(fdb=mac, dev=dev, dst=_address(dst)) for dev, mac, dst in there if (dev, mac, dst) not in wished]
+    strange = [
+        Neighbour(neighbour=_address(address), dev=dev, mac=each.mac)
+        for (dev, address), each in seen.neighbours.items()
+        if dev in bridges and ("neighbour", dev, address) not in known
+    ]
+    return [*entries, *strange]
+
+
+def stranger_said(each: Fdb | Neighbour) -> str:
+    """In words, what is wrong with it."""
+    where = f"to {each.dst}" if isinstance(each, Fdb) else f"at {each.mac}"
+    return f"{each.noun} {'of ' if isinstance(each, Fdb) else ''}{each.key[-1]} {where} on {each.dev} is not ours"
 
 
 def _address(text: str) -> Address:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from nnix.daemons.capability import Capability
-from nnix.daemons.iproute.difference import impossible, left_over, missing, strangers
-from nnix.daemons.iproute.facts import Fact, Key, Sysctl, Vlan, decode, encode, remembered
+from nnix.daemons.iproute.difference import impossible, left_over, missing, stranger_said, strangers
+from nnix.daemons.iproute.facts import Fact, Fdb, Key, Neighbour, Sysctl, Vlan, decode, encode, remembered
 from nnix.daemons.iproute.seen import Seen, asking, parsed, seen_on
 from nnix.daemons.iproute.steps import steps
-from nnix.daemons.iproute.way import Batch, making_order, way
-from nnix.kernel.world import Failed, Host, Lack, Step
+from nnix.daemons.iproute.watch import MONITOR, TAKEN, came_back, gone, script
+from nnix.daemons.iproute.way import making_order, way
+from nnix.kernel.world import Failed, Following, Host, Lack, Lost, Step
+
+DONE = "echo @done >&2\n"
 
 # Tried on lo, which takes no VLAN: so it fails everywhere, and what it says tells why.
 DOT1Q = Capability(
@@ -77,14 +81,40 @@ class IprouteDriver:
         batch = way(facts, before, found, seen)
         complaints = impossible(facts, seen)
         if any(batch):
-            said, after = await _run(host, batch, before, facts)
-            complaints = [*said, *complaints] or _difference(facts, before, after)
+            out, said = await _run(host, f"{batch.script()}{DONE}{asking(before, facts)}", batch.lines)
+            complaints = [*said, *complaints] or _difference(facts, before, parsed(out))
         if complaints:
             raise Failed(f"{host.name}: {_listed(complaints, 8)}")
         if wanted is None:
             await host.put({f"{self.name}/{name}": None})
         elif memory[applied] != content:
             await host.put({applied: content})
+
+    # --- in haste: see watch.py
+
+    async def watch(self, host: Host) -> AsyncGenerator[Collection[Lost], None]:
+        if not isinstance(host, Following):
+            return
+        async with aclosing(host.follow(MONITOR)) as told:
+            async for lines in told:
+                if lost := gone(lines):
+                    yield lost
+
+    def heeds(self, wanted: bytes) -> bool:
+        return any(isinstance(each, Fdb | Neighbour) for each in decode(wanted).values())
+
+    def concerned(self, wanted: bytes, lost: Collection[Lost]) -> frozenset[Lost]:
+        facts = decode(wanted)
+        return frozenset(each for each in lost if each in facts)
+
+    async def put_back(self, host: Host, wanted: bytes, lost: Collection[Lost]) -> str:
+        facts = decode(wanted)
+        mine = [facts[key] for key in sorted(lost) if key in facts]
+        adding, lines = script(mine)
+        out, complaints = await _run(host, f"{adding}{DONE}exit 0\n", lines)
+        if wrong := [each for each in complaints if TAKEN not in each]:
+            raise Failed(f"{host.name}: {_listed(wrong, 5)}")
+        return _listed([missing(each, Seen({})) for each in came_back(mine, out, complaints)], 5)
 
 
 IPROUTE = IprouteDriver()
@@ -95,20 +125,18 @@ def _difference(facts: Mapping[Key, Fact], before: Mapping[Key, Fact], seen: See
     lacking = {making_order(fact): said for fact in facts.values() if (said := missing(fact, seen))}
     words = [lacking[order] for order in sorted(lacking)]
     words += [f"{fact.title} is left over" for key, fact in before.items() if key not in facts and left_over(fact, seen)]
-    return words + [f"forwarding entry of {each.fdb} to {each.dst} on {each.dev} is not ours" for each in strangers(facts, before, seen)]
+    return words + [stranger_said(each) for each in strangers(facts, before, seen)]
 
 
 def _listed(words: list[str], most: int) -> str:
     return "; ".join(words[:most]) + (f"; and {len(words) - most} more" if len(words) > most else "")
 
 
-async def _run(host: Host, batch: Batch, *groups: Mapping[Key, Fact]) -> tuple[list[str], Seen]:
-    """Run `batch`; what the tools complained of, and what is there afterwards, by the same command."""
-    script = f"{batch.script()}echo @done >&2\n{asking(*groups)}"
+async def _run(host: Host, script: str, lines: Mapping[str, Sequence[str]]) -> tuple[str, list[str]]:
+    """What a script that runs tools with `lines`, and says DONE behind them, prints; and of what the tools complained."""
     result = await host.run(["sh"], stdin=script.encode(), timeout_seconds=120.0)
     if result.status != 0:
         raise Failed(f"{host.name}: {result.err.strip()[:1000] or f'sh ended with status {result.status}'}")
-    lines: Mapping[str, list[str]] = {"ip": batch.ip, "tc": batch.tc, "bridge": batch.bridge}
     complaints: list[str] = []
     words: list[str] = []
     tool = ""
@@ -127,4 +155,4 @@ async def _run(host: Host, batch: Batch, *groups: Mapping[Key, Fact]) -> tuple[l
             words = []
         elif line:
             words.append(line)
-    return complaints, parsed(result.out)
+    return result.out, complaints

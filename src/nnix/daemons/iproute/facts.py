@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Annotated, ClassVar, Literal
 
@@ -25,6 +25,7 @@ PROC = "/proc/sys/"
 SWAPPED = str.maketrans("./", "/.")
 
 Interface = Annotated[str, StringConstraints(pattern=INTERFACE_PATTERN)]
+Mac = Annotated[str, StringConstraints(pattern=MAC_PATTERN)]
 Address = IPv4Address | IPv6Address
 Key = tuple[str, ...]
 
@@ -57,19 +58,29 @@ class Link(Fact):
 
 
 class Bridge(Link):
-    """A bridge of ours. It runs no spanning tree, watches no multicast and has no address: what passes it is no business of its own."""
+    """A bridge of ours. It runs no spanning tree, watches no multicast and has no address: what passes it is no business of its own.
+
+    mac: its MAC address for ever. A bridge without one takes its ports' lowest, and whenever that changes the kernel forgets all its neighbours.
+    """
 
     noun: ClassVar[str] = "bridge"
     type: Literal["bridge"] = "bridge"
+    mac: Mac | None = None
 
 
 class Slave(Link):
-    """An interface that can be a port of a bridge. `flood` is for unicast to unknown addresses only; broadcast and multicast always pass."""
+    """An interface that can be a port of a bridge. `flood` is for unicast to unknown addresses only; broadcast and multicast always pass.
+
+    neigh_suppress: towards it the bridge answers ARP and neighbour solicitations itself, for its neighbours behind that port; what it could
+    answer does not go out there, nor do announcements (gratuitous ARP, unsolicited advertisements) and probes for duplicates. What comes *in*
+    at such a port is not looked into, neither answered nor kept back.
+    """
 
     master: Interface | None = None
     learning: bool = False
     flood: bool = False
     isolated: bool = False
+    neigh_suppress: bool = False
 
 
 class Vxlan(Slave):
@@ -115,13 +126,31 @@ class Fdb(Fact):
     """A static forwarding entry: `mac` is behind the bridge port `dev`; on a tunnel, at the far end `dst`."""
 
     noun: ClassVar[str] = "forwarding entry"
-    fdb: Annotated[str, StringConstraints(pattern=MAC_PATTERN)]
+    fdb: Mac
     dev: Interface
     dst: Address | None = None
 
     @property
     def key(self) -> Key:
         return ("fdb", self.dev, str(self.dst), self.fdb) if self.fdb == FLOOD else ("fdb", self.dev, self.fdb)
+
+
+class Neighbour(Fact):
+    """An address and the MAC address that it is at, for ever: on a bridge, what it answers with. An IPv6 neighbour is said to be a router (RFC 4861, 4.4)."""
+
+    noun: ClassVar[str] = "neighbour"
+    neighbour: Address
+    dev: Interface
+    mac: Mac
+
+    @cached_property
+    def spelled(self) -> str:
+        """The address as everybody writes it (RFC 5952); there are thousands, looked for every second or two."""
+        return str(self.neighbour)
+
+    @property
+    def key(self) -> Key:
+        return "neighbour", self.dev, self.spelled
 
 
 class Route(Fact):
@@ -197,10 +226,20 @@ class Sysctl(Fact):
         return PROC + self.sysctl.translate(SWAPPED)
 
 
+PORT_FLAGS = ("learning", "flood", "isolated", "neigh_suppress")
+"""What a Slave says of a port, by the kernel's own names."""
 LINKS: Mapping[str, type[Link]] = {"bridge": Bridge, "vxlan": Vxlan, "vlan": Vlan, "wire": Wire}
-FACTS: Mapping[str, type[Fact]] = {"addr": Addr, "fdb": Fdb, "route": Route, "sid": Sid, "qdisc": Shaper, "sysctl": Sysctl}
-ORDER = ("sysctl", "link", "addr", "route", "qdisc", "fdb")
-LINES_KEPT = 16384  # seven switches with a thousand members between them have 3,000 different lines
+FACTS: Mapping[str, type[Fact]] = {
+    "addr": Addr,
+    "fdb": Fdb,
+    "neighbour": Neighbour,
+    "route": Route,
+    "sid": Sid,
+    "qdisc": Shaper,
+    "sysctl": Sysctl,
+}
+ORDER = ("sysctl", "link", "addr", "neighbour", "route", "qdisc", "fdb")
+LINES_KEPT = 16384  # seven switches with a thousand members between them have 6,000 different lines
 
 
 def encode(facts: Iterable[Fact]) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from nnix.daemons.iproute.facts import PROC, SWAPPED, Fact, Key, Sysctl
+from nnix.daemons.iproute.facts import PROC, SWAPPED, Fact, Key, Slave, Sysctl
 from nnix.kernel.world import Failed, Host
 
 
@@ -26,19 +26,30 @@ class LinkSeen:
     port: Mapping[str, Any]
     gso_max_segs: int | None = None
     over: str | None = None
+    mac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourSeen:
+    """A neighbour as the kernel has it. `stays`: nothing that is heard changes it. `router`: told to be one."""
+
+    mac: str
+    stays: bool
+    router: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the kernel has. `far` are entries of tunnels, by interface and MAC; `behind` those of bridges.
 
-    `segments`: route → what its packets are led through. `sids`: segment of this machine → the name of its behaviour.
+    `neighbours`: by interface and address; not those of groups. `segments`: route → what its packets are led through. `sids`: segment of this machine → the name of its behaviour.
     """
 
     links: Mapping[str, LinkSeen]
     addresses: frozenset[tuple[str, str]] = frozenset()
     far: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     behind: frozenset[tuple[str, str]] = frozenset()
+    neighbours: Mapping[tuple[str, str], NeighbourSeen] = field(default_factory=dict)
     routes: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sids: Mapping[str, str] = field(default_factory=dict)
@@ -46,10 +57,12 @@ class Seen:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
+GROUP, GROUP_DIGITS = "01:", "13579bdf"  # the last bit of the first octet (IEEE 802)
 QUESTIONS: Mapping[str, str] = {
     "link": "ip -d -j link show",
     "addr": "ip -j addr show",
     "fdb": "bridge -j fdb show",
+    "neighbour": "ip -j neigh show nud all",
     "route": "ip -j -4 route show; echo; echo @route6; ip -j -6 route show",
     "qdisc": "tc -j qdisc show",
 }
@@ -58,6 +71,8 @@ QUESTIONS: Mapping[str, str] = {
 def asking(*groups: Mapping[Key, Fact]) -> str:
     """The shell lines whose output `parsed` reads: what the kernel has that concerns these facts."""
     asked = {key[0] for group in groups for key in group} | {"link"}
+    if any(isinstance(each, Slave) and each.neigh_suppress for group in groups for each in group.values()):
+        asked.add("neighbour")  # the bridge answers for those alone whom we wish for
     script = [f"echo; echo @{name}; {question} || exit 1" for name, question in QUESTIONS.items() if name in asked]
     if paths := sorted({each.path for group in groups for each in group.values() if isinstance(each, Sysctl)}):
         # Not the shell's own read: it asks for one octet at a time, and the kernel gives no more than the first.
@@ -99,6 +114,11 @@ def parsed(out: str) -> Seen:
             far[row["ifname"], row["mac"]].add(row["dst"])
         elif row.get("state") == "static" and "master" in row:
             behind.add((row["ifname"], row["mac"]))
+    neighbours = {
+        (row["dev"], row["dst"]): NeighbourSeen(row["lladdr"], "PERMANENT" in row["state"], "router" in row)
+        for row in rows("neighbour")
+        if row.get("lladdr", GROUP)[1] not in GROUP_DIGITS and "extern_learn" not in row
+    }
     routes = {
         _prefix(row["dst"], family): (row.get("gateway") or (row.get("via") or {}).get("host"), row.get("dev"))
         for section, family in (("route", 4), ("route6", 6))
@@ -114,6 +134,7 @@ def parsed(out: str) -> Seen:
         addresses=addresses,
         far={key: frozenset(value) for key, value in far.items()},
         behind=frozenset(behind),
+        neighbours=neighbours,
         routes=routes,
         segments=segments,
         sids=sids,
@@ -140,6 +161,7 @@ def _link_seen(row: Mapping[str, Any]) -> LinkSeen:
         port=info.get("info_slave_data", {}) if info.get("info_slave_kind") == "bridge" else {},
         gso_max_segs=row.get("gso_max_segs"),
         over=row.get("link"),
+        mac=row.get("address"),
     )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from nnix.daemons.iproute.difference import foreign, left_over, missing, stale, strangers
+from nnix.daemons.iproute.difference import foreign, left_over, missing, renamed, stale, strangers
 from nnix.daemons.iproute.facts import (
     FLOOD,
     ORDER,
+    PORT_FLAGS,
     Addr,
     Behaviour,
     Bridge,
@@ -17,6 +18,7 @@ from nnix.daemons.iproute.facts import (
     Fdb,
     Key,
     Link,
+    Neighbour,
     Route,
     Shaper,
     Sid,
@@ -39,9 +41,13 @@ class Batch(NamedTuple):
     tc: list[str]
     bridge: list[str]
 
+    @property
+    def lines(self) -> Mapping[str, list[str]]:
+        return {"ip": self.ip, "tc": self.tc, "bridge": self.bridge}
+
     def script(self) -> str:
         parts = [*self.settings]
-        for tool, lines in (("ip", self.ip), ("tc", self.tc), ("bridge", self.bridge)):
+        for tool, lines in self.lines.items():
             if lines:
                 parts += [f"echo @{tool} >&2", f"{tool} -force -batch - <<'END OF {tool}'", *lines, f"END OF {tool}"]
         return "\n".join([*parts, ""])
@@ -69,12 +75,17 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
         if getattr(fact, "dev", None) not in going | renewed:
             _take_away(fact, seen, found, batch)
     for stranger in strangers(wanted, before, seen):
-        if stranger.dev not in renewed:
+        if isinstance(stranger, Neighbour):
+            batch.ip.append(f"neigh delete {stranger.neighbour} dev {stranger.dev}")
+        elif stranger.dev not in renewed:
             batch.bridge.append(f"fdb delete {stranger.fdb} dev {stranger.dev} dst {stranger.dst} self")
     batch.ip.extend(f"link delete dev {name}" for name in sorted(renewed))
     links = {name: there for name, there in seen.links.items() if name not in renewed}
     far = {key: ends for key, ends in seen.far.items() if key[0] not in renewed}
-    seen = replace(seen, links=links, far=far, behind=frozenset(each for each in seen.behind if each[0] not in renewed))
+    forgetful = {each.link for each in wanted.values() if isinstance(each, Link) and each.link in links and renamed(each, links[each.link])}
+    neighbours = {key: whom for key, whom in seen.neighbours.items() if key[0] not in forgetful}
+    behind = frozenset(each for each in seen.behind if each[0] not in renewed)
+    seen = replace(seen, links=links, far=far, behind=behind, neighbours=neighbours)
     missing_wires = {each.link for each in wanted.values() if isinstance(each, Wire) and each.link not in links}
     unusable = missing_wires | {
         each.link for each in wanted.values() if isinstance(each, Link) and each.link in links and foreign(each, links[each.link])
@@ -87,12 +98,19 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
     return batch
 
 
+def anew(fact: Fact) -> Batch:
+    """What makes a forwarding entry or neighbour where nothing is in its place, and fails where something is. Pure."""
+    batch = Batch([], [], [], [])
+    _make(fact, Seen({}), batch, "add")
+    return batch
+
+
 def making_order(fact: Fact) -> tuple[int, int, Key]:
     """A bridge before what is plugged into it, a cable before its VLANs."""
     return ORDER.index(fact.key[0]), 0 if isinstance(fact, Bridge) else 2 if isinstance(fact, Vlan) else 1, fact.key
 
 
-def _make(fact: Fact, seen: Seen, batch: Batch) -> None:
+def _make(fact: Fact, seen: Seen, batch: Batch, verb: str = "replace") -> None:
     match fact:
         case Sysctl():
             batch.settings.append(f"printf '%s\\n' '{fact.value}' > {fact.path}")
@@ -100,6 +118,9 @@ def _make(fact: Fact, seen: Seen, batch: Batch) -> None:
             batch.ip.extend(_link_lines(fact, seen.links.get(fact.link)))
         case Addr():
             batch.ip.append(f"address replace {fact.addr} dev {fact.dev}{' nodad' if fact.addr.version == 6 else ''}")
+        case Neighbour():
+            router = " router" if fact.neighbour.version == 6 else ""
+            batch.ip.append(f"neigh {verb} {fact.neighbour} lladdr {fact.mac} dev {fact.dev} nud permanent{router}")
         case Route():
             segments = f"encap seg6 mode encap segs {','.join(map(str, fact.segments))}" if fact.segments else ""
             words = [
@@ -117,14 +138,15 @@ def _make(fact: Fact, seen: Seen, batch: Batch) -> None:
                 f" burst {fact.burst_octets} latency {fact.latency_microseconds}us"
             )
         case Fdb(dst=None):
-            batch.bridge.append(f"fdb replace {fact.fdb} dev {fact.dev} master static")
+            batch.bridge.append(f"fdb {verb} {fact.fdb} dev {fact.dev} master static")
         case Fdb():
             ends = seen.far.get((fact.dev, fact.fdb), frozenset())
-            verb = "append" if fact.fdb == FLOOD else "replace"
             if str(fact.dst) not in ends:
-                batch.bridge.append(f"fdb {verb} {fact.fdb} dev {fact.dev} dst {fact.dst} self permanent")
+                batch.bridge.append(
+                    f"fdb {'append' if fact.fdb == FLOOD else verb} {fact.fdb} dev {fact.dev} dst {fact.dst} self permanent"
+                )
             if fact.fdb != FLOOD and (fact.dev, fact.fdb) not in seen.behind:
-                batch.bridge.append(f"fdb replace {fact.fdb} dev {fact.dev} master static")
+                batch.bridge.append(f"fdb {verb} {fact.fdb} dev {fact.dev} master static")
 
 
 def _link_lines(link: Link, there: LinkSeen | None) -> Iterator[str]:
@@ -139,6 +161,8 @@ def _link_lines(link: Link, there: LinkSeen | None) -> Iterator[str]:
     elif isinstance(link, Bridge):
         yield f"link set {name} type bridge mcast_snooping 0 stp_state 0"
     words = [f"mtu {link.mtu}"] if link.mtu is not None else []
+    if isinstance(link, Bridge) and link.mac is not None and (there is None or there.mac != link.mac):
+        words.append(f"address {link.mac}")
     if isinstance(link, Slave) and (there.master if there else None) != link.master:
         words.append(f"master {link.master}" if link.master else "nomaster")
     if link.link != "lo" and (not isinstance(link, Wire) or link.master):
@@ -148,7 +172,7 @@ def _link_lines(link: Link, there: LinkSeen | None) -> Iterator[str]:
     if words:
         yield f"link set {name} {' '.join(words)}"
     if isinstance(link, Slave) and link.master:
-        flags = (f"{flag} {'on' if getattr(link, flag) else 'off'}" for flag in ("learning", "flood", "isolated"))
+        flags = (f"{flag} {'on' if getattr(link, flag) else 'off'}" for flag in PORT_FLAGS)
         yield f"link set {name} type bridge_slave {' '.join(flags)}"
     yield f"link set {name} {'up' if link.up else 'down'}"
 
@@ -165,6 +189,8 @@ def _take_away(fact: Fact, seen: Seen, found: Mapping[str, str], batch: Batch) -
                 batch.ip.append(f"link delete dev {fact.link}")
             case Addr():
                 batch.ip.append(f"address delete {fact.addr} dev {fact.dev}")
+            case Neighbour():
+                batch.ip.append(f"neigh delete {fact.neighbour} dev {fact.dev}")
             case Route():
                 batch.ip.append(f"route delete {fact.route}")
             case Sid():

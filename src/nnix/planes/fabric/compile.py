@@ -5,6 +5,10 @@ routed underlay on the links. Nothing is learnt from traffic: the exchange knows
 switch knows behind which port or which tunnel end an address is, and a frame for an unknown one goes nowhere. Broadcast and
 multicast are copied at the ingress to the sites that have somebody on the LAN (RFC 8365, 5.1, without BGP).
 
+Who has an address is registered as well, so on a peering LAN the switch that hears the question answers it (RFC 9161; all static, 5.4), for ports
+in production and drained ones: they are on the LAN, and a drained one still pings. A port that is reserved, suspended or gone has no
+neighbours, so nobody answers in its name; one under test has to answer for itself, or the test would show nothing.
+
 A port under test is on the quarantine LAN, where it meets the testers (route servers of that LAN) and nobody else: ports are isolated
 from one another, and sites without a tester send to sites with one only. Where no quarantine LAN is declared, the port is
 on a bridge without a tunnel.
@@ -15,6 +19,7 @@ Site not yet allocated) or no VNI is left out rather than guessed.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -23,7 +28,7 @@ from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.planes.fabric import frr, gateways, iproute, nftables, srv6
-from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, PortState
+from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, PortState, mac_of
 from nnix.planes.fabric.names import (
     QUARANTINE_BRIDGE,
     circuit_bridge,
@@ -116,6 +121,7 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
     tagged = port.tagged and port.state in ON_THE_LAN
     lit = port.state in LIT and (trunk is None or ((trunk.gateway is not None or trunk.tagged) and trunk.state in ON_THE_LAN))
     macs = tuple(sorted({mac for each in sessions for mac in each.macs}))
+    owned = [(address, each.macs) for each in sessions for address in (each.v4, each.v6) if address is not None]
     if not lit:
         bridge = None
     elif circuit is not None:
@@ -148,7 +154,17 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
         tunnel=Tunnel(trunk.gateway.theirs, trunk.gateway.ours, port.vni) if lit and trunk and trunk.gateway and port.vni else None,
         tagged=tagged,
         tag=Tag(port_interface(trunk), port.vlan) if lit and trunk and trunk.tagged and port.vlan else None,
+        neighbours=_neighbours(owned, macs) if lit and not quarantined else (),
+        moving=lit and not quarantined and any(len(several) > 1 for _, several in owned),
     )
+
+
+def _neighbours(
+    owned: Iterable[tuple[IPv4Address | IPv6Address, tuple[str, ...]]], macs: Iterable[str]
+) -> tuple[tuple[IPv4Address | IPv6Address, str], ...]:
+    """Addresses of which it is certain at which MAC address they are: with one registered, and the link-local ones, which are made of it."""
+    registered = [(address, several[0]) for address, several in owned if len(several) == 1]
+    return (*registered, *((link_local(mac), mac) for mac in macs))
 
 
 def _gateway(snapshot: Snapshot, port: Port) -> Gateway | None:
@@ -186,6 +202,7 @@ def _route_server(snapshot: Snapshot, server: RouteServer) -> Attachment:
         v4=(server.v4,) if server.v4 else (),
         v6=tuple(sorted({*((server.v6,) if server.v6 else ()), *map(link_local, macs)})),
         about=frozenset({server.id}),
+        neighbours=_neighbours([(address, macs) for address in (server.v4, server.v6) if address is not None], macs),
     )
 
 
@@ -284,7 +301,19 @@ def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tup
         tunnel_isolated=quarantine and tested_here,
         private=False,
         learns=False,
+        mac=None if quarantine else mac_of(f"{site.id}/{lan.id}"),
+        neighbours=None if quarantine else _for_whom(each for group in on_lan.values() for each in group),
     )
+
+
+def _for_whom(on_lan: Iterable[Attachment]) -> tuple[tuple[IPv4Address | IPv6Address, str], ...]:
+    """The neighbours of all who are on a LAN. An address that two claim, which the rules refuse, is answered for neither."""
+    claims: dict[IPv4Address | IPv6Address, set[str]] = defaultdict(set)
+    for each in on_lan:
+        for address, mac in each.neighbours:
+            claims[address].add(mac)
+    certain = [(address, mac) for address, macs in claims.items() if len(macs) == 1 for mac in macs]
+    return tuple(sorted(certain, key=lambda each: (each[0].version, int(each[0]))))
 
 
 def _known(snapshot: Snapshot, circuit: Circuit) -> bool:

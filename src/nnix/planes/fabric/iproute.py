@@ -2,6 +2,17 @@
 
 The tunnel end's address stands on the loopback and again on each link: the links are unnumbered (RFC 5309), so a new link
 needs no numbers of its own and none can change.
+
+Answering for neighbours (RFC 9161) is the bridge's own work: it looks for the address among its neighbours and for the MAC address in its
+forwarding table, and where that leads to a port with `neigh_suppress`, it answers at the port where the question came in. The tunnel is such a
+port, so whoever is at another site is answered for, and no such question crosses the fabric. One for somebody at the same site
+is not carried over the fabric either, and he answers it himself: Linux has no way to answer both ARP and ND for those plugged in here. With
+`proxy_arp` a port hears no broadcast or multicast at all, neighbour solicitations neither, which that flag does not answer; with
+`proxy_arp_wifi` ARP would be answered, but solicitations for those plugged in here would be kept from them. With
+`neigh_suppress` on a member's port its own questions would go unanswered.
+
+That is just right for a port whose router is being replaced (two MAC addresses registered): what it says of itself must reach everybody, and from
+a port with `neigh_suppress` it does.
 """
 
 from __future__ import annotations
@@ -9,7 +20,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
-from nnix.daemons.iproute.facts import FLOOD, Addr, Behaviour, Bridge, Fact, Fdb, Route, Shaper, Sid, Sysctl, Vlan, Vxlan, Wire, encode
+from nnix.daemons.iproute.facts import (
+    FLOOD,
+    Addr,
+    Behaviour,
+    Bridge,
+    Fact,
+    Fdb,
+    Neighbour,
+    Route,
+    Shaper,
+    Sid,
+    Sysctl,
+    Vlan,
+    Vxlan,
+    Wire,
+    encode,
+)
 from nnix.planes.fabric import srv6
 from nnix.planes.fabric.names import LOOPBACK, QUARANTINE_BRIDGE, SEGMENTS
 from nnix.planes.fabric.policy import Attachment, LanEnd, Switch
@@ -73,7 +100,7 @@ def _segments(switch: Switch) -> Iterator[Fact]:
 
 
 def _lan(switch: Switch, end: LanEnd) -> Iterator[Fact]:
-    yield Bridge(link=end.bridge, mtu=end.mtu)
+    yield Bridge(link=end.bridge, mtu=end.mtu, mac=end.mac)
     if end.vxlan is None:
         return
     # On a circuit nobody is known: what has no entry of its own goes to every end (RFC 7348, 4.2).
@@ -85,6 +112,7 @@ def _lan(switch: Switch, end: LanEnd) -> Iterator[Fact]:
         local=end.pin.local if end.pin else switch.vtep,
         isolated=end.tunnel_isolated,
         flood=end.private,
+        neigh_suppress=end.neighbours is not None,
         # A batch of TCP segments (GSO) inside an envelope is taken for one packet that is too big, and dropped: 0.15 instead of 1,800 Mbit/s.
         gso_max_segs=1 if end.pin else None,
     )
@@ -96,6 +124,7 @@ def _lan(switch: Switch, end: LanEnd) -> Iterator[Fact]:
         )
     yield from (Fdb(fdb=FLOOD, dev=end.vxlan, dst=vtep) for vtep in end.flood)
     yield from (Fdb(fdb=mac, dev=end.vxlan, dst=vtep) for mac, vtep in end.far)
+    yield from (Neighbour(neighbour=address, dev=end.bridge, mac=mac) for address, mac in end.neighbours or ())
 
 
 def _attachment(each: Attachment) -> Iterator[Fact]:
@@ -107,6 +136,7 @@ def _attachment(each: Attachment) -> Iterator[Fact]:
         isolated=each.isolated,
         learning=each.learns,
         flood=each.private,
+        neigh_suppress=each.moving,
         of=each.of,
     )
     if each.cable:

@@ -42,6 +42,8 @@ class Attachment:
     cable: it has one, rather than being handed over on another's. gateway: behind the cable; tagged: it carries VLANs; the port of either is on no
     bridge. tunnel, tag: how it is handed over, where there is no cable.
     macs, v4, v6: who may speak there; v6 includes the link-local addresses that the MACs make.
+    neighbours: address → the one MAC address that it is at, by which the LAN's switches answer for it. moving: some address has several,
+    as while a router is replaced; which of them it is at can be said by nobody but itself, to all.
     """
 
     of: str
@@ -65,6 +67,8 @@ class Attachment:
     tunnel: Tunnel | None = None
     tagged: bool = False
     tag: Tag | None = None
+    neighbours: tuple[tuple[IPv4Address | IPv6Address, str], ...] = ()
+    moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,9 @@ class Pin:
 class LanEnd:
     """A LAN or a circuit on this switch: its bridge and its tunnel (none where all its ends are here).
 
-    pin: for a circuit whose way is chosen. flood: tunnel ends that broadcast and multicast are copied to. far: MAC address → the tunnel end that it is behind.
-    private: a circuit. learns: who is behind the ports is not registered, so far MAC addresses come from EVPN.
+    pin: for a circuit whose way is chosen. neighbours: address → MAC address of everybody on it, at all sites, for whom the switch answers (RFC 9161);
+    None: it answers for nobody, neither on circuits nor where ports are under test. flood: tunnel ends that broadcast and multicast are copied to. far: MAC address → the tunnel end that it is behind.
+    mac: of the bridge. private: a circuit. learns: who is behind the ports is not registered, so far MAC addresses come from EVPN.
     tunnel_isolated: frames from the tunnel do not reach isolated ports, nor theirs the tunnel.
     """
 
@@ -107,6 +112,8 @@ class LanEnd:
     tunnel_isolated: bool
     private: bool
     learns: bool
+    mac: str | None = None
+    neighbours: tuple[tuple[IPv4Address | IPv6Address, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
