@@ -137,8 +137,8 @@ class NameNode(Resource):
     responses_per_second: int = Field(
         default=200,
         ge=0,
-        le=1_000_000,
-        description="of the same answer to the same /24 or /56, before every second one is cut short (RRL); 0: no limit",
+        le=16_000,
+        description="of the same answer to the same /24 or /56, before every second one is cut short (RRL); 0: no limit. Knot 3.2 counts in 16 bits, four seconds of it",
     )
     cookies: bool = Field(default=True, description="DNS cookies (RFC 7873)")
     dot_certificate: Secret | None = Field(

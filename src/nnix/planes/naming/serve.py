@@ -27,13 +27,15 @@ from nnix.planes.naming.health import ANNOUNCED, Around, Memory, Pace, State, Wa
 ASK_SECONDS = 0.5
 
 
-def look(zone: Wants, own: str, gates: Sequence[str]) -> ZoneSeen:
-    """What the server at `own` says of a zone, beside what the gate has."""
+def look(zone: Wants, own: Sequence[str], gates: Sequence[str]) -> ZoneSeen:
+    """What the server says of a zone, beside what the gate has. It must answer under each of its own addresses; more is asked under the first."""
     try:
-        soa = ask.ask(own, zone.origin, ask.SOA, timeout_seconds=ASK_SECONDS)
-        keys = ask.ask(own, zone.origin, ask.DNSKEY, timeout_seconds=ASK_SECONDS)
-        servers = ask.ask(own, zone.origin, ask.NS, timeout_seconds=ASK_SECONDS)
+        soa = ask.ask(own[0], zone.origin, ask.SOA, timeout_seconds=ASK_SECONDS)
+        keys = ask.ask(own[0], zone.origin, ask.DNSKEY, timeout_seconds=ASK_SECONDS)
+        servers = ask.ask(own[0], zone.origin, ask.NS, timeout_seconds=ASK_SECONDS)
         serial = soa.serial
+        for each in own[1:]:
+            ask.ask(each, zone.origin, ask.SOA, timeout_seconds=ASK_SECONDS)
     except (OSError, ask.Unreadable):
         return ZoneSeen(False)
     ends = [each.expires for each in (soa, keys, servers) if each.expires is not None]
@@ -125,7 +127,7 @@ def main(settings: Mapping[str, Any]) -> None:
     memory = Memory(State.IN if announced(prefixes, table) else State.OUT, time.monotonic())
     while True:
         started = time.monotonic()
-        seen = {each.origin: look(each, settings["own"][0], settings["gate"]) for each in wants}
+        seen = {each.origin: look(each, settings["own"], settings["gate"]) for each in wants}
         others = around(birdc, prefixes)
         was, now = memory.state, time.time()
         memory, wrong = judge(memory, wants, seen, others, pace, clock=started, now=now)
