@@ -132,6 +132,10 @@ def test_what_was_served_then_is_found_again_and_what_is_gone_at_once_is_held(pa
     assert (held["digest"], held["anchors"]["lab"]["standing"]) == (first["digest"], "held")
     gone = party("validate", str(party.folder), "--let-go", "lab", "--why", "two authorities closed")
     assert gone["vrps"] == 4 == len(party.vrps())
+    day = 86_400
+    clocks = party("status")["clocks"]
+    assert 0 <= clocks["age_seconds"] < day
+    assert 299 * day < clocks["lapse_in_seconds"]["first"] <= clocks["lapse_in_seconds"]["last"] < 301 * day
     again = party("at", moment)
     assert again["same"] and again["digest"] == first["digest"]
 

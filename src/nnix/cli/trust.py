@@ -246,15 +246,33 @@ def status(setting: Setting, party: str | None, everything: bool, as_json: bool)
     archive = archive_of(setting)
     entry = newest(setting, party, None)
     findings: list[str] = json.loads(archive.get(entry.body["findings"]))
+    age_seconds, lapse = _clocks(archive, entry)
     if as_json:
-        tables.as_json({**entry.body, "entry": entry.seq, "at": entry.at.isoformat(), "findings": findings})
+        clocks = {"age_seconds": age_seconds, "lapse_in_seconds": lapse}
+        tables.as_json({**entry.body, "entry": entry.seq, "at": entry.at.isoformat(), "clocks": clocks, "findings": findings})
     else:
-        age = clock() - entry.at
         tables.out.print(
-            f"{entry.body['relying_party']}: validated {entry.at:%Y-%m-%d %H:%M:%S} UTC, {int(age.total_seconds()) // 60} min ago (entry {entry.seq})"
+            f"{entry.body['relying_party']}: validated {entry.at:%Y-%m-%d %H:%M:%S} UTC, {age_seconds // 60} min ago (entry {entry.seq})"
         )
+        if lapse:
+            first, half, last = (f"{seconds / 3600:.1f} h" for seconds in lapse.values())
+            tables.out.print(f"without any renewal the first VRP lapses in {first}, half have in {half}, the last in {last}")
         _shown(entry.body, findings, [], limit=10**9 if everything else 40)
     return DONE if _calm(entry.body) else DISAGREES
+
+
+def _clocks(archive: Archive, entry: Entry) -> tuple[int, dict[str, int]]:
+    """How old a validation is, and in how many seconds the first, half and the last of its VRPs will have lapsed. Routers have a clock of their own,
+    `nnix trust routers`."""
+    import numpy as np
+
+    from nnix.planes.trust.validate import accepted
+
+    now = clock()
+    expires = np.sort(np.concatenate([accepted(archive, each).expires for each in entry.body["anchors"].values()]))
+    marks = {"first": 0, "half": len(expires) // 2, "last": -1}
+    lapse = {name: int(expires[at]) - int(now.timestamp()) for name, at in marks.items()} if len(expires) else {}
+    return int((now - entry.at).total_seconds()), lapse
 
 
 def newest(setting: Setting, party: str | None, moment: datetime | None) -> Entry:

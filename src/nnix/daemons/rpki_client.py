@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from datetime import datetime
 
 from nnix.daemons.process import lacking
 from nnix.daemons.validator import Run, version
@@ -23,6 +24,7 @@ USER = "_rpki-client"
 CSV, JSON = "out/csv", "out/json"
 
 FEATURES: Mapping[str, tuple[tuple[int, ...], str]] = {
+    "clock": ((9, 5), "-P, which sets the time that counts, was seen with rpki-client 9.5; 8.2 has none"),
     "aspa": ((9, 5), "ASPAs as their profile has them now are read by rpki-client 9.5; 8.2 reads an older form"),
 }
 
@@ -37,8 +39,10 @@ async def found(host: Host) -> str:
     return await version(host, ["rpki-client", "-V"], r"rpki-client(?:-portable)? (\S+)", "rpki-client")
 
 
-def run(tree: str, tals: Mapping[str, str], certificates: Mapping[str, str], seconds_max: int) -> Run:
-    """One run. `tree` is the mirror and `tals` are the TAL files (by anchor), relative to the run's folder; `certificates` are those of the anchors,
+def run(
+    tree: str, tals: Mapping[str, str], certificates: Mapping[str, str], seconds_max: int, number: str, at: datetime | None = None
+) -> Run:
+    """One run of version `number`, as of `at` where it has a clock of its own to set. `tree` is the mirror and `tals` are the TAL files (by anchor), relative to the run's folder; `certificates` are those of the anchors,
     paths inside the tree. A TAL's file must have the anchor's name."""
     lines = ["mkdir -p cache/.rsync out", f"cp -al {shlex.quote(tree)}/. cache/.rsync/"]
     for anchor, path in certificates.items():
@@ -46,6 +50,9 @@ def run(tree: str, tals: Mapping[str, str], certificates: Mapping[str, str], sec
         lines.append(f"mkdir -p {place} && cp -al {shlex.quote(f'{tree}/{path}')} {place}/")
     lines.append(f"find cache out -type d -exec chown {USER} {{}} +")
     argv = ["rpki-client", "-R", "-e", "/bin/true", "-s", str(seconds_max), "-c", "-j"]
+    own_clock = "clock" not in lacks(number)
+    if at is not None and own_clock:
+        argv += ["-P", str(int(at.timestamp()))]
     for tal in tals.values():
         argv += ["-t", tal]
-    return Run(USER, " || exit 1\n".join([*lines, ""]), [*argv, "-d", "cache", "out"], (CSV, JSON))
+    return Run(USER, " || exit 1\n".join([*lines, ""]), [*argv, "-d", "cache", "out"], (CSV, JSON), own_clock)

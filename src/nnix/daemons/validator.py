@@ -4,8 +4,8 @@ All of them are run in the same way, because none is trusted. Each works in a fo
 mirror belongs to root and cannot be written by it; there is no network; processor time, time and the size of every file are
 bounded; and it cannot gain privileges. What a validator has read was written by strangers all over the world.
 
-The clock can be set: by libfaketime (package faketime), the one way that works with every version. (Newer rpki-client has -P
-for this, FORT has nothing.) The clock starts there and goes on, so that time limits still work.
+The clock can be set: by the validator's own option where it has one (rpki-client 9.5: -P), else by libfaketime (package faketime). That clock starts there
+and goes on, so that time limits still work. rpki-client 9.5 does not get on with libfaketime: it waits for fetches that never end.
 
 A validator's file says how its command is spelled and which files it leaves; what is in them is read by the plane (planes.trust.outputs).
 """
@@ -28,12 +28,14 @@ LOG_OCTETS_MAX = 64 << 20
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a validator. `script` prepares its folder as root, `argv` is the validator itself, `leaves` the files that it must leave there."""
+    """One run of a validator. `script` prepares its folder as root, `argv` is the validator itself, `leaves` the files that it must leave there;
+    `own_clock`: it is told the time by its own words."""
 
     user: str
     script: str
     argv: Sequence[str]
     leaves: tuple[str, ...]
+    own_clock: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Left:
 
 def spelled(run: Run, folder: str, at: datetime | None) -> str:
     """The shell script of one run in `folder`, which must exist and hold what `script` wants."""
-    clock = ["faketime", "-f", f"@{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"] if at else []
+    clock = ["faketime", "-f", f"@{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"] if at and not run.own_clock else []
     confined = [
         "prlimit", f"--fsize={FILE_OCTETS_MAX}", f"--cpu={PROCESSOR_SECONDS_MAX}", "--core=0", "--",
         "unshare", "--net", "--",

@@ -185,7 +185,7 @@ async def _rpki_client(order: Order, tals: Mapping[str, tal.Tal], host: Host, na
     tree = Path(host.home) / name / "tree"
     certificates = {anchor: next((path for path in each.paths if (tree / path).is_file()), "") for anchor, each in tals.items()}
     present = {anchor: path for anchor, path in certificates.items() if path}
-    run = rpki_client.run("../../tree", {anchor: f"../tals/{anchor}.tal" for anchor in present}, present, order.seconds_max)
+    run = rpki_client.run("../../tree", {anchor: f"../tals/{anchor}.tal" for anchor in present}, present, order.seconds_max, number, at)
     folder = f"{name}/run/{who}"
     (Path(host.home) / folder).mkdir(mode=0o755)
     left = await ran(host, run, folder, at=at, timeout_seconds=order.seconds_max)
@@ -211,7 +211,7 @@ async def _fort(order: Order, host: Host, name: str, at: datetime | None) -> tup
     for anchor in order.anchors:
         folder = f"{name}/run/{who}/{anchor.name}"
         (Path(host.home) / folder).mkdir(parents=True, mode=0o755)
-        run = fort.run("../../../tree", f"../../tals/{anchor.name}.tal")
+        run = fort.run("../../../tree", f"../../tals/{anchor.name}.tal", number)
         left: Left = await ran(host, run, folder, at=at, timeout_seconds=order.seconds_max)
         logs.append(left.log)
         if left.fault:
