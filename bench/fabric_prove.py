@@ -65,9 +65,8 @@ def graph(seed: int) -> dict[str, Any]:
         size = 2 if number < WIRES + PINNED else chance.randint(3, 5)
         kept = number < KEPT
         chosen = chance.sample(range(SITES), size + 2)
-        if kept:  # to the nearest in its province, so that the way is mostly inside
-            near = sorted((apart(chosen[0], site), site) for site in range(SITES) if provinces[site] == provinces[chosen[0]])
-            chosen = [site for _, site in near[:2]]
+        if kept:  # along a link of its province, so that it is inside until something fails
+            chosen = list(chance.choice([(a, b) for a, b in sorted(links) if provinces[a] == provinces[b]]))
         via = chosen[size : size + chance.randint(1, 2)] if WIRES <= number < WIRES + PINNED else []
         rate = chance.choice([1, 2, 10]) * 10**9 // (size - 1) * (size - 1)  # whole bits for each two ends
         circuits.append({"ends": chosen[:size], "via": via, "rate": rate, "kept": kept})
