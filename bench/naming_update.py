@@ -222,9 +222,16 @@ class Bench:
         for words in ("ZONEMD, verification successful", "DNSSEC, incremental validation successful"):
             if not any(words in line for line in log[-30:]):
                 raise SystemExit(f"the gate did not say `{words}`: nothing was measured\n" + "\n".join(log[-30:]))
-        if not apart_in(lambda: ends_at(NODE, self.delegations + self.added)):
-            raise SystemExit("the node serves another zone: nothing was measured")
+        self.same(NODE)
         return took
+
+    def same(self, address: IPv4Address) -> None:
+        """Whether it is the same zone; an old server process of NSD may answer once more beside the new one, so it has a moment."""
+        apart_in(
+            lambda: until(
+                lambda: ends_at(address, self.delegations + self.added), 10, f"{address} serves the newest delegation and no more"
+            )
+        )
 
     def peer(self, make: str) -> tuple[float, float]:
         """A bare secondary: seconds for the whole zone, and for the next increment."""
@@ -244,8 +251,8 @@ class Bench:
         began = time.monotonic()
         self.told(folder, *(("transfer", ORIGIN) if make == "nsd" else ("zone-refresh", ORIGIN)))
         step = apart_in(lambda: until(lambda: serial(address) == serial(REGISTRY), 300, "the increment")) - began
-        if not all(apart_in(lambda: [ends_at(each, self.delegations + self.added) for each in (address, REGISTRY)])):
-            raise SystemExit(f"bare {make} serves another zone: nothing was measured")
+        for each in (address, REGISTRY):
+            self.same(each)
         asyncio.run(driver.drive(self.host, "bare", None))
         apart_in(lambda: until(lambda: serial(NODE) == serial(REGISTRY), 300, "the node has caught up"))
         return whole, step
@@ -280,6 +287,7 @@ def main() -> int:
                         whole, step = bench.peer(make)
                         found.setdefault(f"{make}, whole", []).append(whole)
                         found.setdefault(f"{make}, increment", []).append(step)
+                    print("  ".join(f"{label} {seconds[-1]:.2f}" for label, seconds in found.items()), flush=True)
             finally:
                 for daemon, kept in (("nsd", ("node", "bare")), ("knot", ("bare", "gate", "registry"))):
                     for each in kept:

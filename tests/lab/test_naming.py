@@ -21,7 +21,7 @@ from nnix.hosts.namespace import inside
 from nnix.kernel.drive import converge
 from nnix.kernel.plane import Status
 from nnix.kernel.resource import Resource
-from nnix.planes.naming.ask import name_at
+from nnix.planes.naming.ask import name_at, wire
 from nnix.planes.naming.compile import HEALTH_TABLE
 from nnix.planes.naming.read import read
 from tests.lab.exchange import SITES, Lab, frame, member, resource
@@ -237,6 +237,31 @@ def test_a_cookie_of_one_node_is_good_at_all_others(names: Names) -> None:
         assert "BADCOOKIE" not in said
 
 
+@pytest.mark.parametrize("node", ["ns-east", "ns-south"])
+def test_a_flood_of_one_question_is_answered_in_part(names: Names, node: str) -> None:
+    """RRL: of 3,000 of the same question in about a second, most get nothing or a truncated answer, which a real client follows over TCP; the same
+    question of a client elsewhere is answered meanwhile."""
+    asking = inside(f"{names.lab.setting.prefix}m2", lambda: _udp("203.0.113.102", 5400))
+    asking.setblocking(False)
+    query = b"\x00\x07\x01\x00\x00\x01" + bytes(6) + wire("www.lab.") + b"\x00\x10\x00\x01"
+    whole = cut = 0
+    try:
+        for number in range(3000):
+            with contextlib.suppress(BlockingIOError):
+                asking.sendto(query, (NODES[node][0], 53))
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    answer = asking.recv(2048)
+                    whole, cut = whole + (not answer[2] & 2), cut + bool(answer[2] & 2)
+            if number == 1500:
+                other = f"2001:db8:1::{NODES[node][0].rpartition('.')[2]}"  # a client of another network, which a LAN's /24 is not
+                assert '"hello"' in names.ask("resolver", other, "www.lab", "TXT")
+    finally:
+        asking.close()
+    assert cut > 0
+    assert whole < 1500, (whole, cut)
+
+
 def test_only_part_of_a_name_is_asked_for_on_the_way(names: Names) -> None:
     """QNAME minimisation (RFC 9156): the server of a delegation sees no more labels than it must."""
     asked: list[str] = []
@@ -265,9 +290,9 @@ def test_only_part_of_a_name_is_asked_for_on_the_way(names: Names) -> None:
     assert "very.private.min.lab." not in asked[:1]
 
 
-def _udp(address: str) -> socket.socket:
+def _udp(address: str, port: int = 53) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind((address, 53))
+    made.bind((address, port))
     made.settimeout(0.2)
     return made
 

@@ -19,13 +19,13 @@ CONTROL = """remote-control:
     control-use-cert: no
 """
 
-# What a version lacks, by its Changelog; 1.17.1 is Debian 12's, 1.22 Debian 13's first.
+# What a version lacks, by its Changelog; 1.17.1 is Debian 12's, 1.26.2 Debian 13's.
 FEATURES = {
     "zonemd": ((1, 13, 2), "verifying ZONEMD (RFC 8976) needs Unbound 1.13.2"),
     "serve-stale": ((1, 6), "serving stale answers (RFC 8767) needs Unbound 1.6"),
     "stale-timer": ((1, 11), "a client's time until it gets a stale answer (RFC 8767) needs Unbound 1.11"),
     "cookies": ((1, 18), "DNS cookies (RFC 7873) need Unbound 1.18"),
-    "doq": ((1, 22), "DNS over QUIC (RFC 9250) needs Unbound 1.22"),
+    "doq": ((99,), "Debian builds Unbound without DNS over QUIC (RFC 9250)"),
     "keep-cache": ((1, 19, 2), "a reload that keeps the cache needs Unbound 1.19.2"),
     "xfr-tsig": ((99,), "Unbound transfers zones without TSIG (RFC 8945)"),
 }

@@ -76,7 +76,6 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("naming.cookies-good-everywhere", {"Anycast/tld": {"cookie_secret": None}}, "name-node/n2"),
     ("naming.gate-family", {"Session/s1": {"v6": None}, "Session/s2": {"v4": None}}, "name-node/n2"),
     ("naming.local-root", {"Resolver/r": {"root": "cn"}}, "resolver/r"),
-    ("naming.doq-needs-a-certificate", {"Resolver/r": {"doq": True}}, "resolver/r"),
     ("naming.key-name-once", {"TransferKey/nodes": {"key_name": "registry."}}, "transfer-key/nodes"),
     ("naming.gate-stands-alone", {"NameGate/gate": {"session": "s2"}}, "name-gate/gate"),
     ("naming.node-stands-alone", {"NameNode/hz": {"session": "s6", "anycast": "tld", "gate": "gate"}}, "name-node/hz"),

@@ -130,7 +130,6 @@ class ResolverPolicy:
     anchors: tuple[str, ...]
     serve_stale_seconds: int
     certificate: str | None
-    doq: bool
     names: tuple[str, ...]
 
 
@@ -234,7 +233,6 @@ def resolver_policy(resolver: Resolver, snapshot: Snapshot) -> ResolverPolicy:
         anchors=zone.anchors,
         serve_stale_seconds=int(resolver.serve_stale.seconds),
         certificate=file_token(resolver.dot_certificate) if resolver.dot_certificate else None,
-        doq=resolver.doq,
         names=(resolver.id,),
     )
 

@@ -162,7 +162,6 @@ class Resolver(Resource):
     dot_certificate: Secret | None = Field(
         default=None, description="reference to certificate chain and private key in PEM; set: DNS over TLS as well"
     )
-    doq: bool = Field(default=False, description="DNS over QUIC (RFC 9250), with the same certificate")
     machine: Ref[Machine] | None = Field(default=None, description="where it runs; unset: a machine of its own name")
 
 

@@ -1,6 +1,6 @@
 """Knot DNS, spelled: as the gate, which verifies, and as a public node, which trusts its gate.
 
-The gate keeps its zones in files and what changed since in its journal; both hold only what was verified. A transfer is given to a node by
+The gate keeps its zones in its journal, which holds only what was verified. A transfer is given to a node by
 address and key, to a resolver by address alone (Unbound knows no TSIG, and verifies the root zone itself).
 """
 
@@ -70,11 +70,8 @@ def _node(policy: NodePolicy) -> Iterator[str]:
     needs = [*(["catalog"] if policy.catalog else []), *(["dot"] if policy.certificate else [])]
     yield from _head(policy.name, policy.names, needs)
     everywhere = (*policy.service, *policy.listen)
-    yield from _server(policy.name, [f"{address}@53" for address in everywhere])
-    if policy.certificate:
-        yield from _listed("listen-tls", [f"{address}@853" for address in everywhere], indent=4)
-        yield f'    cert-file: "{policy.certificate}"'
-        yield f'    key-file: "{policy.certificate}"'
+    tls = [f"{address}@853" for address in everywhere] if policy.certificate else []
+    yield from _server(policy.name, [f"{address}@53" for address in everywhere], tls, policy.certificate)
     yield from _keys([policy.gate.key] if policy.gate.key else [])
     yield "remote:"
     yield from _remote(policy.gate, policy.outgoing)
@@ -124,13 +121,17 @@ def _head(name: str, names: Iterable[str], needs: Iterable[str]) -> Iterator[str
         yield f"# needs: {words}"
 
 
-def _server(name: str, listen: Iterable[str]) -> Iterator[str]:
+def _server(name: str, listen: Iterable[str], tls: Iterable[str] = (), certificate: str | None = None) -> Iterator[str]:
     yield "server:"
     yield '    rundir: "."'
     yield f'    identity: "{name}"'
     yield f'    nsid: "{name}"'
     yield '    version: ""'
     yield from _listed("listen", list(listen))
+    yield from _listed("listen-tls", list(tls))
+    if certificate:
+        yield f'    cert-file: "{certificate}"'
+        yield f'    key-file: "{certificate}"'
     yield "log:"
     yield "  - target: stdout"
     yield "    any: info"
@@ -165,15 +166,17 @@ def _acl(name: str, server: Server, action: str) -> Iterator[str]:
 
 
 def _kept() -> Iterator[str]:
+    """In the journal, whole: a zone file of a million delegations takes seconds to write, and nobody is told of a new version meanwhile."""
     yield '    storage: "."'
-    yield "    zonefile-sync: 60"
-    yield "    zonefile-load: whole"
-    yield "    journal-content: changes"
+    yield "    zonefile-sync: -1"
+    yield "    zonefile-load: none"
+    yield "    journal-content: all"
+    yield "    journal-max-usage: 4G"
 
 
-def _listed(word: str, items: list[str], indent: int = 4) -> Iterator[str]:
+def _listed(word: str, items: list[str]) -> Iterator[str]:
     if items:
-        yield f"{' ' * indent}{word}: [ {', '.join(items)} ]"
+        yield f"    {word}: [ {', '.join(items)} ]"
 
 
 def _switch(on: bool) -> str:

@@ -130,13 +130,6 @@ def local_root(resolver: Resolver, snapshot: Snapshot) -> Iterator[Broken]:
         yield Broken("root", resolver.root, "a Zone with anchors", f"write the DS of its key signing keys into {zone.id}")
 
 
-@rule("naming.doq-needs-a-certificate", source="RFC 9250, 4.1")
-def doq_needs_a_certificate(resolver: Resolver, snapshot: Snapshot) -> Iterator[Broken]:
-    """DNS over QUIC is TLS: without a certificate there is none."""
-    if resolver.doq and resolver.dot_certificate is None:
-        yield Broken("doq", "true", "a dot_certificate as well")
-
-
 @rule("naming.key-name-once", source="RFC 8945, 5.2")
 def key_name_once(key: TransferKey, snapshot: Snapshot) -> Iterator[Broken]:
     """A key's name says which key it is, at the gate and everywhere."""
@@ -190,7 +183,6 @@ RULES = (
     cookies_good_everywhere,
     gate_family,
     local_root,
-    doq_needs_a_certificate,
     key_name_once,
     gate_stands_alone,
     node_stands_alone,

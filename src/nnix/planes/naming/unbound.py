@@ -27,7 +27,7 @@ def spell(policy: ResolverPolicy) -> str:
 def _lines(policy: ResolverPolicy) -> Iterator[str]:
     yield f"# {policy.name}"
     yield f"# names: {', '.join(policy.names)}"
-    yield f"# needs: {', '.join(['zonemd', 'serve-stale', 'stale-timer', *(['doq'] if policy.doq else [])])}"
+    yield "# needs: zonemd, serve-stale, stale-timer"
     yield "server:"
     yield '    directory: "@HOME@"'
     yield '    chroot: ""'
@@ -66,8 +66,6 @@ def _lines(policy: ResolverPolicy) -> Iterator[str]:
         yield "    tls-port: 853"
         yield f'    tls-service-key: "{policy.certificate}"'
         yield f'    tls-service-pem: "{policy.certificate}"'
-    if policy.doq:
-        yield "    quic-port: 853"  # UDP beside DoT's TCP
     yield from CONTROL.splitlines()
     yield "auth-zone:"
     yield '    name: "."'
