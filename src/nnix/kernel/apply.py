@@ -79,10 +79,14 @@ async def able(world: World, made: Draft) -> None:
             for each in lacks
         )
 
-    touched = [made.artifacts[each.key] for each in made.plan.actions if each.digest]
-    refusals = [each for group in await asyncio.gather(*map(one, touched)) for each in group]
+    # A lab's ground is asked for machines that are not there yet; of one that is, its own answer says more, and once is enough.
+    touched = sorted((made.artifacts[each.key] for each in made.plan.actions if each.digest), key=lambda each: world.ground(each.machine))
+    refusals: dict[tuple[str, str], Refusal] = {}
+    for group in await asyncio.gather(*map(one, touched)):
+        for each in group:
+            refusals.setdefault((each.resource, each.mend), each)
     if refusals:
-        raise Refused(dict.fromkeys(refusals))
+        raise Refused(refusals.values())
 
 
 class Office:
