@@ -155,6 +155,19 @@ def test_what_is_refused_later_leaves_the_last_good_version_served(host: Namespa
     assert (serial(host, PRIMARY), serial(host, STRICT), serial(host, NODE)) == (2026082202, 2026082201, 2026082201)
 
 
+def test_a_gate_that_was_killed_serves_its_last_version_without_any_primary(host: NamespaceHost, secrets: Secrets) -> None:
+    """From its journal, verified again; so a cut from the registry and a restart together lose nothing."""
+    registry = HiddenPrimary(host, secrets, primary(str(PRIMARY), 53, (KEY.name, KEY.secret), [], ["."]))
+    content = gate("strict", STRICT, dnssec=True, zonemd=True)
+    run(registry.publish({".": "\n".join(real_root()) + "\n"}))
+    run(knot(secrets).drive(host, "strict", content))
+    until(lambda: serial(host, STRICT) == 2026082201, 10, "the gate has the zone")
+    run(registry.remove())
+    os.kill(int((Path(host.home) / "knot/strict/knotd.pid").read_text()), signal.SIGKILL)
+    run(knot(secrets).drive(host, "strict", content))
+    until(lambda: serial(host, STRICT) == 2026082201, 10, "the gate has it still")
+
+
 def test_a_key_that_is_wrong_brings_nothing(host: NamespaceHost, secrets: Secrets) -> None:
     """TSIG, RFC 8945: whoever has not the secret is given no zone."""
     registry = HiddenPrimary(host, secrets, primary(str(PRIMARY), 53, (KEY.name, KEY.secret), [], ["."]))

@@ -38,6 +38,7 @@ MAKE = Make(
     cold=("server", "database"),
     version=(("knotd", "-V"), r"version (\S+)"),
     features=FEATURES,
+    stale=("knot.pid",),  # by which it holds itself to be running already
 )
 
 

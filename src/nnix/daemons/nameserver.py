@@ -35,6 +35,7 @@ class Make:
     config     its configuration file
     parse      shell: the daemon's own parser on `config` in the folder where it runs
     prepare    shell: what must be there before it starts
+    stale      files that a killed one leaves behind and that keep the next one from starting
     start      the argv
     ask        shell: succeeds when the daemon answers over its socket
     reload     shell: read the configuration again; its words are a complaint when it fails
@@ -56,6 +57,7 @@ class Make:
     cold: tuple[str, ...]
     version: tuple[tuple[str, ...], str]
     features: Features
+    stale: tuple[str, ...] = ()
 
     @property
     def look(self) -> str:
@@ -84,6 +86,7 @@ if [ -z "$hung" ] && [ -z "$renewed" ] && alive '{self.comms[0]}' && asked && [ 
   until_true 20 asked || {{ echo 'does not answer after it was told to read its configuration' >&2; exit 1; }}
 else
   stop 5 {" ".join(f"'{each}'" for each in self.comms)} || {{ echo 'a hung {self.program} does not die' >&2; exit 1; }}
+  rm -f complaint {" ".join(self.stale)}
   start '{self.comms[0]}' {self.start}
   until_true 60 up_or_dead
   stands "$pid" || {{ last_words; exit 1; }}
