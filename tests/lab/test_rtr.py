@@ -510,17 +510,15 @@ def test_a_history_that_cannot_be_written_begins_a_session_that_a_restart_does_n
     assert shadow.resets == 2
 
 
-LOST: list[tuple[str, bytes | None]] = [
-    ("gone", None),
-    ("no octets", b""),
-    ("cut off", b'{"roas": [{"asn": 1, "prefix": "10.0.0.0/8", "maxLe'),
-    ("no VRP", b'{"roas": []}'),
-    (
-        "one wrong row",
-        b'{"roas": [{"asn": 1, "prefix": "10.0.0.0/8", "maxLength": 8}, {"asn": 1, "prefix": "10.0.0.1/8", "maxLength": 8}]}',
-    ),
-    ("a bomb", b"[" * 5_000_000),
-    ("from the future", b'{"metadata": {"generated": 9999999999}, "roas": [{"asn": 1, "prefix": "10.0.0.0/8", "maxLength": 8}]}'),
+ROW = b'{"asn": 1, "prefix": "10.0.0.0/8", "maxLength": 8}'
+LOST: list[tuple[str, bytes | None, str]] = [  # what became of the document, its octets, words that tell it
+    ("gone", None, "cannot be found"),
+    ("no octets", b"", "rtr.document-is-json"),
+    ("cut off", b'{"roas": [' + ROW[:40], "rtr.document-is-json"),
+    ("no VRP", b'{"roas": []}', "rtr.set-not-empty"),
+    ("one wrong row", b'{"roas": [' + ROW + b", " + ROW.replace(b"0/8", b"1/8") + b"]}", "number 1 of roas"),
+    ("a bomb", b"[" * 5_000_000, "nested too deeply"),
+    ("from the future", b'{"metadata": {"generated": 9999999999}, "roas": [' + ROW + b"]}", "from now"),
 ]
 
 
@@ -533,13 +531,13 @@ def test_no_lost_or_wrong_document_is_taken_for_truth_and_after_its_time_there_i
         running.write([vrp(1)])
         good = running.until_state("serving", vrps=1)
         assert router.sync().vrps == held([vrp(1)])
-        for name, octets in LOST:
+        for name, octets, words in LOST:
             if octets is None:
                 (tmp_path / "vrps.json").unlink()
             else:
                 running.put(octets)
             seen = running.until_state("held")["reason"]
-            assert seen, name
+            assert words in seen, name
             assert running.status()["serial"] == good["serial"], name
             assert len(router.ask()) == 32, name
             running.write([vrp(1)])
@@ -669,21 +667,24 @@ def test_garbage_ends_its_own_connection_and_no_other(large: Server) -> None:
     assert "Traceback" not in large.words() and "Error:" not in large.words()
 
 
+FOREIGN = struct.pack(">BBHII", 1, 1, 1, 12, 0)  # a Serial Query of another cache's session
+
+
 def test_who_does_not_read_or_asks_without_end_holds_up_nobody_and_takes_no_memory(large: Server) -> None:
-    """40 that ask for everything and read nothing; 8 that flood queries and read nothing; 8 that read and never stop asking."""
+    """40 that ask for everything and read nothing; 8 that flood Reset Queries; 8 that flood queries with short answers, which go out."""
     alone = min(seconds_to_everything(large) for _ in range(3))
     before = large.memory_octets()
     hostile: list[socket.socket] = []
     for index in range(56):
         link = socket.create_connection(("127.0.0.1", large.port()), DEADLINE_SECONDS, ("127.0.0.2" if index < 40 else "127.0.0.3", 0))
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        link.sendall(Shadow(1).say())
+        link.sendall(Shadow(1).say() if index < 48 else FOREIGN)
         hostile.append(link)
-    for link in hostile[40:]:
+    for index, link in enumerate(hostile[40:]):
         link.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
-                link.send(Shadow(1).say() * 8000)
+                link.send((Shadow(1).say() if index < 8 else FOREIGN) * 8000)
     busy = min(seconds_to_everything(large) for _ in range(3))
     assert busy < alone + 1.0, f"{busy:.2f} s beside {alone:.2f} s"
     assert large.memory_octets() - before < 20_000_000
