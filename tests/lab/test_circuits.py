@@ -269,9 +269,9 @@ def test_a_circuit_that_needs_larger_links_starts_ospf_anew_and_the_plan_says_so
     assert any("OSPF starts anew" in step.does for action in draft.plan.actions for step in action.steps)
 
     def youngest() -> float:
-        """Seconds since the adjacency of east that changed last did."""
+        """Seconds since the adjacency of east that changed last did; 0 while it has none, because all are being made anew."""
         told = vtysh(lab, "east", "show ip ospf neighbor detail")
-        return min(float(each["lastPrgrsvChangeMsec"]) / 1000 for group in told["neighbors"].values() for each in group)
+        return min((float(each["lastPrgrsvChangeMsec"]) / 1000 for group in told["neighbors"].values() for each in group), default=0.0)
 
     before, began = youngest(), time.monotonic()
     assert lab.apply([*BASE, WIRE]).verified
