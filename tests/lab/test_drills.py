@@ -177,7 +177,7 @@ def test_a_drill_whose_prediction_fails_ends_with_1(nnix: Drills) -> None:
     try:
         for each in heard:
             subprocess.run([*each, f"table ip stranger {{ chain in {{ type filter hook input priority 0; {kept}; }}; }}"], check=True)
-        done = nnix("drill", "silent", "link/east-south", "--json")
+        done = nnix("drill", "lacp", "port/m2", "--json")  # which cuts nobody off
     finally:
         for each in heard:
             subprocess.run([*each, "delete table ip stranger"], check=True)
