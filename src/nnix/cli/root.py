@@ -219,6 +219,8 @@ class Setting:
             ground=lambda machine: machine.startswith("@"),
             shaken=shaken,
             guards=frozenset({NFTABLES.name}),
+            # zebra takes along what EVPN had put beside our own entries of a group, and the kernel knows no difference.
+            unsettled={FRR.name: frozenset({IPROUTE.name})},
         )
 
     @cached_property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from nnix.kernel.change import Key
@@ -44,6 +44,8 @@ class World:
     """what a change of the ground reaches: (artifact, old content, new content) → (machine, driver) pairs"""
     guards: frozenset[str] = frozenset()
     """drivers that stand guard: where one of them fails on a machine, nothing that comes after it is driven there"""
+    unsettled: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """driver → those before it of whose work the kernel may lose some when it drives: they look once more afterwards"""
 
     def stage(self, driver: str) -> int:
         return list(self.drivers).index(driver)
@@ -129,9 +131,10 @@ async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, know
     """One machine, in the order of the drivers. What cannot be done is told, and what stands on it is tried all the same, unless it was a
     guard: an open door is worse than a closed one.
 
-    All drivers look at once, before the first of them drives: what one of them mends is no other's business to see.
+    All drivers look at once, before the first of them drives: what one of them mends is no other's business to see, unless it unsettles it.
     """
     unguarded = ""
+    unsettled: set[str] = set()
     by_driver: dict[str, list[Artifact]] = defaultdict(list)
     for each in artifacts:
         by_driver[each.driver].append(each)
@@ -154,8 +157,16 @@ async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, know
                 tell(Outcome(each.key))
             else:
                 tell(came := await _drive(driver, host, each, different[each.name]))
+                unsettled |= world.unsettled.get(name, frozenset())
                 if came.failure and name in world.guards:
                     unguarded = "/".join(each.key[1:])
+    for name in sorted(unsettled & by_driver.keys(), key=world.stage):
+        different = await _differing(world, by_driver[name], {})
+        for each in by_driver[name]:
+            if isinstance(different, str):
+                tell(Outcome(each.key, failure=different))
+            elif different.get(each.name):
+                tell(await _drive(world.drivers[name], world.machines.host(each.machine), each, different[each.name]))
 
 
 async def _differing(world: World, group: Sequence[Artifact], known: Mapping[Key, str]) -> Mapping[str, str] | str:

@@ -17,7 +17,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Artifact, Failed, Unreachable
+from nnix.kernel.world import Artifact, Failed, Host, Unreachable
 
 from .toy import TOY, Library, Shelf, Shelves, shelf, volume, wanted
 
@@ -121,6 +121,22 @@ def test_a_kill_while_a_change_is_taken_back_leaves_it_unsettled(library: Librar
     asyncio.run(office.settle())
     assert library.shelves.hosts["a"].files["paper/books"] == b"shelf 1"
     assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2"
+
+
+def test_what_a_driver_unsettles_is_looked_at_once_more() -> None:
+    """A routing daemon that starts anew takes entries along that another driver had put there."""
+    shelves = Shelves()
+
+    class Clearing(PaperDriver):
+        async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
+            await super().drive(host, name, wanted)
+            await host.put({"entries/x": None})
+
+    world = World(shelves, {"entries": PaperDriver("entries"), "daemon": Clearing("daemon")}, unsettled={"daemon": frozenset({"entries"})})
+    wish = [Artifact("a", driver, "x", b"1") for driver in ("entries", "daemon")]
+    outcomes = asyncio.run(converge(world, {each.key: each for each in wish}))
+    assert not any(each.failure for each in outcomes)
+    assert shelves.hosts["a"].files["entries/x"] == b"1"
 
 
 def test_behind_a_guard_that_failed_nothing_is_driven() -> None:
