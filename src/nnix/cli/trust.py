@@ -100,7 +100,8 @@ def fetch(setting: Setting, folder: Path, party: str | None, as_json: bool) -> i
     \b
       nnix trust fetch examples/zhejiang && nnix trust validate examples/zhejiang
     """
-    from nnix.planes.trust import mirror, tal
+    from nnix.planes.trust import tal
+    from nnix.planes.trust.mirror import walk
 
     as_root(setting)
     snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
@@ -112,7 +113,7 @@ def fetch(setting: Setting, folder: Path, party: str | None, as_json: bool) -> i
     place.mkdir(parents=True, exist_ok=True, mode=0o755)
     tals = {each.name: tal.read(evidence[f"file:{each.tal}"].content) for each in anchors.of(TrustAnchor)}
     with archive_of(setting).alone():
-        made = setting.run(mirror.fetched(tals, NamespaceHost("relying-party", None, place), place))
+        made = setting.run(walk.fetched(tals, NamespaceHost("relying-party", None, place), place))
     if as_json:
         tables.as_json({"whole": made.whole, "faults": dict(made.faults)})
     else:

@@ -94,6 +94,16 @@ class SignedHead:
         """Make sure that a head can be signed, before anything is written that needs it. Raises Unsigned."""
         self._private()
 
+    def vouch(self, text: bytes) -> bytes:
+        """Sign something else with the same key: a text that no head can be, since none begins with a brace. Raises Unsigned, ValueError."""
+        if text.startswith(b"{"):
+            raise ValueError("a text that begins with a brace could be taken for a head of the ledger")
+        return self._private().sign(text)
+
+    def public(self) -> bytes:
+        """The public key, 32 octets. Raises Unsigned."""
+        return self._private().public_key().public_bytes_raw()
+
     def write(self, head: Head) -> None:
         """Sign `head` and make it durable, unless a newer one already is. Raises Unsigned, OSError."""
         slot = self._slot(head)

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,16 +156,19 @@ class Archive:
                 if parent == folder or any(parent.iterdir()):
                     break
                 parent.rmdir()
-        made: set[str] = set()
-        for path, digest in after.items():
-            if before.get(path) != digest:
-                parent_path = path.rpartition("/")[0]
-                if parent_path not in made:
-                    (folder / parent_path).mkdir(parents=True, exist_ok=True)
-                    made.add(parent_path)
-                self._link(digest, folder / path)
+        self.lay(((path, digest) for path, digest in after.items() if before.get(path) != digest), folder)
         folder.mkdir(parents=True, exist_ok=True)
         note.write_text(index)
+
+    def lay(self, files: Iterable[tuple[str, str]], folder: Path) -> None:
+        """(path, digest) as hard links in `folder`, where none of these is yet. Raises Lost."""
+        made: set[str] = set()
+        for path, digest in files:
+            parent = path.rpartition("/")[0]
+            if parent not in made:
+                (folder / parent).mkdir(parents=True, exist_ok=True)
+                made.add(parent)
+            self._link(digest, folder / path)
 
     def _link(self, digest: str, place: Path) -> None:
         try:

@@ -1,0 +1,169 @@
+"""One file over HTTPS, within bounds: of size, as sent and as unpacked; of time, for all of it together; and of place.
+
+A server can be slow in every way there is: it accepts and is silent, sends its head a letter at a time, or a body without an end. Time limits of single
+reads do not end that, so an alarm shuts the connection when the time for all is over, whatever is going on in it.
+
+Redirections are followed within one origin and not beyond (RFC 9674), a few times. A packed body is unpacked piece by piece, so that a small one that
+would become a huge one ends at the same limit as a huge one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import socket
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nnix import __version__
+from nnix.planes.trust.mirror.reasons import Reason, Rejected
+from nnix.planes.trust.mirror.uris import origin, redirected, target
+
+REDIRECTIONS_MAX = 3
+CHUNK_OCTETS = 64 << 10
+TAG = re.compile(r"[!-~]{1,256}")
+
+
+class Got(NamedTuple):
+    """A file that was fetched. `digest` is its SHA-256; `tags` are what a later request can ask about, to be told that nothing changed."""
+
+    digest: str
+    octets: int
+    tags: Mapping[str, str]
+
+
+UNCHANGED = Got("", 0, {})
+
+
+@dataclass(frozen=True)
+class Web:
+    """How HTTPS is spoken: `context` says whose certificates count."""
+
+    context: ssl.SSLContext
+
+    def get(self, uri: str, into: Path, octets_max: int, until: float, tags: Mapping[str, str] | None = None) -> Got:
+        """Fetch `uri` into the file `into`; UNCHANGED where the server says so about `tags`. `until` is on the monotonic clock. Raises Rejected."""
+        for _ in range(REDIRECTIONS_MAX + 1):
+            found = self._once(uri, into, octets_max, until, tags or {})
+            if isinstance(found, Got):
+                return found
+            uri = redirected(uri, found)
+        raise Rejected(Reason.REDIRECTED, f"{uri}: more than {REDIRECTIONS_MAX} redirections")
+
+    def _once(self, uri: str, into: Path, octets_max: int, until: float, tags: Mapping[str, str]) -> Got | str:
+        """The file, or where it is said to be."""
+        left = until - time.monotonic()
+        if left <= 0:
+            raise Rejected(Reason.SLOW, f"{uri}: no time is left for it")
+        host, port = origin(uri)
+        connection = http.client.HTTPSConnection(host, port, timeout=left, context=self.context)
+        over = threading.Event()
+
+        def ring() -> None:
+            over.set()
+            if (open_socket := connection.sock) is not None:
+                try:
+                    socket.socket.shutdown(open_socket, socket.SHUT_RDWR)  # not SSLSocket's, which touches what another thread is using
+                except OSError:
+                    connection.close()
+
+        alarm = threading.Timer(left, ring)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            connection.request("GET", target(uri), headers={"User-Agent": f"nnix/{__version__}", "Accept-Encoding": "gzip", **tags})
+            answer = connection.getresponse()
+            if answer.status in (301, 302, 303, 307, 308):
+                return answer.getheader("Location") or ""
+            if answer.status == 304 and tags:
+                return UNCHANGED
+            if answer.status != 200:
+                raise Rejected(Reason.STATUS, f"{uri}: status {answer.status}")
+            got = _written(_body(answer, octets_max, uri), into, _tags(answer))
+            if over.is_set():
+                raise TimeoutError
+            return got
+        except Rejected:
+            if over.is_set():  # then the end that was seen was our own doing
+                raise Rejected(Reason.SLOW, f"{uri}: it did not end in time") from None
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if over.is_set() or isinstance(error, TimeoutError):
+                raise Rejected(Reason.SLOW, f"{uri}: it did not end in time") from None
+            raise Rejected(Reason.UNREACHABLE, f"{uri}: {error or type(error).__name__}") from None
+        finally:
+            alarm.cancel()
+            connection.close()
+
+
+def _tags(answer: http.client.HTTPResponse) -> dict[str, str]:
+    """What to send next time: If-None-Match or, where the server gives no ETag, If-Modified-Since (RFC 8182, 3.4.1; RFC 9110, 13.1)."""
+    for given, asked in (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")):
+        value = (answer.getheader(given) or "").strip()
+        if value and len(value) <= 256 and value.isascii() and value.isprintable():
+            return {asked: value}
+    return {}
+
+
+def _body(answer: http.client.HTTPResponse, octets_max: int, uri: str) -> Iterator[bytes]:
+    """The unpacked body. Raises Rejected."""
+    encoding = (answer.getheader("Content-Encoding") or "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise Rejected(Reason.ENCODING, f"{uri}: content encoding {encoding[:40]!r}, which nobody asked for")
+    length = answer.getheader("Content-Length")
+    expected = int(length) if length and length.isdigit() else None
+    if expected is not None and expected > octets_max:
+        raise Rejected(Reason.TOO_LARGE, f"{uri}: {length} octets, more than {octets_max}")
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding != "identity" else None
+    total = received = 0
+    while chunk := answer.read(CHUNK_OCTETS):
+        received += len(chunk)
+        while chunk:
+            if unpacker is None:
+                piece, chunk = chunk, b""
+            else:
+                try:
+                    piece = unpacker.decompress(chunk, CHUNK_OCTETS)
+                except zlib.error as error:
+                    raise Rejected(Reason.ENCODING, f"{uri}: {error}") from None
+                if unpacker.unused_data:
+                    raise Rejected(Reason.ENCODING, f"{uri}: something behind the end of the packed body")
+                chunk = unpacker.unconsumed_tail
+            total += len(piece)
+            if total > octets_max or received > octets_max:
+                raise Rejected(Reason.TOO_LARGE, f"{uri}: more than {octets_max} octets")
+            yield piece
+    if expected is not None and received != expected:
+        raise Rejected(Reason.UNREACHABLE, f"{uri}: ended after {received} of {expected} octets")
+    if unpacker is not None:
+        while piece := unpacker.decompress(unpacker.unconsumed_tail, CHUNK_OCTETS):
+            total += len(piece)
+            if total > octets_max:
+                raise Rejected(Reason.TOO_LARGE, f"{uri}: more than {octets_max} octets")
+            yield piece
+        if not unpacker.eof:
+            raise Rejected(Reason.ENCODING, f"{uri}: the packed body is cut off")
+
+
+def _written(pieces: Iterator[bytes], into: Path, tags: Mapping[str, str]) -> Got:
+    digest, octets = hashlib.sha256(), 0
+    with into.open("wb") as file:
+        for piece in pieces:
+            digest.update(piece)
+            octets += len(piece)
+            file.write(piece)
+    return Got(digest.hexdigest(), octets, tags)
+
+
+def trusting(authorities: Path | None) -> ssl.SSLContext:
+    """TLS as clients speak it; `authorities` is a file of certificates that count instead of the system's. Raises OSError."""
+    context = ssl.create_default_context(cafile=str(authorities) if authorities else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
