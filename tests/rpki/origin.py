@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import ssl
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -124,10 +125,32 @@ class Origin:
         self.answers["/notification.xml"] = spelled("notification", self.session, self.serial, "".join(self.said))
 
 
+def read(folder: Path) -> dict[str, bytes]:
+    """The files of a tree, by path."""
+    return {str(each.relative_to(folder)): each.read_bytes() for each in sorted(folder.rglob("*")) if each.is_file()}
+
+
+def main(tls: str, name: str, address: str, tree: str) -> None:
+    """Serve a tree at port 443 until standard input ends; each line there publishes the tree as it is now. Certificates below HOST/ta/ are served at /ta/ too."""
+    with origin(Path(tls), address, 443, name) as (this, _):
+
+        def publish(begin: bool) -> None:
+            files = read(Path(tree))
+            (this.begin if begin else this.publish)({path: content for path, content in files.items() if "/ta/" not in path})
+            this.answers |= {path.removeprefix(path.split("/")[0]): content for path, content in files.items() if "/ta/" in path}
+            print(this.serial, flush=True)
+
+        publish(True)
+        for _ in sys.stdin:
+            publish(False)
+
+
 @contextmanager
 def origin(folder: Path, address: str = "127.0.0.1", port: int = 0, name: str = "localhost") -> Iterator[tuple[Origin, Path]]:
     """An origin that serves, and the file of the CA that vouches for it."""
-    ca, certificate, key = authority(folder, name)
+    ca, certificate, key = folder / "ca.pem", folder / "server.pem", folder / "server.key"
+    if not ca.exists():
+        authority(folder, name)
     this: Origin
 
     class Handler(BaseHTTPRequestHandler):
@@ -168,3 +191,7 @@ def origin(folder: Path, address: str = "127.0.0.1", port: int = 0, name: str = 
     finally:
         server.shutdown()
         server.server_close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

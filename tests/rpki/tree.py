@@ -355,6 +355,7 @@ class Ca:
     manifest_name: str = ""
     crl_name: str = ""
     serial: int = 0
+    notify: str = ""  # URI of its RRDP notification, where it has one (RFC 8182, 3.2)
 
     def __post_init__(self) -> None:
         self.certificate.ips, self.certificate.asns = self.ips, self.asns
@@ -377,7 +378,9 @@ class Ca:
     def places(self) -> list[bytes]:
         """What its own certificate says of where it publishes."""
         found = [access(5, self.uri(""))]
-        return [*found, access(10, self.uri(self.manifest_name))] if self.certificate.manifest_access else found
+        if self.certificate.manifest_access:
+            found.append(access(10, self.uri(self.manifest_name)))
+        return [*found, access(13, self.notify)] if self.notify else found
 
     def files(self, now: datetime) -> dict[str, bytes]:
         """path below the tree → bytes, of this authority and all below it."""

@@ -89,6 +89,24 @@ def _last(setting: Setting, party: str, until: int | None = None) -> Entry | Non
     return found[-1] if found else None
 
 
+def _mirrored(
+    setting: Setting, archive: Archive, snapshot: Snapshot, folder: Path, party: RelyingParty
+) -> tuple[dict[str, str | int], tuple[str, ...]]:
+    """What is validated, as an index in the archive; and what of it was left out."""
+    from nnix.cli.mirror import declared, home
+
+    if party.follows is not None:
+        this = declared(snapshot, folder, party.follows)
+        index, files = home(setting, this).index(this)
+        return {"index": index, "files": files}, ()
+    mirror = folder / (party.mirror or "")
+    if not mirror.is_dir():
+        raise LookupError(f"{party.id}: there is no folder {mirror}; its mirror must have been fetched before")
+    with archive.alone():
+        indexed = archive.index(mirror)
+    return {"index": indexed.digest, "files": indexed.files}, indexed.left_out
+
+
 @trust_group.command()
 @folder_argument
 @click.option("--party", metavar="NAME", help="Which relying party, where there are several.")
@@ -106,6 +124,8 @@ def fetch(setting: Setting, folder: Path, party: str | None, as_json: bool) -> i
     as_root(setting)
     snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
     chosen = _party(snapshot, party)
+    if chosen.mirror is None:
+        raise click.UsageError(f"{chosen.id} follows mirror/{chosen.follows}; `nnix trust mirror fetch` fetches that")
     anchors = Snapshot(snapshot.at(each) for each in chosen.anchors)
     evidence = gathered(folder, anchors, None)
     compile(anchors, evidence)
@@ -148,18 +168,14 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
             raise click.UsageError(f"{chosen.id} has no trust anchor {name!r}")
     tals = gathered(folder, Snapshot(anchors), None)
     compile(Snapshot(anchors), tals)
-    mirror = folder / chosen.mirror
-    if not mirror.is_dir():
-        raise LookupError(f"{chosen.id}: there is no folder {mirror}; its mirror must have been fetched before")
     archive = archive_of(setting)
-    with archive.alone():
-        indexed = archive.index(mirror)
+    mirrored, left_behind = _mirrored(setting, archive, snapshot, folder, chosen)
     last = _last(setting, chosen.name)
     order = Order(
         anchors,
         snapshot.of(LocalException),
         {each.name: tals[f"file:{each.tal}"].content for each in anchors},
-        indexed.digest,
+        str(mirrored["index"]),
         clock().replace(microsecond=0),
         chosen.validation_seconds_max,
         _before(archive, last, let_go),
@@ -168,12 +184,12 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
     digest = order.kept(archive)
     made = _carry_out(setting, order, chosen.name, set_clock=False)
     served = made.outcome.sound
-    record = {"relying_party": chosen.name, "order": digest, "mirror": {"index": indexed.digest, "files": indexed.files},
+    record = {"relying_party": chosen.name, "order": digest, "mirror": mirrored,
               "served": served, **made.record(archive)}  # fmt: skip
     entry = _recorded(setting, order, record, why or ("let go: " + ", ".join(let_go) if let_go else "validation"))
     if served:
         _put(folder / chosen.serves, made.document)
-    left_out = [f"left out of the mirror: {each}" for each in indexed.left_out]
+    left_out = [f"left out of the mirror: {each}" for each in left_behind]
     if as_json:
         tables.as_json(
             {

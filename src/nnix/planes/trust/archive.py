@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,12 +55,16 @@ class Archive:
         return self._objects / digest[:2] / digest[2:]
 
     def keep(self, content: bytes) -> str:
-        """Store it; its digest. What is there already is left alone."""
+        """Store it; its digest. What is there already is left alone, unless a power cut has left it shorter than it was."""
         digest = hashlib.sha256(content).hexdigest()
         place = self.place(digest)
-        if not place.exists():
+        try:
+            there = place.stat().st_size == len(content)
+        except OSError:
+            there = False
+        if not there:
             place.parent.mkdir(parents=True, exist_ok=True)
-            draft = place.with_name(f".{place.name}.{os.getpid()}")
+            draft = place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")
             draft.write_bytes(content)
             draft.chmod(0o444)
             draft.rename(place)

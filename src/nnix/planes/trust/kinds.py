@@ -1,4 +1,4 @@
-"""The vocabulary of trust: TrustAnchor, RelyingParty, LocalException."""
+"""The vocabulary of trust: TrustAnchor, Repository, Mirror, RelyingParty, LocalException."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from nnix.planes.members.kinds import Asn, Site, Title
 
 Prefix = IPv4Network | IPv6Network
 FILE_PATTERN = r"^[A-Za-z0-9._/-]+$"
+HOST_PATTERN = r"[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?(?::[0-9]{1,5})?"
+RsyncFolder = Annotated[str, Field(pattern=rf"^rsync://{HOST_PATTERN}(?:/[A-Za-z0-9_~%+:=@,-][A-Za-z0-9._~%+:=@,-]*)+/$")]
 
 
 class TrustAnchor(Resource):
@@ -39,16 +41,88 @@ class TrustAnchor(Resource):
     drop_free: int = Field(default=20, ge=0, le=1_000_000, description="VRPs that may go at once whatever their share is")
 
 
+class Repository(Resource):
+    """A repository of the RPKI that somebody publishes (RFC 6481): where it is fetched, and which names its objects may have."""
+
+    columns: ClassVar = ("rrdp", "rsync", "publishes")
+
+    title: Title | None = Field(default=None, description="what it is called")
+    rrdp: str | None = Field(
+        default=None,
+        pattern=rf"^https://{HOST_PATTERN}/[!-~]*$",
+        description="URI of its RRDP notification (RFC 8182)",
+        examples=["https://rrdp.apnic.net/notification.xml"],
+    )
+    rsync: tuple[RsyncFolder, ...] = Field(
+        default=(),
+        description="folders to fetch by rsync where there is no RRDP, or RRDP is rejected",
+        examples=[["rsync://rpki.apnic.net/repository/"]],
+    )
+    publishes: tuple[RsyncFolder, ...] = Field(
+        min_length=1,
+        description="its places: objects with names elsewhere are rejected, and with them the file that brought them",
+        examples=[["rsync://rpki.apnic.net/repository/"]],
+    )
+    authorities: str | None = Field(
+        default=None,
+        pattern=FILE_PATTERN,
+        description="PEM file of the certificate authorities that vouch for its server; unset: the system's",
+    )
+    octets_max: int = Field(default=2 << 30, ge=1 << 10, le=1 << 40, description="the largest snapshot or delta that is taken, in octets")
+    objects_max: int = Field(default=1_000_000, ge=1, le=10_000_000, description="the most objects that it may have")
+    fetch_seconds_max: int = Field(default=600, ge=1, le=7200, description="after which a fetch is given up")
+
+
+class TalOrder(StrEnum):
+    """Where a mirror's URIs stand in the TALs that it hands out."""
+
+    FRONT = "front"
+    BEHIND = "behind"
+
+
+class Mirror(Resource):
+    """Repositories kept at home: fetched, checked, served again by RRDP and rsync, and vouched for by signed checkpoints."""
+
+    columns: ClassVar = ("site", "repositories", "anchors", "uri")
+
+    site: Ref[Site] = Field(description="where it stands")
+    repositories: tuple[Ref[Repository], ...] = Field(min_length=1, description="what it mirrors", examples=[["apnic", "cnnic"]])
+    anchors: tuple[Ref[TrustAnchor], ...] = Field(
+        default=(),
+        description="trust anchors whose certificates it serves, and whose TALs it hands out with its own URIs added",
+        examples=[["apnic"]],
+    )
+    operator: str = Field(
+        pattern=r"^[A-Za-z0-9./-]{1,200}$", description="the name that its checkpoints are signed under", examples=["rpki.nnix.example"]
+    )
+    uri: str = Field(
+        pattern=rf"^https://{HOST_PATTERN}(?:/[A-Za-z0-9._~-]+)*$",
+        description="where it serves; a proxy in front of it may add a path",
+        examples=["https://rpki.nnix.example"],
+    )
+    rsync_uri: str | None = Field(
+        default=None, pattern=rf"^rsync://{HOST_PATTERN}$", description="where it serves by rsync", examples=["rsync://rpki.nnix.example"]
+    )
+    tal_uris: TalOrder = Field(default=TalOrder.FRONT, description="its URIs before those of a TAL, or behind them: tried first, or last")
+    led_home: bool = Field(
+        default=False, description="serve under the origins' own names, too, for clients whose resolver leads these names to the mirror"
+    )
+    deltas_max: int = Field(default=100, ge=0, le=10_000, description="the most deltas that it offers")
+    cosigners: tuple[str, ...] = Field(default=(), description="verifier keys (NAME+ID+KEY) of operators whose co-signatures count")
+
+
 class RelyingParty(Resource):
     """The relying-party node of the exchange: two validators over one mirror, and the gate that compares what they conclude."""
 
-    columns: ClassVar = ("site", "anchors", "mirror", "serves")
+    columns: ClassVar = ("site", "anchors", "mirror", "follows", "serves")
 
     site: Ref[Site] = Field(description="where it stands")
     anchors: tuple[Ref[TrustAnchor], ...] = Field(min_length=1, description="whom it believes", examples=[["apnic", "ripe"]])
-    mirror: str = Field(
+    follows: Ref[Mirror] | None = Field(default=None, description="the mirror whose repositories it validates", examples=["national"])
+    mirror: str | None = Field(
+        default=None,
         pattern=FILE_PATTERN,
-        description="folder with the repositories as rsync fetches them (HOST/MODULE/…), absolute or relative to the exchange's folder",
+        description="instead of `follows`: folder with the repositories as rsync fetches them (HOST/MODULE/…), absolute or relative to the exchange's folder",
         examples=["/var/lib/nnix/mirror"],
     )
     serves: str = Field(
@@ -107,4 +181,4 @@ class LocalException(Resource):
     why: str = Field(min_length=1, max_length=500, description="the reason", examples=["ROA of the member lapsed; ticket 4711"])
 
 
-KINDS: tuple[type[Resource], ...] = (TrustAnchor, RelyingParty, LocalException)
+KINDS: tuple[type[Resource], ...] = (TrustAnchor, Repository, Mirror, RelyingParty, LocalException)

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 from nnix.kernel.rule import Broken, rule
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.trust.kinds import About, Action, LocalException, RelyingParty, TrustAnchor
+from nnix.planes.trust.kinds import About, Action, LocalException, Mirror, RelyingParty, Repository, TrustAnchor
+from nnix.planes.trust.mirror.checkpoint import Malformed, key
+
+RESERVED = frozenset({"anchors", "ta", "tals"})
 
 # (action, about) → fields that must be there, fields that may be there; where the first are none, at least one of the second
 FIELDS: dict[tuple[Action, About], tuple[frozenset[str], frozenset[str]]] = {
@@ -82,9 +85,11 @@ def tal_once(anchor: TrustAnchor, snapshot: Snapshot) -> Iterator[Broken]:
 
 @rule("trust.mirror-is-named", source="docs/trust.md")
 def mirror_is_named(party: RelyingParty, snapshot: Snapshot) -> Iterator[Broken]:
-    """A mirror's path has no `..`, and what is served lies inside the exchange's folder."""
+    """A relying party has one mirror, ours or a folder. A folder's path has no `..`, and what is served lies inside the exchange's folder."""
+    if (party.mirror is None) == (party.follows is None):
+        yield Broken("follows", party.follows or "unset", "either a mirror to follow or a folder as `mirror`, and not both")
     for field in ("mirror", "serves"):
-        if ".." in getattr(party, field).split("/"):
+        if ".." in (getattr(party, field) or "").split("/"):
             yield Broken(field, getattr(party, field), "a path without ..")
 
 
@@ -96,6 +101,49 @@ def served_once(party: RelyingParty, snapshot: Snapshot) -> Iterator[Broken]:
         yield Broken("serves", party.serves, f"a file that {others[0]} does not write")
 
 
+@rule("trust.repository-has-a-way", source="RFC 8182, 3.4.5; RFC 9286, 6.6")
+def repository_has_a_way(repository: Repository, snapshot: Snapshot) -> Iterator[Broken]:
+    """A repository can be fetched, by RRDP or by rsync; and what rsync brings lies in its places."""
+    if repository.rrdp is None and not repository.rsync:
+        yield Broken("rrdp", "unset", "a notification's URI, or folders in `rsync`")
+    for each in repository.rsync:
+        if not any(each.startswith(place) for place in repository.publishes):
+            yield Broken("rsync", each, f"a folder inside of what it publishes: {', '.join(repository.publishes)}")
+
+
+@rule("trust.places-apart", source="docs/mirror.md")
+def places_apart(mirror: Mirror, snapshot: Snapshot) -> Iterator[Broken]:
+    """No name can come from two repositories of a mirror: else one of them could replace the objects of the other."""
+    found = [(each.name, place) for each in map(snapshot.at, mirror.repositories) for place in each.publishes]
+    for index, (name, place) in enumerate(found):
+        for other, theirs in found[:index]:
+            if name != other and (place.startswith(theirs) or theirs.startswith(place)):
+                yield Broken("repositories", name, f"one whose place {place} is apart from {theirs} of {other}")
+
+
+@rule("trust.mirror-names", source="docs/mirror.md")
+def mirror_names(mirror: Mirror, snapshot: Snapshot) -> Iterator[Broken]:
+    """No repository of a mirror has a name that its server uses otherwise."""
+    for name in mirror.repositories:
+        if name in RESERVED:
+            yield Broken("repositories", name, f"another name than {', '.join(sorted(RESERVED))}")
+
+
+@rule("trust.cosigners-are-keys", source="C2SP signed-note")
+def cosigners_are_keys(mirror: Mirror, snapshot: Snapshot) -> Iterator[Broken]:
+    """Each co-signer of a mirror is a verifier key, and none has two."""
+    seen: dict[bytes, str] = {}
+    for each in mirror.cosigners:
+        try:
+            found = key(each)
+        except Malformed as error:
+            yield Broken("cosigners", each, str(error))
+            continue
+        if found.public in seen:
+            yield Broken("cosigners", each, f"a key that is not also {seen[found.public]}'s")
+        seen[found.public] = found.name
+
+
 RULES = (
     exception_says_what,
     exception_length,
@@ -105,4 +153,8 @@ RULES = (
     tal_once,
     mirror_is_named,
     served_once,
+    repository_has_a_way,
+    places_apart,
+    mirror_names,
+    cosigners_are_keys,
 )

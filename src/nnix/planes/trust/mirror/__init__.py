@@ -15,6 +15,7 @@ under our own name: what comes out is what went in, object for object, and a sig
     witness      what checkpoints of others are worth: forks, replays, and when to co-sign
     anchors      trust anchors' certificates, and TALs with our URIs
     serving      the published files over HTTPS
+    home         a declared mirror: one round of all this, and its folder
 
 Objects lie in the archive (trust.archive), once. Nothing is validated here: what a repository publishes is mirrored also when it is expired or
 forged, since it is for validators to say so, and two of them do.

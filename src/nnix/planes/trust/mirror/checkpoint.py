@@ -31,7 +31,7 @@ from datetime import UTC, datetime
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from nnix.planes.trust.mirror.rrdp import SESSION
+from nnix.planes.trust.mirror.uris import SESSION
 
 SIGNED, COSIGNED = b"\x01", b"\x04"
 NOTE_OCTETS_MAX = 64 << 10

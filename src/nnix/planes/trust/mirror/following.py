@@ -153,6 +153,10 @@ class Kept:
     def objects(self, name: str, state: State) -> dict[str, str]:
         return tree.read((self.folder / name / state.index).read_bytes())
 
+    def forget(self, name: str) -> None:
+        """The next fetch takes all of it anew."""
+        (self.folder / name / "state").unlink(missing_ok=True)
+
     def write(self, name: str, state: State, now_tree: tree.Tree | None) -> State:
         """Put `state` in force, with its tree where that is a new one. Until the last rename the former is in force."""
         place = self.folder / name

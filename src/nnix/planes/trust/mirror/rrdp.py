@@ -19,7 +19,7 @@ from xml.parsers import expat
 
 from nnix.planes.trust.archive import OBJECT_OCTETS_MAX
 from nnix.planes.trust.mirror.reasons import Reason, Rejected
-from nnix.planes.trust.mirror.uris import beside, rsync_path
+from nnix.planes.trust.mirror.uris import SESSION, beside, rsync_path
 
 NAMESPACE = "http://www.ripe.net/rpki/rrdp"
 NOTIFICATION_OCTETS_MAX = 8 << 20
@@ -27,7 +27,6 @@ DELTAS_LISTED_MAX = 20_000
 TOKEN_OCTETS_MAX = 128 << 10
 CHUNK_OCTETS = 64 << 10
 TEXT_MAX = OBJECT_OCTETS_MAX * 4 // 3 + OBJECT_OCTETS_MAX // 8
-SESSION = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 SERIAL = re.compile(r"[1-9][0-9]{0,30}")
 HASH = re.compile(r"[0-9a-fA-F]{64}")
 BLANKS = str.maketrans("", "", " \t\r\n")

@@ -19,10 +19,11 @@ RSYNC = re.compile(rf"rsync://({HOST}(?:/{SEGMENT}){{2,32}})")
 PLACE = re.compile(rf"{HOST}(?:/{SEGMENT})+/")
 HTTPS = re.compile(rf"https://({HOST})(/[!-~]*)")
 PATH_OCTETS_MAX = 1024
+SESSION = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # of RRDP: a UUID
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port of an HTTPS URI (RFC 6454); the scheme is always https (RFC 8182, 3.2)."""
+    """Host and port of an HTTPS URI (RFC 6454)."""
 
     host: str
     port: int
