@@ -16,6 +16,20 @@ RIGHT: dict[str, Json] = {
     "TrustAnchor/ripe": {"tal": "rpki/ripe.tal"},
     "RelyingParty/one": {"site": "hz", "anchors": ["apnic", "ripe"], "mirror": "/var/lib/mirror"},
     "RelyingParty/two": {"site": "hz", "anchors": ["apnic"], "mirror": "mirror", "serves": "rpki/two.json"},
+    "RelyingParty/three": {"site": "hz", "anchors": ["apnic"], "follows": "home", "serves": "rpki/three.json"},
+    "Repository/apnic": {
+        "rrdp": "https://rrdp.apnic.net/notification.xml",
+        "rsync": ["rsync://rpki.apnic.net/repository/"],
+        "publishes": ["rsync://rpki.apnic.net/repository/"],
+    },
+    "Repository/member": {"rsync": ["rsync://rpki.apnic.net/member/a/"], "publishes": ["rsync://rpki.apnic.net/member/"]},
+    "Mirror/home": {
+        "site": "hz",
+        "repositories": ["apnic", "member"],
+        "operator": "rpki.nnix.example",
+        "uri": "https://rpki.nnix.example",
+        "cosigners": ["PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"],
+    },
     "LocalException/filter-prefix": {"action": "filter", "prefix": "192.0.2.0/24", **COMMON},
     "LocalException/assert-prefix": {"action": "assert", "prefix": "192.0.2.0/24", "length_max": 25, "asn": 64496, **COMMON},
     "LocalException/filter-key": {"action": "filter", "about": "router-key", "asn": 64496, **COMMON},
@@ -50,6 +64,17 @@ BROKEN: list[tuple[str, dict[str, Json], set[tuple[str, str]]]] = [
     ("trust.anchor-leaves-something", {"TrustAnchor/apnic": {"never": ["0.0.0.0/0"]}}, {("trust-anchor/apnic", "only")}),
     ("trust.tal-once", {"TrustAnchor/ripe": {"tal": "rpki/apnic.tal"}}, {("trust-anchor/apnic", "tal"), ("trust-anchor/ripe", "tal")}),
     ("trust.mirror-is-named", {"RelyingParty/two": {"mirror": "../mirror"}}, {("relying-party/two", "mirror")}),
+    ("trust.mirror-is-named", {"RelyingParty/two": {"follows": "home"}}, {("relying-party/two", "follows")}),
+    ("trust.mirror-is-named", {"RelyingParty/three": {"follows": None}}, {("relying-party/three", "follows")}),
+    ("trust.repository-has-a-way", {"Repository/apnic": {"rrdp": None, "rsync": []}}, {("repository/apnic", "rrdp")}),
+    ("trust.repository-has-a-way", {"Repository/member": {"rsync": ["rsync://rpki.apnic.net/others/"]}}, {("repository/member", "rsync")}),
+    ("trust.places-apart", {"Repository/member": {"publishes": ["rsync://rpki.apnic.net/member/", "rsync://rpki.apnic.net/repository/x/"]}}, {("mirror/home", "repositories")}),
+    (
+        "trust.mirror-names",
+        {"Repository/ta": {"rrdp": "https://a.example/", "publishes": ["rsync://a.example/ta/"]}, "Mirror/home": {"repositories": ["apnic", "ta"]}},
+        {("mirror/home", "repositories")},
+    ),
+    ("trust.cosigners-are-keys", {"Mirror/home": {"cosigners": ["PeterNewmann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"]}}, {("mirror/home", "cosigners")}),
     ("trust.served-once", {"RelyingParty/two": {"serves": "rpki/vrps.json"}}, {("relying-party/one", "serves"), ("relying-party/two", "serves")}),
 ]  # fmt: skip
 
