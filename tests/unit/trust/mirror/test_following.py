@@ -316,7 +316,7 @@ def rsyncd(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     config = tmp_path / "rsyncd.conf"
-    config.write_text(f"use chroot = no\nread only = yes\nlog file = {tmp_path}/rsyncd.log\n[repo]\npath = {folder}\n")
+    config.write_text(f"use chroot = no\nreverse lookup = no\nread only = yes\nlog file = {tmp_path}/rsyncd.log\n[repo]\npath = {folder}\n")
     argv = ["rsync", "--daemon", "--no-detach", f"--config={config}", "--address=127.0.0.1", f"--port={port}"]
     daemon = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
     try:

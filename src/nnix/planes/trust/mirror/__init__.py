@@ -20,6 +20,8 @@ under our own name: what comes out is what went in, object for object, and a sig
 Objects lie in the archive (trust.archive), once. Nothing is validated here: what a repository publishes is mirrored also when it is expired or
 forged, since it is for validators to say so, and two of them do.
 
-Deliberately not here: the relay of the Erik draft, and repositories that nobody declared. A certificate can name any URI; who follows
+    walk         the other way, for a folder instead of a declared mirror: by rsync alone, wherever certificates lead
+
+Deliberately not here: the relay of the Erik draft, and RRDP of repositories that nobody declared. A certificate can name any URI; who follows
 it goes wherever strangers send him.
 """

@@ -93,7 +93,7 @@ def _one(uri: str, web: Web, file: Path, seconds_max: float) -> bytes:
     if urlsplit(uri).scheme == "https":
         web.get(uri, file, CERTIFICATE_OCTETS_MAX, time.monotonic() + seconds_max)
         return file.read_bytes()
-    return one_by_rsync(uri, file, CERTIFICATE_OCTETS_MAX, seconds_max)
+    return one_by_rsync(uri.removeprefix("rsync://"), file.with_suffix(".rsync"), CERTIFICATE_OCTETS_MAX, seconds_max)
 
 
 def _older(fresh: x509.Certificate, archive: Archive, held: str) -> bool:

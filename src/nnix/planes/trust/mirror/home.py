@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nnix.daemons import rsync
 from nnix.planes.trust import tal
 from nnix.planes.trust.archive import Archive, Lost
 from nnix.planes.trust.kinds import Mirror, Repository, TalOrder, TrustAnchor
@@ -31,7 +32,6 @@ from nnix.planes.trust.mirror.checkpoint import Checkpoint, Key, Sign, signed
 from nnix.planes.trust.mirror.following import Followed, Follower, Kept, Source, Standing, State, places, put
 from nnix.planes.trust.mirror.https import Web, trusting
 from nnix.planes.trust.mirror.publishing import Press, Record, read_record
-from nnix.planes.trust.mirror.rsync import daemon_config
 from nnix.planes.trust.mirror.serving import CER, TEXT, Shelf
 from nnix.planes.trust.mirror.uris import HTTPS
 
@@ -186,12 +186,13 @@ class Home:
     def rsyncd(self, this: Declared, *, chroot: bool) -> str:
         """rsyncd.conf. Under origins' names a module is served where only one of them has it: rsync tells a server no host name."""
         names = [each.name for each in this.repositories] + ([ANCHORS] if this.anchors else [])
-        led: dict[str, str | None] = {}
+        led: dict[str, Path | None] = {}
         if this.mirror.led_home:
             found = [(place, each.name) for each in this.repositories for place in places(each.publishes)]
             found += [(f"{tal.read(each).paths[0]}/", ANCHORS) for each in this.tals.values()]
             for place, name in found:
                 host, module = place.split("/")[:2]
-                path = f"{name}/current/{host}/{module}"
+                path = self.published / name / "current" / host / module
                 led[module] = path if led.get(module, path) == path and module not in names else None
-        return daemon_config(self.published, names, {module: path for module, path in led.items() if path}, chroot=chroot)
+        modules = {name: self.published / name / "current" for name in names} | {module: path for module, path in led.items() if path}
+        return rsync.daemon_config(modules, chroot=chroot)

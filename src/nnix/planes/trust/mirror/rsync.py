@@ -1,27 +1,28 @@
 """Repositories by rsync, as the fallback: what RRDP does not bring, and everything where there is no RRDP.
 
-The program `rsync` fetches each module into a folder of its own, where the last fetch still lies, so that only differences travel. It may
-bring plain files and folders and nothing else: no links, devices, owners or modes; no file larger than an object may be; and it is stopped when its time is
-over. A server may still send as many files as fit into that time: give the mirror a file system of its own. What it brought is taken in by name and place as what RRDP brings. rsync has no moment at which all of a repository is as it was at one
-time; so a fetch may catch a repository between two states, which its manifests then show to validators.
+Each module is fetched into a folder where the last fetch still lies, so that only differences travel (daemons.rsync says under which bounds). What came is
+taken in by name and place as what RRDP brings. rsync has no moment at which all of a repository is as it was at one time; so a fetch may catch it
+between two states, which its manifests then show to validators.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-import signal
+import shlex
 import stat
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nnix.daemons import rsync
+from nnix.hosts.namespace import NamespaceHost
+from nnix.kernel.world import Result
 from nnix.planes.trust.archive import OBJECT_OCTETS_MAX, Archive
 from nnix.planes.trust.mirror.reasons import Reason, Rejected
 from nnix.planes.trust.mirror.uris import HOST, SEGMENT, rsync_path
 
 MODULE = re.compile(rf"rsync://({HOST}(?:/{SEGMENT})+)/")
-SILENCE_SECONDS = 30
 FINDINGS_MAX = 20
 
 
@@ -43,10 +44,8 @@ def fetched_by_rsync(
         found = MODULE.fullmatch(uri)
         if found is None:
             raise Rejected(Reason.BAD_URI, f"{uri!r} is no rsync URI of a folder")
-        place = work / found[1]
-        place.mkdir(parents=True, exist_ok=True)
-        _run(uri, place, seconds_max)
-        for below, file in _files(place, found[1]):
+        _run(f"{found[1]}/", work, seconds_max)
+        for below, file in _files(work / found[1], found[1]):
             facts = file.stat(follow_symlinks=False)
             try:
                 if facts.st_size > OBJECT_OCTETS_MAX:
@@ -66,42 +65,34 @@ def fetched_by_rsync(
     return made
 
 
-def one_by_rsync(uri: str, file: Path, octets_max: int, seconds_max: float) -> bytes:
-    """A single object, fetched into `file`. Raises Rejected."""
+def one_by_rsync(path: str, work: Path, octets_max: int, seconds_max: float) -> bytes:
+    """The single object at `path`. Raises Rejected."""
+    file = work / path
     file.unlink(missing_ok=True)
-    _rsync([f"--max-size={octets_max}"], uri, str(file), file.with_name(f".{file.name}.err"), seconds_max)
-    try:
-        if file.is_symlink():
-            raise OSError
-        return file.read_bytes()
-    except OSError:
-        raise Rejected(Reason.RSYNC, f"{uri}: nothing came, or more than {octets_max} octets") from None
+    _run(path, work, seconds_max)
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > octets_max:
+        raise Rejected(Reason.RSYNC, f"rsync://{path}: nothing came, or more than {octets_max} octets")
+    return file.read_bytes()
 
 
-def _run(uri: str, place: Path, seconds_max: float) -> None:
-    words = ["--recursive", "--delete", "--times", "--chmod=D755,F644", f"--max-size={OBJECT_OCTETS_MAX}"]
-    _rsync(words, uri, f"{place}/", place.parent / f".{place.name}.err", seconds_max)
+def _run(source: str, work: Path, seconds_max: float) -> None:
+    """Fetch HOST/MODULE/…, to where it says below `work`. As root, by the validators' user; as anybody else, by oneself."""
+    work.mkdir(parents=True, exist_ok=True)
+    host = NamespaceHost("mirror", None, work)
 
+    async def fetched() -> Result:
+        if os.geteuid() == 0:
+            return await rsync.fetched(host, str(work), source, source, seconds_max=seconds_max)
+        (work / source.rpartition("/")[0]).mkdir(parents=True, exist_ok=True)
+        script = f"cd {shlex.quote(str(work))} && exec {shlex.join(rsync.argv(source, source))}"
+        return await host.run(["sh", "-c", script], timeout_seconds=seconds_max)
 
-def _rsync(words: Sequence[str], uri: str, to: str, complaints: Path, seconds_max: float) -> None:
-    argv = [
-        "prlimit", f"--fsize={2 * OBJECT_OCTETS_MAX}", "--", "rsync", "--no-links", "--no-devices", "--no-specials", "--no-motd",
-        f"--contimeout={SILENCE_SECONDS}", f"--timeout={SILENCE_SECONDS}", *words, "--", uri, to,
-    ]  # fmt: skip
-    with complaints.open("wb") as said:
-        try:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True)
-        except FileNotFoundError:
-            raise Rejected(Reason.RSYNC, "the program prlimit is not installed (package util-linux)") from None
-        try:
-            status = process.wait(timeout=seconds_max)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise Rejected(Reason.SLOW, f"{uri}: it did not end within {seconds_max:g} s") from None
-    if status != 0:
-        lines = complaints.read_bytes()[:4096].decode(errors="replace").strip().splitlines()
-        raise Rejected(Reason.RSYNC, f"{uri}: {lines[0][:200] if lines else f'status {status}'}")
+    result = asyncio.run(fetched())
+    if result.status == 124:
+        raise Rejected(Reason.SLOW, f"rsync://{source}: it did not end within {seconds_max:g} s")
+    if result.status != 0:
+        lines = result.err.strip().splitlines()
+        raise Rejected(Reason.RSYNC, f"rsync://{source}: {lines[0][:200] if lines else f'status {result.status}'}")
 
 
 def _files(folder: Path, above: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -118,17 +109,3 @@ def _files(folder: Path, above: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
                     queue.append((entry.path, below))
                 elif stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
                     yield below, entry
-
-
-def daemon_config(folder: Path, repositories: Sequence[str], led_home: dict[str, str], *, chroot: bool) -> str:
-    """rsyncd.conf that serves, read only: each repository as the module of its name, and, for names that are led home (docs/mirror.md),
-    each of `led_home`, module → folder. `current` leads to one generation, which a connection keeps to its end."""
-    lines = [
-        f"use chroot = {'yes' if chroot else 'no'}", "read only = yes", "list = yes", "max connections = 100", "timeout = 300",
-        "reverse lookup = no", "munge symlinks = no", "refuse options = checksum delete", "max verbosity = 1", "log file = /dev/null",
-        *(("uid = nobody", "gid = nogroup") if chroot else ()),
-    ]  # fmt: skip
-    modules = {each: folder / each / "current" for each in repositories} | {name: folder / path for name, path in led_home.items()}
-    for name, path in modules.items():
-        lines += [f"[{name}]", f"path = {path}"]
-    return "\n".join(lines) + "\n"

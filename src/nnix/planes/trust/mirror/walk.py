@@ -6,7 +6,7 @@ Nothing is validated on the way: whoever forges a certificate makes us fetch, an
 
 What cannot be fetched stays as it was, and is told: validators judge what is there by its own dates.
 
-Deliberately not here: RRDP (RFC 8182).
+Deliberately not here: RRDP (RFC 8182), for which repositories must be declared (home.py).
 """
 
 from __future__ import annotations
