@@ -64,10 +64,10 @@ def ours(make: str) -> bytes:
 
 
 def bare(make: str) -> bytes:
-    """What the daemon needs to answer at all."""
+    """What the daemon needs to answer at all; of NSD also that it does not limit, as Debian's does unasked."""
     if make == "nsd":
         paths = "".join(f'    {word}: ""\n' for word in ("username", "zonesdir", "database", "pidfile", "cookie-secret-file"))
-        text = f'server:\n    ip-address: {ADDRESS}\n{paths}    xfrdfile: "xfrd.state"\n    zonelistfile: "zone.list"\n    xfrdir: "."\n'
+        text = f'server:\n    ip-address: {ADDRESS}\n    rrl-ratelimit: 0\n{paths}    xfrdfile: "xfrd.state"\n    zonelistfile: "zone.list"\n    xfrdir: "."\n'
         return f'{text}{CONTROL}zone:\n    name: "bench."\n    zonefile: "bench.zone"\n'.encode()
     text = f'server:\n    rundir: "."\n    listen: {ADDRESS}@53\nlog:\n  - target: stdout\n    any: info\ndatabase:\n    storage: "db"\n'
     return f'{text}zone:\n  - domain: "bench."\n    storage: "."\n    file: "bench.zone"\n'.encode()
