@@ -63,6 +63,15 @@ def ping(lab: Lab, machine: str, address: str, *words: str) -> bool:
     return lab.run(lab.setting.machines.host(machine).run(argv)).status == 0
 
 
+def settle(lab: Lab) -> None:
+    """Wait until for a second nobody loses anything: what an earlier change started is over."""
+    deadline = time.monotonic() + 60
+    for address in ("203.0.113.102", "203.0.113.103"):
+        argv = ["ping", "-n", "-q", "-i", "0.01", "-c", "100", "-W", "1", address]
+        while "100 received" not in lab.run(lab.setting.machines.host("m1").run(argv)).out:
+            assert time.monotonic() < deadline, "the underlay does not converge"
+
+
 def soon(lab: Lab, name: str, a: str, b: str) -> bool:
     """Whether packets pass within a second or so of the order; a busy machine gets a little more."""
     ordered = time.monotonic()
@@ -283,14 +292,23 @@ def test_a_circuit_that_needs_larger_links_starts_ospf_anew_and_the_plan_says_so
         time.sleep(0.1)
     while not passes(lab, "wire", "c1", "c2"):
         assert time.monotonic() < deadline, "the underlay does not come back"
+    began = time.monotonic()
     lab.apply(BASE)
+    while youngest() > time.monotonic() - began:
+        assert time.monotonic() < deadline, "no adjacency was made anew on the way back"
+        time.sleep(0.1)
+    settle(lab)
 
 
 def test_registered_members_do_not_notice_the_death_of_the_control_plane(lab: Lab) -> None:
     """bgpd killed on the member's own switch, and on both reflectors: not one of fifty packets at 100 Hz is lost."""
     lab.apply(BASE)
+    settle(lab)
     sites = {"east", *reflectors(lab.snapshot)}
-    assert any(peer["state"] == "Established" for peer in vtysh(lab, "east", "show bgp l2vpn evpn summary")["peers"].values())
+    deadline = time.monotonic() + 60
+    while not any(peer["state"] == "Established" for peer in vtysh(lab, "east", "show bgp l2vpn evpn summary")["peers"].values()):
+        assert time.monotonic() < deadline, "no reflector is reached"
+        time.sleep(0.1)
     probe = ["ping", "-n", "-q", "-i", "0.01", "-c", "100", "-W", "1", "203.0.113.102"]
 
     async def storm() -> str:

@@ -133,6 +133,11 @@ class Kept:
     def begin(self) -> None:
         done = self.lab.apply(self.resources)
         assert done.verified, [f"{each.key}: {each.failure}" for each in done.failures]
+        deadline = time.monotonic() + 60
+        for address in ("203.0.113.101", "203.0.113.102", "203.0.113.104"):
+            argv = ["ip", "netns", "exec", self.namespace("m3"), "ping", "-c1", "-W1", "-n", address]
+            while subprocess.run(argv, capture_output=True, check=False).returncode:
+                assert time.monotonic() < deadline, "the underlay does not converge"
 
     def change(self, resources: list[Resource]) -> bool:
         """Change the exchange as the command does, with the world to itself; whether it came about."""
