@@ -34,7 +34,7 @@ from nnix.daemons.iproute.facts import (
 )
 from nnix.daemons.iproute.seen import LinkSeen, NeighbourSeen, Seen, parsed
 from nnix.daemons.iproute.watch import TAKEN, came_back, gone, script
-from nnix.daemons.iproute.way import way
+from nnix.daemons.iproute.way import arrived, way
 from nnix.kernel.world import Failed, Result
 
 MAC = "02:00:5e:10:00:01"
@@ -546,3 +546,15 @@ def test_a_tunnel_inside_an_envelope_takes_one_tcp_segment_at_once() -> None:
     assert missing(narrow, wide) == "tunnel vx-peering: it takes 65535 segments at once, not 1"
     assert missing(TUNNEL, wide) == ""
     assert "link set dev vx-peering mtu 1500 addrgenmode none gso_max_segs 1" in way(keyed(BRIDGE, narrow), {}, {}, wide).ip
+
+
+def test_an_arrival_is_told_from_every_other_change() -> None:
+    """Only what came, and only entries and neighbours, may be made without a look beforehand."""
+    here = [Fdb(fdb="02:00:5e:00:00:01", dev="vx", dst=IPv4Address("10.255.0.2")), Bridge(link="br", mtu=1500)]
+    came = [Fdb(fdb="02:00:5e:00:00:02", dev="vx", dst=IPv4Address("10.255.0.3"))]
+    before = {each.key: each for each in here}
+    assert arrived(before, {each.key: each for each in [*here, *came]}) == came
+    assert arrived(before, before) == []
+    assert arrived(before, {each.key: each for each in [*came, here[1]]}) == [], "something left"
+    assert arrived(before, {each.key: each for each in [here[0], *came, Bridge(link="br", mtu=9000)]}) == [], "something changed"
+    assert arrived(before, {each.key: each for each in [*here, *came, Bridge(link="br2", mtu=1500)]}) == [], "a bridge came as well"

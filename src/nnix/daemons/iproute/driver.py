@@ -14,7 +14,7 @@ from nnix.daemons.iproute.facts import Fact, Fdb, Key, Neighbour, Sysctl, Vlan, 
 from nnix.daemons.iproute.seen import Seen, asking, parsed, seen_on
 from nnix.daemons.iproute.steps import steps
 from nnix.daemons.iproute.watch import MONITOR, TAKEN, came_back, gone, script
-from nnix.daemons.iproute.way import making_order, way
+from nnix.daemons.iproute.way import anew, arrived, making_order, way
 from nnix.kernel.world import Failed, Following, Host, Lack, Lost, Step
 
 DONE = "echo @done >&2\n"
@@ -66,7 +66,18 @@ class IprouteDriver:
         files = await host.get([applied, found_path])
         before = remembered(files[applied])
         found: dict[str, str] = json.loads(files[found_path] or b"{}")
-        seen = await seen_on(host, before, facts)
+        if (come := arrived(before, facts)) and files[found_path] is not None:
+            # Most changes are a member's arrival, told to every site: what was there is taken to be as it was left, until the look that follows.
+            await host.put({applied: wanted})
+            batch = anew(come)
+            out, said = await _run(host, f"{batch.script()}{DONE}{asking(facts)}", batch.lines)
+            seen = parsed(out)
+            if not said and not _difference(facts, before, seen):
+                return
+            files = {**files, applied: wanted}
+            before = facts
+        else:
+            seen = await seen_on(host, before, facts)
         found |= {
             fact.sysctl: seen.settings[fact.sysctl]
             for fact in facts.values()

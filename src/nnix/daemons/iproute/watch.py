@@ -52,7 +52,7 @@ def script(lost: Sequence[Fact]) -> tuple[str, Mapping[str, Sequence[str]]]:
     guarded: dict[str, list[str]] = {"ip": [], "bridge": []}
     for fact in lost:
         unless = f"led {fact.dst} && " if isinstance(fact, Fdb) and fact.dst is not None else ""
-        for tool, mine in anew(fact).lines.items():
+        for tool, mine in anew([fact]).lines.items():
             lines.setdefault(tool, []).extend(mine)
             guarded.setdefault(tool, []).extend(f"{unless}echo '{line}'{' || echo' if unless else ''}" for line in mine)
     for tool, echoed in guarded.items():
@@ -66,7 +66,7 @@ def came_back(lost: Sequence[Fact], led: str, complaints: Sequence[str]) -> list
     ends = led.split()
     back = []
     for fact in lost:
-        tried = [f"{tool} {line}" for tool, lines in anew(fact).lines.items() for line in lines]
+        tried = [f"{tool} {line}" for tool, lines in anew([fact]).lines.items() for line in lines]
         if isinstance(fact, Fdb) and fact.dst is not None and str(fact.dst) not in ends:
             continue
         if any(not any(each.startswith(f"{line}: ") for each in complaints) for line in tried):

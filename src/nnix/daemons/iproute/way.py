@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -98,10 +98,18 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
     return batch
 
 
-def anew(fact: Fact) -> Batch:
-    """What makes a forwarding entry or neighbour where nothing is in its place, and fails where something is. Pure."""
+def arrived(before: Mapping[Key, Fact], facts: Mapping[Key, Fact]) -> list[Fact]:
+    """The forwarding entries and neighbours in which `facts` differ from `before`, where they differ in nothing else and lack nothing. Pure."""
+    changed = [fact for key, fact in facts.items() if before.get(key) != fact]
+    come = [fact for fact in changed if isinstance(fact, Fdb | Neighbour) and fact.key not in before]
+    return sorted(come, key=making_order) if len(come) == len(changed) and before.keys() <= facts.keys() else []
+
+
+def anew(facts: Iterable[Fact]) -> Batch:
+    """What makes forwarding entries and neighbours where nothing is in their place, and fails where something is. Pure."""
     batch = Batch([], [], [], [])
-    _make(fact, Seen({}), batch, "add")
+    for fact in facts:
+        _make(fact, Seen({}), batch, "add")
     return batch
 
 
