@@ -407,11 +407,9 @@ class Drill:
         await self._put_right({key: a for key, a in self.artifacts.items() if key[0] in dead})
 
     async def _put_right(self, artifacts: Mapping[Key, Artifact]) -> None:
-        """Twice: daemons come last, and one that is started anew takes entries of groups along from the kernel, which was right before."""
-        for _ in range(2):
-            came = await converge(self.world, artifacts)
-            if wrong := [each for each in came if each.failure]:
-                raise Failed(f"{'/'.join(wrong[0].key)}: {wrong[0].failure}")
+        came = await converge(self.world, artifacts)
+        if wrong := [each for each in came if each.failure]:
+            raise Failed(f"{'/'.join(wrong[0].key)}: {wrong[0].failure}")
 
     def _killing(self, machine: str, daemon: str) -> str:
         return f"kill -9 $(cat {self._frr(machine)}/{daemon}.pid)"
