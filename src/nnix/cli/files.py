@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,17 @@ class Folder:
     read: Read
     snapshot: Snapshot
     evidence: Evidence
+
+
+def put_whole(path: Path, content: bytes) -> None:
+    """Write it whole or not at all, so that whoever reads it meanwhile sees no half. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def yaml_files(folder: Path) -> list[Path]:

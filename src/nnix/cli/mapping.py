@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -14,7 +13,7 @@ import click
 
 from nnix.cli import tables
 from nnix.cli.command import DONE, as_root, begun, pass_setting
-from nnix.cli.files import admitted
+from nnix.cli.files import admitted, put_whole
 from nnix.cli.proving import FACTOR, found_failure
 from nnix.cli.root import Setting, clock
 from nnix.kernel.snapshot import Snapshot
@@ -53,7 +52,7 @@ def map_command(
         raise LookupError("there is no exchange to draw; name a folder")
     picture = draw(snapshot, _supposed(snapshot, named) if show_load or named else NOTHING_SEEN)
     if output:
-        _put(output, picture)
+        put_whole(output, picture.encode())
         tables.out.print(f"✓ {output}", markup=False)
     else:
         sys.stdout.write(picture)
@@ -69,17 +68,6 @@ def _supposed(snapshot: Snapshot, named: tuple[str, ...]) -> Look:
     failures = [found_failure(survival, name) for name in named]
     case = survival.several(*failures) if failures else survival.normal()
     return supposed(survival, case, failure=bool(failures))
-
-
-def _put(output: Path, picture: str) -> None:
-    """Whole or not at all, so that whoever reads the file while it is written sees no half of a picture."""
-    fresh = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        fresh.write_text(picture)
-        fresh.replace(output)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
 
 
 def _watched(setting: Setting, output: Path, every_seconds: float) -> int:
@@ -100,7 +88,7 @@ def _watched(setting: Setting, output: Path, every_seconds: float) -> int:
             load = rates(before[0], now[0], now[1] - before[1])
             before = now
             look = observed(snapshot, statuses, load, f"{clock():%Y-%m-%d %H:%M:%S} UTC")
-            _put(output, draw(snapshot, look))
+            put_whole(output, draw(snapshot, look).encode())
             tables.out.print(f"{time.strftime('%H:%M:%S')}  {_line(snapshot, look)}", markup=False)
         return DONE
 

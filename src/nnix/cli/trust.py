@@ -13,7 +13,7 @@ import click
 
 from nnix.cli import tables
 from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, folder_argument, json_option, pass_setting
-from nnix.cli.files import gathered, sound
+from nnix.cli.files import gathered, put_whole, sound
 from nnix.cli.history import moment_of
 from nnix.cli.root import Setting, clock, who
 from nnix.hosts.namespace import NamespaceHost
@@ -188,7 +188,9 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
               "served": served, **made.record(archive)}  # fmt: skip
     entry = _recorded(setting, order, record, why or ("let go: " + ", ".join(let_go) if let_go else "validation"))
     if served:
-        _put(folder / chosen.serves, made.document)
+        place = folder / chosen.serves
+        place.parent.mkdir(parents=True, exist_ok=True)
+        put_whole(place, made.document)
     left_out = [f"left out of the mirror: {each}" for each in left_behind]
     if as_json:
         tables.as_json(
@@ -214,14 +216,6 @@ def _recorded(setting: Setting, order: Order, record: Mapping[str, Any], why: st
         except Moved:
             continue
     raise TimeoutError("others keep writing to the ledger; try again")
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    draft.replace(path)
 
 
 def _calm(record: Mapping[str, Any]) -> bool:
@@ -337,7 +331,8 @@ def at_command(setting: Setting, moment: str, party: str | None, output: Path | 
         if number != entry.body["validators"][name]["version"]
     ]
     if output:
-        _put(output, made.document)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        put_whole(output, made.document)
     if as_json:
         tables.as_json({"entry": entry.seq, "at": order.at.isoformat(), "digest": made.payloads.digest, "then": entry.body["digest"], "same": same,
                         "vrps": len(made.payloads), "versions": versions})  # fmt: skip

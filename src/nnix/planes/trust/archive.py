@@ -44,6 +44,21 @@ class Indexed:
     left_out: tuple[str, ...]
 
 
+@contextmanager
+def alone_in(folder: Path, busy: str) -> Iterator[None]:
+    """Have `folder`, which is made if need be, to oneself. Raises TimeoutError with `busy` while somebody else has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TimeoutError(f"{busy}; try again when it is done") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class Archive:
     """Content-addressed objects below `folder`, which is made on first use."""
 
@@ -83,15 +98,8 @@ class Archive:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """One validation at a time. Raises TimeoutError while another one runs."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with alone_in(self.folder, "another validation is running"):
             yield
-        except BlockingIOError:
-            raise TimeoutError("another validation is running; try again when it is done") from None
-        finally:
-            os.close(descriptor)
 
     # --- mirrors ---
 

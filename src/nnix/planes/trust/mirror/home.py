@@ -12,8 +12,6 @@ are there, and its checkpoint signed anew also when nothing changed: its time sa
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +23,7 @@ from pathlib import Path
 
 from nnix.daemons import rsync
 from nnix.planes.trust import tal
-from nnix.planes.trust.archive import Archive, Lost
+from nnix.planes.trust.archive import Archive, Lost, alone_in
 from nnix.planes.trust.kinds import Mirror, Repository, TalOrder, TrustAnchor
 from nnix.planes.trust.mirror import anchors, tree
 from nnix.planes.trust.mirror.checkpoint import Checkpoint, Key, Sign, signed
@@ -89,15 +87,8 @@ class Home:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """One round at a time. Raises TimeoutError while another one runs."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with alone_in(self.folder, "this mirror is just being fetched"):
             yield
-        except BlockingIOError:
-            raise TimeoutError("this mirror is just being fetched; try again when it is done") from None
-        finally:
-            os.close(descriptor)
 
     def round(self, this: Declared, now: datetime, by: Key, sign: Sign, only: Sequence[str] = ()) -> list[Round]:
         """Fetch and publish; `only` some repositories, where these are named. Raises OSError, Unsigned, tal.Unreadable."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import re
 import socket
 import ssl
 import threading
@@ -28,7 +27,6 @@ from nnix.planes.trust.mirror.uris import origin, redirected, target
 
 REDIRECTIONS_MAX = 3
 CHUNK_OCTETS = 64 << 10
-TAG = re.compile(r"[!-~]{1,256}")
 
 
 class Got(NamedTuple):

@@ -35,7 +35,6 @@ from nnix.planes.trust.rtr.wire import PDU_OCTETS_MAX, PROVIDERS_MAX, SKI_OCTETS
 
 PIECE_OCTETS = 1 << 20
 SPKI_OCTETS_MAX = PDU_OCTETS_MAX - 32
-BUILT_FUTURE_SECONDS_MAX = 600
 _ROAS = re.compile(rb'"roas"\s*:\s*\[')
 _LENGTHS = {str(length): length for length in range(129)}
 _MARK = "the list of roas stands here"
