@@ -10,13 +10,13 @@ import pytest
 
 from nnix.planes.trust.rtr.history import CHANGES_MAX, ROWS_ALWAYS, SERIALS, History, age, begun, next_serial
 from nnix.planes.trust.rtr.keeping import Corrupt, kept, read_back
-from nnix.planes.trust.rtr.payloads import ROW4, Payloads, changed, no_rows, payloads
+from nnix.planes.trust.rtr.records import ROW4, Records, changed, no_rows, records
 
 
-def vrps(*numbers: int, aspas: dict[int, tuple[int, ...]] | None = None) -> Payloads:
+def vrps(*numbers: int, aspas: dict[int, tuple[int, ...]] | None = None) -> Records:
     """10.0.0.0/24 for each of the origins `numbers`."""
     rows = [bytes((10, 0, 0, 0, 24, 24)) + struct.pack(">I", number) for number in numbers]
-    return payloads(np.frombuffer(b"".join(rows), ROW4), no_rows(np.dtype("S22")), (), (aspas or {}).items())
+    return records(np.frombuffer(b"".join(rows), ROW4), no_rows(np.dtype("S22")), (), (aspas or {}).items())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from nnix.planes.trust.rtr import images
 from nnix.planes.trust.rtr.history import SERIALS, SESSIONS, History, begun
 from nnix.planes.trust.rtr.keeping import kept, read_back
-from nnix.planes.trust.rtr.payloads import ROW4, ROW6, Payloads, payloads
+from nnix.planes.trust.rtr.records import ROW4, ROW6, Records, records
 from nnix.planes.trust.rtr.session import Full, Offer, Partial, Session, StartAnew, hear
 from nnix.planes.trust.rtr.wire import CacheReset, Intervals, encode
 from tests.unit.trust.rtr.shadow import Key, Shadow, Vrp
@@ -28,12 +28,12 @@ class World:
     keys: set[Key] = field(default_factory=set)
     aspas: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
-    def payloads(self) -> Payloads:
+    def records(self) -> Records:
         rows: dict[int, list[bytes]] = {4: [], 6: []}
         for family, address, length, longest, asn in self.vrps:
             rows[family].append(address + bytes((longest, length)) + struct.pack(">I", asn))
         v4, v6 = np.frombuffer(b"".join(rows[4]), ROW4), np.frombuffer(b"".join(rows[6]), ROW6)
-        return payloads(v4, v6, self.keys, self.aspas.items())
+        return records(v4, v6, self.keys, self.aspas.items())
 
 
 def vrp(chance: random.Random) -> Vrp:
@@ -83,21 +83,21 @@ def test_a_shadow_equals_the_cache_after_ten_thousand_updates_with_restarts_and_
     """Six routers of all versions, each asking when it likes; the serials go through 2^32 - 1 (RFC 1982)."""
     chance = random.Random(seed)
     world = World()
-    history = begun(4 * seed, SERIALS - UPDATES // 4, world.payloads(), 0.0)
+    history = begun(4 * seed, SERIALS - UPDATES // 4, world.records(), 0.0)
     routers = [(Shadow(version), Session()) for version in (0, 1, 2) * 2]
     wrapped = False
     lives = 1
     for step in range(UPDATES // 2):
         changed(world, chance)
         before = history.serial
-        history = history.updated(world.payloads(), float(step))
+        history = history.updated(world.records(), float(step))
         wrapped |= history.serial < before
         if chance.random() < 0.01:  # the cache starts again, and remembers
             history = read_back(kept(history))
             routers = [(shadow, Session()) for shadow, _ in routers]
         elif chance.random() < 0.001:  # it starts again, and does not
             history = begun(
-                chance.choice([each for each in SESSIONS if each != history.session]), SERIALS - 9, world.payloads(), float(step)
+                chance.choice([each for each in SESSIONS if each != history.session]), SERIALS - 9, world.records(), float(step)
             )
             routers = [(shadow, Session()) for shadow, _ in routers]
             lives += 1

@@ -5,8 +5,8 @@ A cache validates, a router only holds the outcome. It asks for everything (Rese
 what arrives, so this is the place where a careless server does the most harm.
 
     wire      PDUs as values and as bytes; strict, because a length that a peer sent is a claim and not a fact
-    payloads  the set that a table holds: VRPs, router keys, ASPAs, sorted in compact arrays; set algebra
-    reading   the canonical JSON of a relying party → payloads, or the reason why not
+    records   the set that a table holds: VRPs, router keys, ASPAs, sorted in compact arrays; set algebra
+    reading   the canonical JSON of a relying party → records, or the reason why not
     history   session, serial and the changes behind it (RFC 1982); what leads a router from its serial to ours
     keeping   a history as bytes for the disk, so that a restart forgets nothing
     images    the bytes of a full set or of a change, made once for each protocol version

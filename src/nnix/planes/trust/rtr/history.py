@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnix.planes.trust.rtr.payloads import Change, Payloads, change, joined, less
+from nnix.planes.trust.rtr.records import Change, Records, change, joined, less
 
 SERIALS = 2**32
 SESSIONS = range(0, 2**16, 4)
@@ -49,7 +49,7 @@ class History:
     session: int
     serial: int
     built: float
-    newest: Payloads
+    newest: Records
     changes: tuple[Change, ...] = ()
 
     def session_of(self, version: int) -> int:
@@ -65,12 +65,12 @@ class History:
         steps = age(serial, self.serial)
         if steps is None or steps > len(self.changes):
             raise ValueError(f"serial {serial} is not remembered at {self.serial}")
-        whole = Change(Payloads(), Payloads())
+        whole = Change(Records(), Records())
         for each in self.changes[len(self.changes) - steps :]:
             whole = joined(whole, each)
         return whole
 
-    def updated(self, found: Payloads, built: float) -> History:
+    def updated(self, found: Records, built: float) -> History:
         """With `found` as the newest set. A set that is not new makes no serial (H2)."""
         step = change(self.newest, found)
         if not len(step):
@@ -84,7 +84,7 @@ class History:
         """
         if self.session not in SESSIONS or not 0 <= self.serial < SERIALS:
             return "its session or serial is none"
-        whole = Change(Payloads(), Payloads())
+        whole = Change(Records(), Records())
         for step in self.changes:
             again = len(less(step.added, whole.added)) < len(step.added) or len(less(step.removed, whole.removed)) < len(step.removed)
             if again or not len(step):
@@ -95,7 +95,7 @@ class History:
         return ""
 
 
-def begun(session: int, serial: int, found: Payloads, built: float) -> History:
+def begun(session: int, serial: int, found: Records, built: float) -> History:
     """A history without a past. `session` and `serial` are drawn at random by the caller, so that neither is likely to have been used."""
     if session not in SESSIONS:
         raise ValueError(f"a session is a multiple of four below 65536, not {session}")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nnix.planes.trust.rtr.history import History
-from nnix.planes.trust.rtr.payloads import FIELDS4, FIELDS6, Change, Payloads, Rows
+from nnix.planes.trust.rtr.records import FIELDS4, FIELDS6, Change, Records, Rows
 from nnix.planes.trust.rtr.wire import LENGTHS, Aspa, CacheResponse, EndOfData, Intervals, Pdu, PduType, RouterKey, encode
 
 
@@ -50,7 +50,7 @@ _SPELLED = {
 
 def full(history: History, version: int, intervals: Intervals) -> bytes:
     """What answers a Reset Query: everything, from Cache Response to End of Data."""
-    return _answer(history, version, intervals, Change(history.newest, Payloads()))
+    return _answer(history, version, intervals, Change(history.newest, Records()))
 
 
 def partial(history: History, version: int, intervals: Intervals, serial: int) -> bytes:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nnix.planes.trust.rtr.history import History
-from nnix.planes.trust.rtr.payloads import ROW4, ROW6, Change, Payloads, Rows
+from nnix.planes.trust.rtr.records import ROW4, ROW6, Change, Records, Rows
 
 FORMAT = "nnix rtr history 1"
 _DIGEST_OCTETS = 32
@@ -67,7 +67,7 @@ def read_back(octets: bytes) -> History:
         raise Corrupt(str(error)) from None
 
 
-def _sets(about: list[dict[str, object]], whole: bytes, at: int) -> Iterator[Payloads]:
+def _sets(about: list[dict[str, object]], whole: bytes, at: int) -> Iterator[Records]:
     for each in about:
         parts: list[Rows] = []
         for name, dtype in (("v4", ROW4), ("v6", ROW6)):
@@ -79,7 +79,7 @@ def _sets(about: list[dict[str, object]], whole: bytes, at: int) -> Iterator[Pay
         keys, aspas = each["keys"], each["aspas"]
         if not isinstance(keys, list) or not isinstance(aspas, list):
             raise Corrupt("its keys or ASPAs are no lists")
-        yield Payloads(
+        yield Records(
             parts[0],
             parts[1],
             tuple((bytes.fromhex(ski), bytes.fromhex(spki), asn) for ski, spki, asn in keys),

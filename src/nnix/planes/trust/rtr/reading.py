@@ -1,4 +1,4 @@
-"""Reading: the JSON of a relying party as payloads, or the reason why not.
+"""Reading: the JSON of a relying party as records, or the reason why not.
 
 rpki-client, FORT and Routinator write one document of much the same shape: `roas` with asn, prefix and maxLength, `aspas` with
 customer and providers, `bgpsec_keys` (`routerKeys`) with asn, ski and pubkey, and `metadata` that says when it was made. AS
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnix.planes.trust.rtr.columns import Columns, columns
-from nnix.planes.trust.rtr.payloads import FIELDS4, FIELDS6, ROW4, ROW6, AspaRow, Payloads, RouterKeyRow, Rows, no_rows, payloads
+from nnix.planes.trust.rtr.records import FIELDS4, FIELDS6, ROW4, ROW6, AspaRow, Records, RouterKeyRow, Rows, no_rows, records
 from nnix.planes.trust.rtr.wire import PDU_OCTETS_MAX, PROVIDERS_MAX, SKI_OCTETS
 
 PIECE_OCTETS = 1 << 20
@@ -56,7 +56,7 @@ class Refused:
 class Read:
     """A document that is taken, and when it says that it was made: seconds since 1970, None when it does not."""
 
-    found: Payloads
+    found: Records
     built: float | None
 
 
@@ -75,11 +75,11 @@ _MENDS = {
 
 
 def read(document: bytes, *, may_be_empty: bool = False) -> Read | Refused:
-    """The payloads of `document`. Never raises for what stands in it."""
+    """The records of `document`. Never raises for what stands in it."""
     try:
         head, roas = _split(document)
         v4, v6 = _vrps(roas)
-        found = payloads(v4, v6, _router_keys(head), _aspas(head))
+        found = records(v4, v6, _router_keys(head), _aspas(head))
     except _Wrong as wrong:
         return Refused(wrong.rule, str(wrong), _MENDS[wrong.rule])
     except (ValueError, RecursionError) as error:

@@ -1,8 +1,9 @@
-"""Payloads: what one table of a cache holds, as the router will hold it.
+"""Records (RFC 8210, 12): what one table of a cache holds, as the router will hold it.
 
 Validation paths, trust anchors and expiry times matter to the relying party and not to a router, to which a VRP is the tuple
 of prefix, length, maximum and origin, whatever number of ROAs says so (RFC 8210, 5.6). A set holds each once; of one customer's
-ASPAs it holds the union (8210bis, 5.12).
+ASPAs it holds the union (8210bis, 5.12). The relying party's own set, in the order of prefixes and with a digest, is in
+planes/trust/payloads.py.
 
 VRPs are by far the most, half a million to a million, so they are no objects: one row of octets each, 10 for IPv4 and 22 for
 IPv6, in the order address, maximum, length, origin. Compared as octets, rows sort as 8210bis, 11.2 wants them: read from the
@@ -37,8 +38,8 @@ def no_rows(dtype: np.dtype[Any]) -> Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Payloads:
-    """A set of VRPs, router keys and ASPAs, each part sorted and without doubles. Made by `payloads`; equal when all parts are."""
+class Records:
+    """A set of VRPs, router keys and ASPAs, each part sorted and without doubles. Made by `records`; equal when all parts are."""
 
     v4: Rows = field(default_factory=lambda: no_rows(ROW4))
     v6: Rows = field(default_factory=lambda: no_rows(ROW6))
@@ -56,7 +57,7 @@ class Payloads:
         return len(self) > 0
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Payloads) and (
+        return isinstance(other, Records) and (
             self.keys == other.keys
             and self.aspas == other.aspas
             and np.array_equal(self.v4, other.v4)
@@ -78,14 +79,14 @@ class Payloads:
 class Change:
     """What leads from one set to another. An ASPA whose providers changed stands in both, with its old providers in `removed`."""
 
-    added: Payloads
-    removed: Payloads
+    added: Records
+    removed: Records
 
     def __len__(self) -> int:
         return len(self.added) + len(self.removed)
 
 
-def payloads(v4: Rows, v6: Rows, keys: Iterable[RouterKeyRow] = (), aspas: Iterable[AspaRow] = ()) -> Payloads:
+def records(v4: Rows, v6: Rows, keys: Iterable[RouterKeyRow] = (), aspas: Iterable[AspaRow] = ()) -> Records:
     """A set of rows in any order, with doubles or without. ASPAs of one customer become one, with all their providers.
 
     AS0 means that there is no provider; beside another it says nothing, and goes (8210bis, 5.12).
@@ -93,7 +94,7 @@ def payloads(v4: Rows, v6: Rows, keys: Iterable[RouterKeyRow] = (), aspas: Itera
     union: dict[int, set[int]] = {}
     for customer, providers in aspas:
         union.setdefault(customer, set()).update(providers)
-    return Payloads(
+    return Records(
         _each_once(v4),
         _each_once(v6),
         tuple(sorted(set(keys))),
@@ -101,7 +102,7 @@ def payloads(v4: Rows, v6: Rows, keys: Iterable[RouterKeyRow] = (), aspas: Itera
     )
 
 
-def change(old: Payloads, new: Payloads) -> Change:
+def change(old: Records, new: Records) -> Change:
     """What must be added to `old` and removed from it to get `new`."""
     return Change(less(new, old), less(old, new))
 
@@ -114,7 +115,7 @@ def joined(first: Change, then: Change) -> Change:
     )
 
 
-def changed(old: Payloads, by: Change) -> Payloads:
+def changed(old: Records, by: Change) -> Records:
     """`old` after the change."""
     return _with(less(old, by.removed), by.added)
 
@@ -128,10 +129,10 @@ def _each_once(rows: Rows) -> Rows:
     return ordered[keep]
 
 
-def less(one: Payloads, other: Payloads) -> Payloads:
+def less(one: Records, other: Records) -> Records:
     """What of `one` is not in `other`."""
     keys, aspas = frozenset(other.keys), frozenset(other.aspas)
-    return Payloads(
+    return Records(
         _rows_less(one.v4, other.v4),
         _rows_less(one.v6, other.v6),
         tuple(each for each in one.keys if each not in keys),
@@ -139,8 +140,8 @@ def less(one: Payloads, other: Payloads) -> Payloads:
     )
 
 
-def _with(one: Payloads, other: Payloads) -> Payloads:
-    return Payloads(
+def _with(one: Records, other: Records) -> Records:
+    return Records(
         _each_once(np.concatenate((one.v4, other.v4))),
         _each_once(np.concatenate((one.v6, other.v6))),
         tuple(sorted({*one.keys, *other.keys})),
