@@ -55,6 +55,17 @@ RIGHT: dict[str, Json] = {
     "Router/bob-router": {"session": "bob", "daemon": "frr", "announces": [{"prefix": "198.18.2.0/24"}]},
 }  # fmt: skip
 
+REGISTRY: Json = {"session": "alice", "key": "k", "zones": [{"origin": "zj.", "records": ["zj. SOA ns.zj. h.zj. 1 2 3 4 5"]}]}
+KEY: Json = {"key_name": "k.", "secret": "secret:k"}
+ZONE: Json = {
+    "origin": "zj.",
+    "member": "alice",
+    "gate": "gate",
+    "primaries": [{"address": "192.0.2.1"}],
+    "key": "k",
+    "anchors": [f"1 8 2 {'0' * 64}"],
+}
+
 BILATERAL: Changes = {"Session/alice": {"route_servers": False}, "Session/bob": {"route_servers": False}}
 
 # rule → what is changed, and which (resource, field) are named
@@ -97,6 +108,14 @@ BROKEN: dict[str, tuple[Changes, set[tuple[str, str]]]] = {
     "routing.session-as-sets-well-formed": ({"Session/bob": {"as_sets": ["AS-"]}}, {("session/bob", "as_sets.0")}),
     "lab.declared": ({"Exchange/lab": {"lab": False}}, {("router/alice-router", "session"), ("router/bob-router", "session")}),
     "lab.machine-names": ({"Router/rs1": {"session": "bob"}, "Router/bob-router": None}, {("router/rs1", "name")}),
+    "lab.registry-beside-a-router": (
+        {"Registry/registry": REGISTRY, "Registry/other": REGISTRY, "TransferKey/k": KEY},
+        {("registry/registry", "session"), ("registry/other", "session")},
+    ),
+    "lab.registry-signs-with-the-anchor": (
+        {"Registry/registry": REGISTRY, "TransferKey/k": KEY, "NameGate/gate": {"session": "bob", "key": "k"}, "Zone/zj": ZONE, "Router/bob-router": None},
+        {("registry/registry", "zones.0.origin")},
+    ),
     "lab.only-bird-misbehaves": ({"Router/alice-router": {"daemon": "gobgp"}}, {("router/alice-router", "daemon")}),
 }  # fmt: skip
 

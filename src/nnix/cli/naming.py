@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,11 +18,13 @@ from nnix.cli.root import Setting
 from nnix.kernel.plane import Status
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.naming.compile import site_of
-from nnix.planes.naming.kinds import NameNode, Resolver, TransferKey, TsigAlgorithm, Zone
+from nnix.planes.naming.kinds import Anycast, NameNode, Resolver, TransferKey, TsigAlgorithm, Zone
 from nnix.planes.naming.read import read
 
 SECRET_OCTETS = {TsigAlgorithm.SHA256: 32, TsigAlgorithm.SHA384: 48, TsigAlgorithm.SHA512: 64}
 """as long as the hash (RFC 2104, 3)"""
+COOKIE_OCTETS = 16
+"""RFC 9018, 4.4"""
 
 
 @click.group("naming")
@@ -86,23 +89,53 @@ def _node(node: NameNode, status: Status, snapshot: Snapshot) -> tuple[object, .
 
 
 @naming_group.command("key")
-@click.argument("key")
+@click.argument("key", required=False)
 @pass_setting
-def key(setting: Setting, key: str) -> int:
-    """Make the secret of TransferKey KEY, where there is none yet, and say where it lies. It has to reach the other end by a safe way."""
-    found = setting.book.model().snapshot.get(TransferKey, key.removeprefix("transfer-key/"))
+def key(setting: Setting, key: str | None) -> int:
+    """Make the secret of TransferKey KEY, where there is none yet, and say where it lies. It has to reach the other end by a safe way.
+
+    Without KEY: all that keys and cookies of the exchange name and that are not there yet.
+    """
+    snapshot = setting.book.model().snapshot if setting.begun else Snapshot()
+    if key is None:
+        for reference in lay(snapshot, setting):
+            _told(setting, reference)
+        return DONE
+    found = snapshot.get(TransferKey, key.removeprefix("transfer-key/"))
     reference = found.secret if found else f"secret:{key}"
     octets = SECRET_OCTETS[found.algorithm if found else TsigAlgorithm.SHA256]
-    place = setting.state / "secrets" / reference.removeprefix("secret:")
+    if not _laid(setting, reference, base64.b64encode(secrets.token_bytes(octets))):
+        raise click.ClickException(f"{reference} is there already, at {_place(setting, reference)}; remove it first if it shall be another")
+    _told(setting, reference)
+    return DONE
+
+
+def lay(snapshot: Snapshot, setting: Setting) -> list[str]:
+    """Make every secret of transfers and cookies that is named and not there yet; which ones."""
+    wanted = {each.secret: base64.b64encode(secrets.token_bytes(SECRET_OCTETS[each.algorithm])) for each in snapshot.of(TransferKey)}
+    wanted |= {each.cookie_secret: secrets.token_hex(COOKIE_OCTETS).encode() for each in snapshot.of(Anycast) if each.cookie_secret}
+    return [name for name, secret in wanted.items() if _laid(setting, name, secret)]
+
+
+def _place(setting: Setting, reference: str) -> Path:
+    return setting.state / "secrets" / reference.removeprefix("secret:")
+
+
+def _laid(setting: Setting, reference: str, secret: bytes) -> bool:
+    """Write a secret where there is none; whether there was none."""
+    place = _place(setting, reference)
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise click.ClickException(f"{reference} is there already, at {place}; remove it first if it shall be another") from None
+        return False
     with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(secrets.token_bytes(octets)) + b"\n")
-    tables.out.print(f"✓ {reference}: {octets} random octets, at {place}", markup=False)
-    return DONE
+        file.write(secret + b"\n")
+    return True
+
+
+def _told(setting: Setting, reference: str) -> None:
+    tables.out.print(f"✓ {reference}: made at random, at {_place(setting, reference)}", markup=False)
 
 
 COMMANDS = (naming_group,)

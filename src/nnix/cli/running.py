@@ -18,6 +18,7 @@ from nnix.cli import tables
 from nnix.cli.changing import carry_out
 from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, folder_argument, json_option, kind_named, pass_setting
 from nnix.cli.files import admitted
+from nnix.cli.naming import lay
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
 from nnix.hosts import rootless
@@ -40,6 +41,8 @@ QUIET_SECONDS = 0.5
 RETRY_SECONDS = 70.0
 OUTLIVING = ("sshd", "openbgpd")
 """drivers that lend their daemons a folder of this machine, and take it back"""
+ON_ITS_WAY = ("missing", "spreading", "proving", "fallback")
+"""states of zones, nodes and resolvers that a few more seconds change"""
 FAR_ENDS = ("member", "session")
 """kinds whose state depends on what a member does with his own router: told, but no disagreement of ours"""
 
@@ -60,6 +63,8 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
     except Refused as refused:
         setting.office.refuse(refused, f"up {folder}")
         raise
+    if is_lab(found.snapshot):  # nobody else has them: both ends of every transfer are here
+        lay(found.snapshot, setting)
     made = setting.office.draft(found.snapshot, found.evidence)
     status = DONE if made.plan.empty else carry_out(setting, made, f"up {folder}", yes=True, offline=False, as_json=False, whole=True)
 
@@ -136,6 +141,7 @@ async def _converged(setting: Setting) -> list[Status]:
             spinner.update(f"waiting for BGP sessions: {sum(each.good for each in sessions)} of {len(sessions)} as they should be")
             members = [each for each in statuses if each.resource.startswith("member/") and not each.good]
             known = all("limit reached" in each.reason or REASONS["mac"] in each.reason for each in members)
+            known = known and not any(each.state in ON_ITS_WAY and not each.good for each in statuses)
             now = time.monotonic()
             if not down or now > deadline or now - quiet_since > (QUIET_SECONDS if known else RETRY_SECONDS):
                 return statuses

@@ -8,6 +8,9 @@ Knot validates against the keys *in* the zone, not against a trust anchor: a zon
 cannot speak for the primary is TSIG's part, and that the keys are the right ones is watched by who asks (planes/naming/health.py).
 
 Sockets are named without their path, since `knotd` stands in its own folder.
+
+Where it signs (a registry in the lab), `cn.ksk.pem` and `cn.zsk.pem` beside the configuration are the zone's Ed25519 keys; they are taken into
+Knot's key database once.
 """
 
 from __future__ import annotations
@@ -24,6 +27,14 @@ FEATURES = {
     "doq": ((3, 3), "DNS over QUIC (RFC 9250) needs Knot DNS 3.3"),
 }
 
+TAKE_KEYS = """mkdir -p db
+for key in *.ksk.pem *.zsk.pem; do
+  [ -s "$key" ] && ! cmp -s "$key" "db/$key" || continue
+  zone=${key%.?sk.pem}; [ "$zone" != root ] || zone=.
+  case $key in *.ksk.pem) use='ksk=yes zsk=no' ;; *) use='ksk=no zsk=yes' ;; esac
+  keymgr -D db/keys "$zone" import-pem "$key" algorithm=ED25519 $use >/dev/null && cp "$key" "db/$key" || exit 1
+done"""
+
 MAKE = Make(
     name="knot",
     program="Knot DNS",
@@ -31,7 +42,7 @@ MAKE = Make(
     comms=("knotd",),
     config="knot.conf",
     parse="knotc -c knot.conf conf-check",
-    prepare="mkdir -p db",
+    prepare=TAKE_KEYS,
     start="knotd -c knot.conf",
     ask="timeout 2 knotc -s knot.sock status",
     reload="timeout 20 knotc -s knot.sock reload",

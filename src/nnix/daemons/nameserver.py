@@ -8,6 +8,9 @@ A configuration may say what it needs, in comments: `# needs: dot, catalog`. `ch
 complains by name, so a plan for a daemon that is too old is refused before it is carried out, and nothing is left out in silence.
 
 `# names: zone/cn, name-node/cn-hz` says whose answers come from here, for plans that tell whom a restart disturbs.
+
+`# beside cn.zone`, and after it lines that begin with `#| `, is a file that the daemon finds in its folder: a zone that is small enough to be
+part of a configuration, and changes with it.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from nnix.kernel.world import Failed, Host, Step
 
 NEEDS = re.compile(rb"^# needs: (.+)$", re.M)
 NAMES = re.compile(r"^# names: (.+)$", re.M)
+BESIDE = re.compile(rb"^# beside ([A-Za-z0-9][A-Za-z0-9._-]{0,99})\n((?:#\| ?.*\n)*)", re.M)
 
 Features = Mapping[str, tuple[tuple[int, ...], str]]
 
@@ -95,6 +99,11 @@ fi
 rm -f former
 applied {self.config} answers '{self.comms[0]}'
 """
+
+
+def beside(content: bytes) -> dict[str, bytes]:
+    """The files that a configuration says lie beside it."""
+    return {name.decode(): re.sub(rb"^#\| ?", b"", lines, flags=re.M) for name, lines in BESIDE.findall(content)}
 
 
 def lacks(make: Make, version: str) -> dict[str, str]:
@@ -171,7 +180,7 @@ class NameServerDriver:
         configuration."""
         revealed = self.secrets.reveal(content)
         marks = "".join(f"# {each} {digest(content)[:16]}\n" for each, content in revealed.files.items())
-        return placed(host, self.name, name, marks.encode() + revealed.content), revealed.files
+        return placed(host, self.name, name, marks.encode() + revealed.content), {**revealed.files, **beside(content)}
 
     async def _seen(self, host: Host, names: Iterable[str]) -> dict[str, Seen]:
         comms = dict.fromkeys(names, self.make.comms[:1])

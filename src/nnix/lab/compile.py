@@ -19,14 +19,15 @@ from nnix.daemons.iproute import facts as iproute
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
-from nnix.lab import latency, wires
-from nnix.lab.kinds import Router, Speaker
+from nnix.lab import latency, registry, wires
+from nnix.lab.kinds import Registry, Router, Speaker
 from nnix.lab.routers import spell
 from nnix.planes.fabric import names as interfaces
 from nnix.planes.fabric.iproute import shaper
 from nnix.planes.fabric.kinds import Circuit, Link, Port
 from nnix.planes.members.kinds import Exchange, Machine, Reach, Site
 from nnix.planes.naming.compile import Station, machine_of, stations
+from nnix.planes.naming.kinds import Zone
 from nnix.planes.routing.kinds import RouteServer, Session
 
 GROUND = "@lab"
@@ -97,6 +98,12 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
         servers = [each for each in snapshot.where(RouteServer, lan=session.lan) if session.route_servers]
         driver, content = spell(router, session, snapshot.at(session.member), servers, snapshot.of(Exchange)[0].asn)
         yield Artifact(router.name, driver, "router", content, about)
+    for primary in snapshot.of(Registry):
+        beside = snapshot.index(Router, "session").get(primary.session, ())
+        zones = [each.id for each in snapshot.of(Zone) if each.origin in {zone.origin for zone in primary.zones}]
+        about = frozenset({primary.id, primary.session.id, primary.key.id, *zones})
+        for router in beside:
+            yield Artifact(router.name, "knot", primary.name, registry.spell(primary, snapshot).encode(), about)
     for station in stations(snapshot):
         session = snapshot.at(station.session)
         lan = snapshot.at(session.lan)

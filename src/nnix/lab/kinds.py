@@ -1,4 +1,4 @@
-"""The lab's own vocabulary: the router of a member, and what it tells the route servers."""
+"""The lab's own vocabulary: the router of a member, and what it tells the route servers; a registry of names, and what it delegates."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from nnix.kernel.resource import Record, Ref, Resource
+from nnix.kernel.resource import Duration, Record, Ref, Resource
 from nnix.planes.fabric.kinds import MacAddress
 from nnix.planes.members.kinds import Asn
+from nnix.planes.naming.kinds import DomainName, TransferKey
 from nnix.planes.routing.kinds import Prefix, Session
 
 Community = Annotated[
@@ -58,4 +59,31 @@ class Router(Resource):
     mac: MacAddress | None = Field(default=None, description="the MAC address that it really uses; unset: the registered one")
 
 
-KINDS: tuple[type[Resource], ...] = (Router,)
+class LabZone(Record):
+    """A zone of a lab's registry, before it is signed."""
+
+    origin: DomainName = Field(description="its name", examples=["example."])
+    records: tuple[Annotated[str, Field(pattern=r"^[\x20-\x7e\t]+$")], ...] = Field(
+        min_length=1, description="its records as in a zone file, one each, the SOA first; those of DNSSEC are made"
+    )
+
+
+class Registry(Resource):
+    """A registry's hidden primary in the lab, beside a member's router. It signs its zones, and gives them to who has the key.
+
+    Its signing keys follow from the names of its zones (lab/registry.py): they protect nothing, and the same anchors fit in every lab.
+    """
+
+    columns: ClassVar = ("session", "key")
+
+    session: Ref[Session] = Field(description="beside whose router it stands")
+    key: Ref[TransferKey] = Field(description="with which its zones are fetched")
+    zones: tuple[LabZone, ...] = Field(min_length=1, description="what it is the registry of")
+    signature_life: Duration = Field(
+        default=Duration(14 * 86_400_000_000),
+        description="how long its signatures live, at least a minute; they are made anew at half of it. Short ones rehearse an expiry",
+        examples=["12h"],
+    )
+
+
+KINDS: tuple[type[Resource], ...] = (Router, Registry)

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from nnix.kernel.rule import Broken, rule
 from nnix.kernel.snapshot import Snapshot
-from nnix.lab.kinds import Router, Speaker
+from nnix.lab.kinds import Registry, Router, Speaker
+from nnix.lab.registry import anchor
 from nnix.planes.members.kinds import Exchange, Site
+from nnix.planes.naming.compile import stations
+from nnix.planes.naming.kinds import Zone
 from nnix.planes.routing.kinds import RouteServer
 
 LAB = "docs/lab.md"
@@ -34,4 +37,28 @@ def only_bird_misbehaves(router: Router, snapshot: Snapshot) -> Iterator[Broken]
         yield Broken("daemon", router.daemon.value, "bird, for announcements with path, communities, next_hop or otc")
 
 
-RULES = (declared, machine_names, only_bird_misbehaves)
+@rule("lab.registry-beside-a-router", source=LAB, whole=True)
+def registry_beside_a_router(registry: Registry, snapshot: Snapshot) -> Iterator[Broken]:
+    """A registry of the lab stands beside the router of a member of the lab, one at each."""
+    if not any(each.lab for each in snapshot.of(Exchange)):
+        yield Broken(
+            "session", registry.session, "no Registry at a real exchange", "delete the Registry, or set `lab: true` at the Exchange"
+        )
+    if any(each.session == registry.session for each in stations(snapshot)):
+        yield Broken("session", registry.session, "a session of a member's router, where no gate, node or resolver stands")
+    if len(others := [each.id for each in snapshot.of(Registry) if each.session == registry.session]) > 1:
+        yield Broken("session", registry.session, f"a session of its own; {' and '.join(sorted(others))} share this one")
+
+
+@rule("lab.registry-signs-with-the-anchor", source="RFC 4035, 5", whole=True)
+def registry_signs_with_the_anchor(registry: Registry, snapshot: Snapshot) -> Iterator[Broken]:
+    """What the exchange takes for the anchor of a zone is the key with which the lab's registry signs it."""
+    for index, given in enumerate(registry.zones):
+        for zone in snapshot.of(Zone):
+            if zone.origin.lower() == given.origin.lower() and zone.anchors and anchor(given.origin) not in zone.anchors:
+                yield Broken(
+                    f"zones.{index}.origin", given.origin, f"anchors of {zone.id} with {anchor(given.origin)}", f"write it into {zone.id}"
+                )
+
+
+RULES = (declared, machine_names, only_bird_misbehaves, registry_beside_a_router, registry_signs_with_the_anchor)

@@ -147,7 +147,7 @@ def _words(said: Mapping[str, Any]) -> tuple[str, str]:
         "in": ("announced", reason),
         "ill": ("announced", f"ill, waits for its turn to withdraw: {reason}"),
         "last": ("announced", f"ill, but nobody else announces the prefix: {reason}"),
-        "proving": ("withdrawn", "healthy again; announced as soon as it stays so"),
+        "proving": ("proving", "healthy; announced as soon as it stays so"),
         "out": ("withdrawn", reason),
     }[said["state"]]
 
