@@ -1,11 +1,11 @@
-"""Claim: what the loss of a ROA would do to 700,000 routes is known within 5 ms for 99 ROAs of 100.
+"""Claim: what the loss of a ROA, or its change into another, would do to 700,000 routes is known within 5 ms for 99 ROAs of 100.
 
-ROAs are drawn at random from 723,000 VRPs, grouped by origin and by prefixes that lie together, as ROAs are; each is taken out, and every route whose validity would
-change is found. Ours: planes.trust.whatif, which keeps for each route how many VRPs cover and match it. Peer: what one does without that,
+ROAs are drawn at random from 723,000 VRPs, grouped by origin and by prefixes that lie together, as ROAs are; every second is taken out, the others become a ROA of
+another origin for the same prefixes, and every route whose validity would change is found. Ours: planes.trust.whatif, which keeps for each route how many VRPs cover and match it. Peer: what one does without that,
 in plain Python: a dict of VRPs by prefix, and for each route below the ROA a walk up its prefix, before and after.
 
-Both judge the same ROAs, in turns, and must find the same routes with the same verdicts. Wall-clock milliseconds of each ROA; ours must be ready first,
-which takes the seconds that are told.
+Both judge the same ROAs, in turns, and must find the same routes with the same verdicts. CPU milliseconds of each ROA, in one thread, since what else runs on the
+machine is nobody's fault; `wall` is our p99 by the clock on the wall. Ours must be ready first, which takes the seconds that are told.
 
 The routes follow from the VRPs: most are Valid, some have another origin or are more specific, and others no VRP covers. `--real FILE` takes the VRPs
 of a JSON of rpki-client (.bz2 or not).
@@ -21,7 +21,6 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +31,13 @@ from nnix.planes.trust.payloads import ASN_MASK, HIGH, LENGTH_SHIFT, LONGEST_SHI
 from nnix.planes.trust.whatif import Forecast, Routes, Validity
 from trust_gate import VRPS, real, world
 
-CLAIM = "milliseconds to know what the loss of one ROA does to 700,000 routes, p99, beside a walk over a dict of VRPs"
+CLAIM = "CPU milliseconds to know what the loss or change of one ROA does to 700,000 routes, p99, beside a walk over a dict of VRPs"
 BOUND_MS = 5.0
 ROUTES = 700_000
 ROA_VRPS_MAX = 40
 
 Key = tuple[int, int]
+Changes = dict[tuple[int, Key, int], set[tuple[int, int]]]
 ByPrefix = dict[tuple[int, Key, int], list[tuple[int, int]]]
 
 
@@ -98,25 +98,32 @@ class Walk:
                 found.append(key)
         return found
 
-    def validity(self, index: int, gone: Mapping[tuple[int, Key, int], set[tuple[int, int]]]) -> Validity:
+    def validity(self, index: int, gone: Changes, come: Changes) -> Validity:
         family, high, low, length, origin = self.routes[index]
         covered = False
         for key in self._above(family, high, low, length):
-            for vrp in self.vrps[key]:
-                if vrp not in gone.get(key, ()):
+            for vrp in (*self.vrps[key], *come.get(key, ())):
+                if vrp in come.get(key, ()) or vrp not in gone.get(key, ()):
                     covered = True
                     if vrp[0] == origin != 0 and length <= vrp[1]:
                         return Validity.VALID
         return Validity.INVALID if covered else Validity.NOT_FOUND
 
-    def without(self, rows: Numbers) -> dict[int, tuple[Validity, Validity]]:
-        gone: dict[tuple[int, Key, int], set[tuple[int, int]]] = defaultdict(set)
-        for row in rows.tolist():
-            family, high, low, length = prefix_of(row)
-            gone[family, (high, low), length].add((row[REST] & 0xFFFFFFFF, row[REST] >> 40 & 0xFF))
+    def changed(self, gone_rows: Numbers, come_rows: Numbers) -> dict[int, tuple[Validity, Validity]]:
+        """`come_rows` have prefixes that some VRP has already."""
+        gone: Changes = defaultdict(set)
+        come: Changes = defaultdict(set)
+        for rows, found in ((gone_rows, gone), (come_rows, come)):
+            for row in rows.tolist():
+                family, high, low, length = prefix_of(row)
+                found[family, (high, low), length].add((row[REST] & 0xFFFFFFFF, row[REST] >> 40 & 0xFF))
         touched = {index for key in gone for index in self.below.get(key, ())}
-        found = {index: (self.validity(index, {}), self.validity(index, gone)) for index in touched}
-        return {index: turn for index, turn in found.items() if turn[0] is not turn[1]}
+        turns = {index: (self.validity(index, {}, {}), self.validity(index, gone, come)) for index in touched}
+        return {index: turn for index, turn in turns.items() if turn[0] is not turn[1]}
+
+
+def _p99(times: list[float]) -> float:
+    return statistics.quantiles(times, n=100)[98]
 
 
 def main() -> int:
@@ -130,14 +137,17 @@ def main() -> int:
     ready_seconds = time.process_time() - begun
     chosen = roas(table)[: 300 if quick else 2_000]
     walk = Walk(made, table)
-    ours, peer = [], []
-    for roa in chosen:
-        start = time.perf_counter()
-        found = ready.without(roa)
-        ours.append((time.perf_counter() - start) * 1e3)
-        start = time.perf_counter()
-        other = walk.without(table[roa])
-        peer.append((time.perf_counter() - start) * 1e3)
+    ours, peer, wall = [], [], []
+    for number, roa in enumerate(chosen):
+        come = table[roa] if number % 2 else table[:0]
+        come = np.column_stack([come[:, :REST], come[:, REST] ^ np.uint64(1)])
+        start, start_wall = time.process_time(), time.perf_counter()
+        found = ready.changed(roa, come)
+        ours.append((time.process_time() - start) * 1e3)
+        wall.append((time.perf_counter() - start_wall) * 1e3)
+        start = time.process_time()
+        other = walk.changed(table[roa], come)
+        peer.append((time.process_time() - start) * 1e3)
         mine = {
             row: (Validity(a), Validity(b))
             for row, a, b in zip(found.rows.tolist(), found.before.tolist(), found.after.tolist(), strict=True)
@@ -150,11 +160,22 @@ def main() -> int:
     figures = {}
     print(f"{'ms':>10} {'median':>8} {'p99':>8} {'most':>8}")
     for side, times in (("nnix", ours), ("walk", peer)):
-        figures[side] = statistics.quantiles(times, n=100)[98]
+        figures[side] = _p99(times)
         print(f"{side:>10} {statistics.median(times):>8.3f} {figures[side]:>8.2f} {max(times):>8.2f}")
     holds = figures["nnix"] <= BOUND_MS
     numbers = {"ours": round(figures["nnix"], 3), "peer": round(figures["walk"], 3), "ratio": round(figures["walk"] / figures["nnix"], 3)}
-    print(json.dumps({"claim": CLAIM, **numbers, "median": round(statistics.median(ours), 4), "bound": BOUND_MS, "holds": holds}))
+    print(
+        json.dumps(
+            {
+                "claim": CLAIM,
+                **numbers,
+                "median": round(statistics.median(ours), 4),
+                "wall": round(_p99(wall), 3),
+                "bound": BOUND_MS,
+                "holds": holds,
+            }
+        )
+    )
     return 0 if holds else 1
 
 

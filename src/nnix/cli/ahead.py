@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from ipaddress import ip_network
 from pathlib import Path
@@ -11,22 +12,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.command import DONE, as_root, begun, json_option, pass_setting
+from nnix.cli.command import DISAGREES, DONE, as_root, begun, json_option, pass_setting
 from nnix.cli.root import Setting
 from nnix.cli.trust import archive_of, newest
+from nnix.hosts.namespace import NamespaceHost
 from nnix.kernel.ledger import Entry
+from nnix.planes.routing.read import refused_routes
 from nnix.planes.routing.routes import routes_of
 
 if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
     import numpy as np
     from numpy.typing import NDArray
 
+    from nnix.planes.trust.advice import Advice, Checked
     from nnix.planes.trust.archive import Archive
     from nnix.planes.trust.payloads import Vrp
     from nnix.planes.trust.whatif import Consequence, Forecast, Routes
 
 SHOWN_MAX = 40
 HORIZONS_HOURS = (8, 24, 48, 168)
+INVALID = "rpki_invalid"
+"""the reason under which route servers refuse what the RPKI makes Invalid"""
 NEVER = 1 << 62
 """when a VRP expires that a local exception put in; its own end is in `nnix get local-exception`"""
 
@@ -40,7 +46,8 @@ party_option = click.option("--party", metavar="NAME", help="Which relying party
 
 
 def _routes(setting: Setting, routes_file: Path | None) -> Routes:
-    """The accepted routes of the exchange, each member's once, whichever route servers have it."""
+    """What members announce, each member's route once, whichever route servers have it: what these have accepted, and what they refused as Invalid alone,
+    since a ROA that comes may let it in."""
     from nnix.planes.trust.whatif import Route, Routes
 
     if routes_file is not None:
@@ -51,9 +58,16 @@ def _routes(setting: Setting, routes_file: Path | None) -> Routes:
     else:
         begun(setting)
         as_root(setting)
-        found = setting.run(routes_of(setting.book.model().snapshot, setting.machines))
-        listed = [(each.prefix, each.as_path, each.member) for each in found]
+        listed = setting.run(_live(setting))
     return Routes(dict.fromkeys(Route(ip_network(prefix), _origin(path), member) for prefix, path, member in listed))
+
+
+async def _live(setting: Setting) -> list[tuple[str, str, str]]:
+    """(prefix, path, member) of the running route servers."""
+    snapshot = setting.book.model().snapshot
+    accepted = [(each.prefix, each.as_path, each.member) for each in await routes_of(snapshot, setting.machines)]
+    refused = await refused_routes(snapshot, setting.machines)
+    return accepted + [(each.prefix, each.as_path, each.member) for each in refused if each.reason == INVALID]
 
 
 def _origin(path: str) -> int:
@@ -81,30 +95,53 @@ def _forecast(setting: Setting, party: str | None, routes_file: Path | None) -> 
     return Forecast(_routes(setting, routes_file), rows), expires, entry, archive
 
 
-def _vrp(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Vrp, ...]:
-    """PREFIX[-MAXLENGTH],ASN"""
+def _roa(text: str) -> tuple[Vrp, ...]:
+    """PREFIX[-MAXLENGTH][,PREFIX…],ASN: the VRPs of one ROA."""
     from nnix.planes.trust.payloads import Vrp
 
+    *prefixes, asn = text.split(",")
     found = []
-    for text in values:
-        prefix, _, asn = text.partition(",")
-        network, _, longest = prefix.partition("-")
-        try:
+    try:
+        origin = int(asn.upper().removeprefix("AS"))
+        for each in prefixes:
+            network, _, longest = each.partition("-")
             parsed = ip_network(network)
-            vrp = Vrp(parsed, int(longest or parsed.prefixlen), int(asn.upper().removeprefix("AS")))
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is not like 192.0.2.0/24-25,AS64496") from None
-        if not parsed.prefixlen <= vrp.length_max <= parsed.max_prefixlen or not 0 <= vrp.origin < 1 << 32:
-            raise click.BadParameter(f"{text!r}: a maximum length of {parsed.prefixlen} to {parsed.max_prefixlen}, and an AS of 32 bits")
-        found.append(vrp)
+            found.append(Vrp(parsed, int(longest or parsed.prefixlen), origin))
+    except ValueError:
+        found = []
+    if not found:
+        raise click.BadParameter(f"{text!r} is not like 192.0.2.0/24-25,AS64496")
+    if any(not each.prefix.prefixlen <= each.length_max <= each.prefix.max_prefixlen for each in found) or not 0 <= origin < 1 << 32:
+        raise click.BadParameter(f"{text!r}: a maximum length from that of the prefix to that of its family, and an AS of 32 bits")
     return tuple(found)
+
+
+def _roas(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Vrp, ...]:
+    return tuple(vrp for each in values for vrp in _roa(each))
+
+
+def _changes(context: click.Context, parameter: click.Parameter, values: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    for old, new in values:
+        _roa(new)
+        if not old.endswith(".roa"):
+            _roa(old)
+    return values
 
 
 @click.command("what-if")
 @click.option("--object", "path", metavar="PATH", help="This ROA vanishes (HOST/MODULE/…/x.roa), or this CA with all below it (…/folder/).")
 @click.option("--anchor", metavar="NAME", help="This trust anchor vanishes.")
-@click.option("--remove", multiple=True, callback=_vrp, metavar="VRP", help="This VRP vanishes: 192.0.2.0/24-25,AS64496.")
-@click.option("--add", multiple=True, callback=_vrp, metavar="VRP", help="This VRP comes: the dry run of a ROA.")
+@click.option(
+    "--change",
+    "changes",
+    type=(str, str),
+    multiple=True,
+    callback=_changes,
+    metavar="OLD NEW",
+    help="This ROA becomes that one. OLD may be its PATH.",
+)
+@click.option("--remove", multiple=True, callback=_roas, metavar="ROA", help="These VRPs vanish: 192.0.2.0/24-25,AS64496.")
+@click.option("--add", multiple=True, callback=_roas, metavar="ROA", help="This ROA comes: its dry run.")
 @routes_option
 @party_option
 @json_option
@@ -113,41 +150,40 @@ def what_if(
     setting: Setting,
     path: str | None,
     anchor: str | None,
+    changes: tuple[tuple[str, str], ...],
     remove: tuple[Vrp, ...],
     add: tuple[Vrp, ...],
     routes_file: Path | None,
     party: str | None,
     as_json: bool,
 ) -> int:
-    """Which accepted routes change their validity when a ROA, a CA, a trust anchor or a VRP goes or comes. Nothing is touched.
+    """Which of the members' routes change their validity when a ROA, a CA or a trust anchor goes, comes or changes. Nothing is touched.
 
     \b
       nnix trust what-if --object rpki.example.net/repo/tea-hill/1.roa
       nnix trust what-if --object rpki.example.net/repo/tea-hill/
       nnix trust what-if --anchor apnic
-      nnix trust what-if --remove 192.0.2.0/24,AS64496 --add 192.0.2.0/24-25,AS64496
+      nnix trust what-if --change 192.0.2.0/24,AS64496 192.0.2.0/24-25,AS64496
+      nnix trust what-if --change rpki.example.net/repo/tea-hill/1.roa 192.0.2.0/24,198.51.100.0/24,AS64497
 
-    What another object says as well does not vanish. A CA takes along the CAs that its certificates lead to.
+    A ROA is written as its prefixes, each with a maximum length where it has one, and its AS. What another object says as well does not vanish. A CA
+    takes along the CAs that its certificates lead to.
     """
     import numpy as np
 
-    from nnix.planes.trust.objects import said_below
     from nnix.planes.trust.payloads import both, rows_of
     from nnix.planes.trust.validate import accepted
 
-    if not (path or anchor or remove or add):
-        raise click.UsageError("say what goes or comes: --object, --anchor, --remove or --add")
+    if not (path or anchor or changes or remove or add):
+        raise click.UsageError("say what goes, comes or changes: --object, --anchor, --change, --remove or --add")
     made, _, entry, archive = _forecast(setting, party, routes_file)
-    gone = rows_of(remove)
+    removed, added = set(remove), set(add)
     if path is not None:
-        path = path.removeprefix("rsync://")
-        files = [
-            (name, archive.get(digest)) for name, digest in archive.files(entry.body["mirror"]["index"]) if name.endswith((".roa", ".cer"))
-        ]
-        said, elsewhere = said_below(path, files)
-        if not said:
-            raise click.UsageError(f"the mirror has no ROA at {path}")
-        gone = rows_of({*remove, *(said - elsewhere)})
+        removed |= _said_at(entry, archive, path)
+    for old, new in changes:
+        removed |= _said_at(entry, archive, old) if old.endswith(".roa") else _there(made, _roa(old))
+        added |= set(_roa(new))
+    gone = rows_of(removed - added)  # what the old ROA and the new one both say stays
     if anchor is not None:
         if anchor not in entry.body["anchors"]:
             raise click.UsageError(f"no trust anchor {anchor!r}; there are: {', '.join(entry.body['anchors'])}")
@@ -155,10 +191,34 @@ def what_if(
         alone = below.pop(anchor)
         for other in below.values():
             alone = alone[~both(alone, other)[0]]
-        gone = rows_of(remove) if not len(alone) else np.concatenate([alone, gone])
+        gone = np.concatenate([alone, gone]) if len(alone) else gone
     present = [row for row in map(made.at, gone) if row is not None]
-    _told(made, made.changed(np.unique(np.array(present, dtype=np.intp)), rows_of(add)), len(set(present)), as_json)
+    _told(made, made.changed(np.unique(np.array(present, dtype=np.intp)), rows_of(added)), len(set(present)), as_json)
     return DONE
+
+
+def _said_at(entry: Entry, archive: Archive, path: str) -> set[Vrp]:
+    """The VRPs that are said at a path of the mirror and nowhere else. Raises a usage error where nothing is said."""
+    from nnix.planes.trust.objects import said_below
+
+    path = path.removeprefix("rsync://")
+    files = [
+        (name, archive.get(digest)) for name, digest in archive.files(entry.body["mirror"]["index"]) if name.endswith((".roa", ".cer"))
+    ]
+    said, elsewhere = said_below(path, files)
+    if not said:
+        raise click.UsageError(f"the mirror has no ROA at {path}")
+    return said - elsewhere
+
+
+def _there(made: Forecast, vrps: tuple[Vrp, ...]) -> set[Vrp]:
+    """`vrps`, all of which must be served: a change of what is not there is a mistake. Raises a usage error."""
+    from nnix.planes.trust.payloads import rows_of
+
+    for each in vrps:
+        if made.at(rows_of([each])[0]) is None:
+            raise click.UsageError(f"no VRP {each} is served, so it cannot change; --add is for a ROA that is new")
+    return set(vrps)
 
 
 def _told(made: Forecast, found: Consequence, vrps: int, as_json: bool) -> None:
@@ -170,7 +230,7 @@ def _told(made: Forecast, found: Consequence, vrps: int, as_json: bool) -> None:
                         "changed": [{"prefix": str(t.route.prefix), "origin": t.route.origin, "member": t.route.member, "before": str(t.before), "after": str(t.after)} for t in turns]})  # fmt: skip
         return
     words = ", ".join(f"{count} {turn}" for turn, count in counts.items()) or "no route changes"
-    tables.out.print(f"{vrps} served VRPs go; of {len(made.routes)} accepted routes: {words}")
+    tables.out.print(f"{vrps} served VRPs go; of {len(made.routes)} routes: {words}")
     for each in turns[:SHOWN_MAX]:
         tables.out.print(f"  {each}", markup=False)
     if len(turns) > SHOWN_MAX:
@@ -209,7 +269,7 @@ def forecast(
         shares = made.members(found)
         if member is not None:
             if member not in shares:
-                raise click.UsageError(f"{member!r} announces nothing that is accepted")
+                raise click.UsageError(f"{member!r} announces nothing that is accepted, or refused as Invalid")
             shares = {member: shares[member]}
         total: Counter[str] = Counter()
         for name, counts in shares.items():
@@ -221,7 +281,7 @@ def forecast(
         tables.as_json({"validated": entry.at.isoformat(), "vrps": len(made.vrps), "forecast": rows})
         return DONE
     share = 100 / max(len(made.vrps), 1)
-    tables.out.print(f"{len(made.vrps)} VRPs served, validated {entry.at:%Y-%m-%d %H:%M} UTC; {len(made.routes)} accepted routes\n")
+    tables.out.print(f"{len(made.vrps)} VRPs served, validated {entry.at:%Y-%m-%d %H:%M} UTC; {len(made.routes)} routes\n")
     shown = [r for r in rows if r["member"] is None or member is not None or r["Invalid"] or r["hours"] == 0]
     tables.table(
         "",
@@ -249,22 +309,65 @@ def _three(counts: dict[str, int] | Counter[str]) -> dict[str, int]:
 @json_option
 @pass_setting
 def advice(setting: Setting, member: str, routes_file: Path | None, party: str | None, as_json: bool) -> int:
-    """The ROAs that a member should create, for its accepted routes that are not Valid; and whose routes each would break.
+    """The ROAs that a member should create, for its routes that are not Valid; and whose routes each would break.
 
-    One prefix a ROA, no more specifics (RFC 9319). `nnix trust what-if --add` shows in full what one does.
+    One prefix a ROA, no more specifics (RFC 9319). BIRD is asked what it makes of these routes with the new ROAs, each alone and all together; where its
+    verdict differs from ours, that is told and nothing is advised (exit status 3). `nnix trust what-if --add` shows in full what a ROA does.
     """
+    from nnix.planes.trust import advice as roas
+
     made, _, _, _ = _forecast(setting, party, routes_file)
     if member not in made.routes.names:
-        raise click.UsageError(f"{member!r} announces nothing that is accepted")
-    found = made.advice(member)
+        raise click.UsageError(f"{member!r} announces nothing that is accepted, or refused as Invalid")
+    found = roas.advised(made, member)
+    proof = roas.Checked((), "", {}, ())
+    if found:
+        with tempfile.TemporaryDirectory(prefix="nnix-advice-") as folder:
+            proof = setting.run(roas.checked(made, member, found, NamespaceHost("advice", None, Path(folder)), "bird"))
+    if proof.findings:
+        _disagreed(proof, as_json)
+        return DISAGREES
     if as_json:
-        tables.as_json([{"prefix": str(each.vrp.prefix), "maxLength": each.vrp.length_max, "asn": each.vrp.origin, "mends": each.mends,
-                         "breaks": [{"prefix": str(t.route.prefix), "origin": t.route.origin, "member": t.route.member} for t in each.breaks]} for each in found])  # fmt: skip
+        tables.as_json([_advice_record(each, proof) for each in proof.advice])
     elif not found:
-        tables.out.print(f"✓ every accepted route of {member} is Valid")
-    for each in () if as_json else found:
+        tables.out.print(f"✓ every route of {member} is Valid")
+    for each in () if as_json else proof.advice:
         tables.out.print(f"· {each}", markup=False)
+        for route in proof.routes[each.vrp][:SHOWN_MAX]:
+            tables.out.print(f"    {route}", markup=False)
+        if len(proof.routes[each.vrp]) > SHOWN_MAX:
+            tables.out.print(f"    … and {len(proof.routes[each.vrp]) - SHOWN_MAX} more (--json has all)")
+    if found and not as_json:
+        tables.out.print(
+            f"\nBIRD {proof.version} says the same of all {len(proof.together)} routes, with each ROA alone and with all of them"
+        )
     return DONE
+
+
+def _disagreed(proof: Checked, as_json: bool) -> None:
+    """The finding in place of advice. Programs find no list, so that none takes it for advice."""
+    if as_json:
+        tables.as_json({"bird": proof.version, "findings": list(proof.findings)})
+        return
+    tables.out.print(f"BIRD {proof.version} and we differ, so nothing is advised:")
+    for each in proof.findings:
+        tables.out.print(f"  · {each}", markup=False)
+
+
+def _advice_record(each: Advice, proof: Checked) -> dict[str, Any]:
+    return {
+        "prefix": str(each.vrp.prefix),
+        "maxLength": each.vrp.length_max,
+        "asn": each.vrp.origin,
+        "mends": each.mends,
+        "breaks": [{"prefix": str(t.route.prefix), "origin": t.route.origin, "member": t.route.member} for t in each.breaks],
+        "bird": proof.version,
+        "routes": [
+            {"prefix": str(r.prefix), "origin": r.origin, "members": list(r.members),
+             "before": str(r.before), "after": str(r.after), "bird_before": str(r.bird_before), "bird_after": str(r.bird_after)}
+            for r in proof.routes[each.vrp]
+        ],
+    }  # fmt: skip
 
 
 COMMANDS = (what_if, forecast, advice)

@@ -22,7 +22,8 @@ without one nobody is named.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -258,3 +259,78 @@ def _count(found: Mapping[tuple[str, str], str]) -> str:
 
 def _sessions(block: str) -> frozenset[str]:
     return frozenset(_SESSION.findall(block))
+
+
+# -- asked without running -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Questions (`eval …`) that are put while some protocols are enabled. `tables`: how many routes each table must have by then."""
+
+    enabled: tuple[str, ...]
+    tables: Mapping[str, int]
+    questions: Sequence[str]
+
+
+# Protocols start and stop behind birdc's back, in BIRD 3 on threads of their own; so each round waits until the tables have their routes.
+ROUNDS = """
+bird -f -c bird.conf -s bird.ctl >log 2>&1 & pid=$!
+trap 'kill "$pid" 2>/dev/null; wait "$pid"' EXIT
+say() { birdc -s bird.ctl "$@"; }
+filled() { # COUNT TABLE...: every table has that many routes
+  while [ $# -gt 0 ]; do say show route table "$2" count | grep -q "^$1 of " || return 1; shift 2; done
+}
+settled() { # ARGUMENTS OF filled
+  tries=0
+  until filled "$@" 2>/dev/null; do
+    kill -0 "$pid" 2>/dev/null || { cat log >&2; exit 1; }
+    tries=$((tries + 1))
+    [ "$tries" -le 1200 ] || { echo "BIRD's tables never held $*" >&2; exit 1; }
+    sleep 0.05
+  done
+}
+turn() { # enable|disable PROTOCOL...
+  how=$1; shift
+  for each; do say "$how" "$each" >/dev/null || exit 1; done
+}
+number=0
+while read -r protocols && read -r tables; do
+  turn enable $protocols
+  settled $tables
+  echo "round $number"
+  say <"questions.$number" || exit 1
+  turn disable $protocols
+  number=$((number + 1))
+done <rounds
+"""
+_ANSWER = re.compile(r"^bird> \r?(?:\x1b\[K)?(.*?)\r?$")
+
+
+async def asked(host: Host, folder: str, config: bytes, rounds: Sequence[Round], *, timeout_seconds: float) -> list[list[str]]:
+    """The answers of a BIRD that lives as long as its questions take, round by round; without network, in `folder` below the host's home, of which nothing is left.
+
+    The configuration must need no privileges: tables and static protocols. Raises Failed, with BIRD's words, Unreachable.
+    """
+    plan = "".join(f"{' '.join(each.enabled)}\n{' '.join(f'{count} {table}' for table, count in each.tables.items())}\n" for each in rounds)
+    files = {
+        f"questions.{number}": "".join(f"{line}\n" for line in (*each.questions, "quit")).encode() for number, each in enumerate(rounds)
+    }
+    try:
+        await host.put({f"{folder}/{name}": content for name, content in {**files, CONFIG: config, "rounds": plan.encode()}.items()})
+        script = f"cd {shlex.quote(f'{host.home}/{folder}')} || exit 1\n{ROUNDS}"
+        result = await host.run(["sh", "-c", script], timeout_seconds=timeout_seconds)
+    finally:
+        await host.put({folder: None})
+    if result.status != 0:
+        raise Failed(f"{host.name}: BIRD was asked in vain: {(result.err or result.out).strip()[-500:] or f'status {result.status}'}")
+    return [_answers(part, each) for part, each in zip(re.split(r"^round \d+\n", result.out, flags=re.M)[1:], rounds, strict=True)]
+
+
+def _answers(text: str, asked_in: Round) -> list[str]:
+    """What birdc prints to its own echo of a question: the prompt, the question; the prompt wiped, the answer."""
+    said = [found[1] for line in text.split("\n") if (found := _ANSWER.match(line))]
+    questions, answers = said[:-1:2], said[1:-1:2]
+    if questions != list(asked_in.questions):
+        raise Failed(f"BIRD answered something else than what it was asked: {text.strip()[-300:]}")
+    return answers

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from nnix.planes.trust.advice import advised
 from nnix.planes.trust.payloads import Vrp, rows_of, vrp_of
 from nnix.planes.trust.whatif import Forecast, Route, Routes, Validity
 from tests.unit.trust.test_gate import SMALL, V6, validity
@@ -62,7 +63,7 @@ def test_advice_is_the_exact_roa_and_says_whom_it_would_break() -> None:
     """A customer's more specific route with an origin of its own would turn Invalid."""
     routes = [("10.1.0.0/16", 1, "a"), ("10.1.2.0/24", 2, "b"), ("10.9.0.0/16", 1, "a"), ("10.1.3.0/24", 0, "a")]
     made = forecast(routes, "10.9.0.0/16 AS1")
-    (advice,) = made.advice("a")
+    (advice,) = advised(made, "a")
     assert (str(advice.vrp), advice.mends, [str(each.route.prefix) for each in advice.breaks]) == (
         "10.1.0.0/16 AS1",
         1,
@@ -71,7 +72,7 @@ def test_advice_is_the_exact_roa_and_says_whom_it_would_break() -> None:
     assert str(advice).startswith(
         "create a ROA: 10.1.0.0/16, maxLength 16, AS1 (1 routes become Valid); first get ROAs for what it would break"
     )
-    assert made.advice("nobody") == ()
+    assert advised(made, "nobody") == ()
 
 
 def test_nobody_may_originate_what_as0_has() -> None:

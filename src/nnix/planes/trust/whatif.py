@@ -37,7 +37,6 @@ from nnix.planes.trust.payloads import (
     Numbers,
     Vrp,
     row_of,
-    rows_of,
     vrp_of,
 )
 
@@ -201,10 +200,7 @@ class Forecast:
 
     def _pairs(self, vrps: Numbers, begin: Indices, end: Indices) -> tuple[Indices, NDArray[np.bool_]]:
         """Every (route, VRP above it) as the route's row, and whether they match."""
-        sizes = end - begin
-        total = int(sizes.sum())
-        whose = np.repeat(np.arange(len(vrps)), sizes)
-        rows = np.arange(total) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(begin, sizes)
+        whose, rows = _spread(begin, end)
         origins, longest = (vrps[:, REST] & ASN_MASK).astype(np.int64), (vrps[:, REST] >> LONGEST_SHIFT & OCTET).astype(np.int64)
         named = (self.routes.origins[rows] == origins[whose]) & (origins[whose] != 0)  # AS0 names nobody (RFC 6483, 4)
         return rows, named & (self.routes.lengths[rows] <= longest[whose])
@@ -220,18 +216,36 @@ class Forecast:
 
     def changed(self, gone: Indices, come: Numbers) -> Consequence:
         """The VRPs in the rows `gone` are no more, and `come` are there besides. Those that are there already change nothing."""
-        fresh = come[[self.at(row) is None for row in come]] if len(come) else come
+        fresh = come[self._at(come) < 0]
         return self._turned([(self.vrps[gone], self._begin[gone], self._end[gone], -1), (fresh, *self.routes.below(fresh), 1)])
 
     def at(self, row: Numbers) -> int | None:
         """The row in which a VRP stands."""
-        family, high = int(row[REST]) >> 56, row[HIGH]
-        split = int(np.searchsorted(self.vrps[:, REST] >> FAMILY_SHIFT, 6))
-        start, stop = (0, split) if family == 4 else (split, len(self.vrps))
-        column = self.vrps[start:stop, HIGH]
-        left, right = start + int(np.searchsorted(column, high, "left")), start + int(np.searchsorted(column, high, "right"))
-        found = np.flatnonzero((self.vrps[left:right] == row).all(axis=1))
-        return left + int(found[0]) if found.size else None
+        found = self._at(row.reshape(1, 3))
+        return int(found[0]) if found[0] >= 0 else None
+
+    def _at(self, vrps: Numbers) -> Indices:
+        """The row in which each of `vrps` stands, -1 where it does not."""
+        found = np.full(len(vrps), -1, dtype=np.intp)
+        family = vrps[:, REST] >> FAMILY_SHIFT
+        for number, start, stop in ((4, 0, self._split), (6, self._split, len(self.vrps))):
+            mine = np.flatnonzero(family == number)
+            column = self._high[start:stop]
+            left, right = (np.searchsorted(column, vrps[mine, HIGH], side) + start for side in ("left", "right"))
+            whose, rows = _spread(left, right)
+            same = (self.vrps[rows] == vrps[mine[whose]]).all(axis=1)
+            found[mine[whose[same]]] = rows[same]
+        return found
+
+    @cached_property
+    def _high(self) -> Numbers:
+        """The upper halves by themselves: NumPy copies a column that it searches, unless its numbers lie side by side."""
+        return np.ascontiguousarray(self.vrps[:, HIGH])
+
+    @cached_property
+    def _split(self) -> int:
+        """Where IPv6 begins."""
+        return int(np.searchsorted(self.vrps[:, REST] >> FAMILY_SHIFT, 6))
 
     def _turned(self, changes: Sequence[tuple[Numbers, Indices, Indices, int]]) -> Consequence:
         rows, covering, matching = [], [], []
@@ -268,30 +282,12 @@ class Forecast:
         """At `moment`, if nothing is renewed until then. `expires` is of each VRP."""
         return self.without(np.flatnonzero(expires <= moment))
 
-    def advice(self, member: str) -> tuple[Advice, ...]:
-        """For each route of a member that is not Valid the ROA that makes it so, and what that ROA would do to the routes of others."""
-        if member not in self.routes.names:
-            return ()
-        mine = np.flatnonzero((self.routes.members == self.routes.names.index(member)) & (self.validity != Validity.VALID))
-        found = []
-        for vrp in dict.fromkeys(Vrp(r.prefix, r.prefix.prefixlen, r.origin) for r in map(self.routes.route, mine.tolist()) if r.origin):
-            row = rows_of([vrp])
-            consequence = self.changed(np.empty(0, dtype=np.intp), row)
-            others = tuple(each for each in consequence.turns() if each.after is Validity.INVALID)
-            found.append(Advice(vrp, int((consequence.after == Validity.VALID).sum()), others))
-        return tuple(found)
 
-
-class Advice(NamedTuple):
-    """A ROA to create: one prefix, no maximum length beyond it (RFC 9319), with the routes that it makes Valid and those that it would break."""
-
-    vrp: Vrp
-    mends: int
-    breaks: tuple[Turn, ...]
-
-    def __str__(self) -> str:
-        harm = f"; first get ROAs for what it would break: {', '.join(map(str, self.breaks[:4]))}" if self.breaks else ""
-        return f"create a ROA: {self.vrp.prefix}, maxLength {self.vrp.length_max}, AS{self.vrp.origin} ({self.mends} routes become Valid){harm}"
+def _spread(begin: Indices, end: Indices) -> tuple[Indices, Indices]:
+    """Every row of many stretches, and which stretch it is of."""
+    sizes = end - begin
+    whose = np.repeat(np.arange(len(begin)), sizes)
+    return whose, np.arange(len(whose)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(begin, sizes)
 
 
 def _validity(covering: Counts, matching: Counts) -> NDArray[np.int8]:
