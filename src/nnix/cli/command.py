@@ -148,11 +148,13 @@ def resource_named(snapshot: Snapshot, text: str) -> Resource:
 
 def whole_cli() -> click.Group:
     """The root with every command at its place. They are imported here, since each of them imports the root."""
-    from nnix.cli import ahead, changing, drilling, history, mapping, mirror, naming, ports, proving, reference, running, trust
+    from nnix.cli import ahead, changing, drilling, history, mapping, mirror, naming, ports, proving, reference, routing, running, trust
 
     for module in (reference, mapping, changing, proving, running, ports, drilling, trust, naming, history):
         for command in module.COMMANDS:
             cli.add_command(command)
+    for command in routing.PROVING:
+        proving.prove_group.add_command(command)
     for command in (*ahead.COMMANDS, *mirror.COMMANDS):
         trust.trust_group.add_command(command)
     return cli

@@ -15,9 +15,10 @@ from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.members.kinds import Member
 from nnix.planes.routing.communities import REASON
-from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy, compile, evidence, policy, prove
+from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy, compile, evidence, policy
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.naming import protocol_name, sessions_by_protocol
+from nnix.planes.routing.prove.findings import findings
 from tests.unit.routing.exchange import RPSL, exchange, member
 from tests.unit.routing.exchange import evidence as given
 
@@ -99,7 +100,7 @@ def test_origins_are_the_members_as_sets_and_always_its_own_asn() -> None:
     assert client(exchange(), "m1-s").origins == (1001, 2001, 2002)
     assert client(exchange(), "m2-s").origins == (1002,)
     assert client(exchange(), "m3-s").origins == (1003,)
-    assert "session/m3-s: as-set AS-NOWHERE is in none of the sources" in {each.says for each in prove(exchange(), given())}
+    assert "session/m3-s: as-set AS-NOWHERE is in none of the sources" in {each.says for each in findings(exchange(), given())}
 
 
 def test_a_sessions_own_as_sets_take_the_place_of_the_members() -> None:

@@ -266,7 +266,12 @@ def _checks(server: ServerPolicy, family: Family) -> str:
         "if bgp_community ~ CONTROLS_STANDARD then nnix_controls = 1;",
         "if bgp_ext_community ~ CONTROLS_EXTENDED then nnix_controls = 1;",
     ]
-    flat = [  # RFC 9774: no AS_SET. What is left of a path, when the ASNs so far are taken out, begins with a number or with a set; a set has no first.
+    # RFC 9774: no AS_SET. What is left of a path, when the ASNs so far are taken out, begins with a number or with a set; a set has no first.
+    # Of a set that names an AS which stands before it nothing is left; at the end of a path it shows in that the path has no last. AS 0 looks
+    # like no AS at all, so it is looked for before.
+    flat = [
+        f"if bgp_path ~ [0] then {_refuse('bogon_asn')}" if any(first == 0 for first, _ in server.bogon_asns) else "",
+        f"if bgp_path.len > 0 then {{ if bgp_path.last = 0 then {_refuse('as_set_in_path')} }}",
         "rest = bgp_path;",
         "for int seen in bgp_path do {",
         f"  if rest.len > 0 then {{ if rest.first = 0 then {_refuse('as_set_in_path')} }}",

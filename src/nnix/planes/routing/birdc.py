@@ -7,7 +7,7 @@ Pure functions of the text that `birdc` prints and BIRD logs, of 2.0.12 to 3.x; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ class Protocol:
     exported: int = 0
     limit: int | None = None
     limit_hit: bool = False
+    limit_action: str = ""
 
     @property
     def established(self) -> bool:
@@ -32,7 +33,7 @@ class Protocol:
 
 
 class Entry(NamedTuple):
-    """A route as `show route all` prints it."""
+    """A route as `show route all` prints it. `attributes` are all BGP attributes in BIRD's words: `path`, `community`, `local_pref` …"""
 
     prefix: str
     protocol: str
@@ -40,6 +41,7 @@ class Entry(NamedTuple):
     path: str
     next_hop: str
     large: tuple[tuple[int, int, int], ...]
+    attributes: Mapping[str, str]
 
 
 class Complaint(NamedTuple):
@@ -90,6 +92,7 @@ def protocols(text: str) -> dict[str, Protocol]:
             counts.get("exported", 0),
             int(digits[0]) if digits else None,
             "[HIT]" in limit,
+            fields.get("Action", ""),
         )
     return found
 
@@ -109,7 +112,7 @@ def routes(text: str) -> Iterator[Entry]:
         if head is not None:
             large = tuple((int(a), int(b), int(c)) for a, b, c in _LARGE.findall(attributes.get("large_community", "")))
             path = attributes.get("as_path", attributes.get("path", ""))
-            yield Entry(prefix, head[0], head[1], path, attributes.get("next_hop", "").split(" ")[0], large)
+            yield Entry(prefix, head[0], head[1], path, attributes.get("next_hop", "").split(" ")[0], large, attributes)
 
     for line in text.split("\n"):
         start = None if line.startswith("\t") else _ROUTE.match(line)

@@ -8,7 +8,7 @@ A route comes in through tests in a fixed order (`ORDER`), the cheapest first, a
 that fails. It goes out by what its announcer asked for, then by what the receiver asked for; communities meant for us are
 taken off.
 
-policy() decides this once, in values. bird.py only spells it.
+policy() decides this once, in values. bird.py only spells it; prove/evaluate.py reads the same values and judges routes by itself.
 
 A source of evidence that is named and not to be had, or holds nothing, stops the change with a refusal: what runs stays
 as it is. Going on without it would either let wrong routes in (RPKI) or throw every member's routes out (IRR). A broken
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from nnix.kernel.evidence import Evidence, Item
-from nnix.kernel.plane import Finding
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
@@ -143,11 +142,6 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
         Artifact(machine=each.machine, driver="bird", name=each.name, content=bird.spell(each).encode(), about=each.about)
         for each in policy(snapshot, evidence)
     )
-
-
-def prove(snapshot: Snapshot, evidence: Evidence) -> Iterable[Finding]:
-    """What the operator or a member should mend in the sources; nothing of it stops a change. Raises Refused as policy() does."""
-    return tuple(Finding(f"routing-policy/{each.policy.name}", said) for each in policy(snapshot, evidence) for said in each.findings)
 
 
 def clients(server: RouteServer, snapshot: Snapshot) -> tuple[Session, ...]:

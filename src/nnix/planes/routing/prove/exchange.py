@@ -1,0 +1,131 @@
+"""All routes of all clients at once: what stands in a route server's table, and what each client is told.
+
+Half a million routes towards a thousand receivers are half a thousand million decisions. Hardly any two differ: a receiver is told a route or
+not because of who announced it, what was asked with communities, and whether it is a blackhole. So the decision is made once for each such class
+of routes and receiver, by the evaluator, and then looked up in columns. The routes of one prefix stand side by side in order of preference; a
+receiver is told the first of them that is for it, so that nothing is hidden behind a best path that it may not have (RFC 7947, 2.3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cmp_to_key
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnix.planes.routing.naming import Family
+from nnix.planes.routing.prove.evaluate import Evaluator, Verdict, Wishes
+from nnix.planes.routing.prove.route import Address, Prefix, Route
+
+Rows = NDArray[np.intp]
+
+
+class Candidate(NamedTuple):
+    """A route that passed import."""
+
+    announcer: str
+    verdict: Verdict
+    rank: tuple[int, int, int, int, int]
+
+    @property
+    def prefix(self) -> Prefix:
+        return self.verdict.route.prefix
+
+
+def compared(one: Candidate, other: Candidate) -> int:
+    """Below 0: `one` is preferred. MED counts between routes of one neighbouring AS, after the origin attribute (RFC 4271, 9.1.2.2 c)."""
+    if one.rank[:3] == other.rank[:3] and one.verdict.route.path[:1] == other.verdict.route.path[:1]:
+        difference = (one.verdict.route.med or 0) - (other.verdict.route.med or 0)
+        if difference:
+            return difference
+    return -1 if one.rank < other.rank else 1
+
+
+PREFERRED = cmp_to_key(compared)
+
+
+class Exchange:
+    """What one route server does with `announced`, pairs of session and route; of one session's routes for one prefix the last counts.
+
+    `router_ids` are the clients' BGP identifiers; the address of a client, IPv4 first, stands in for one that is not known.
+    """
+
+    def __init__(self, evaluator: Evaluator, announced: Iterable[tuple[str, Route]], router_ids: Mapping[str, int] | None = None) -> None:
+        self.evaluator = evaluator
+        self.refused: list[tuple[str, Verdict]] = []
+        by_prefix: dict[Prefix, list[Candidate]] = {}
+        ids = router_ids or {}
+        ranks = {name: (ids.get(name, int(c.policy.v4 or c.policy.v6 or 0)), c) for name, c in evaluator.clients.items()}
+        latest = {(session, route.prefix): route for session, route in announced}
+        for (session, prefix), route in latest.items():
+            verdict = evaluator.imported(session, route)
+            if verdict.reason:
+                self.refused.append((session, verdict))
+                continue
+            router_id, client = ranks[session]
+            address = client.policy.v4 if prefix.family == 4 else client.policy.v6
+            rank = evaluator.preference(verdict, router_id, _known(address))
+            by_prefix.setdefault(prefix, []).append(Candidate(session, verdict, rank))
+        self.accepted: list[Candidate] = []
+        numbers: list[int] = []
+        for number, group in enumerate(by_prefix.values()):
+            self.accepted += group if len(group) == 1 else sorted(group, key=PREFERRED)
+            numbers += [number] * len(group)
+        self._groups = {prefix: tuple(group) for prefix, group in by_prefix.items()}
+        self._prefixes = np.array(numbers, dtype=np.int32)
+        known: dict[str, int] = {name: number for number, name in enumerate(evaluator.clients)}
+        self._numbers = known
+        self._announcers = np.array([known[each.announcer] for each in self.accepted], dtype=np.int32)
+        self._families = np.array([each.prefix.family for each in self.accepted], dtype=np.int8)
+        classes: dict[tuple[Wishes, bool, int], int] = {}
+        self._classes = np.array(
+            [classes.setdefault((each.verdict.wishes, each.verdict.blackhole, each.prefix.family), len(classes)) for each in self.accepted],
+            dtype=np.int32,
+        )
+        first: dict[int, int] = {}
+        for row, of in enumerate(self._classes.tolist()):
+            first.setdefault(of, row)
+        self._examples = [self.accepted[first[number]] for number in range(len(classes))]
+
+    def chosen(self, receiver: str) -> Rows:
+        """Which rows of `accepted` are chosen for `receiver`, at most one a prefix. All are told but those that lead to itself."""
+        if not self.accepted:
+            return np.empty(0, dtype=np.intp)
+        # Who announced it is asked apart from the class; nobody is called "", so the class alone decides here.
+        open_to = np.array([not self.evaluator.withheld("", each.verdict, receiver) for each in self._examples], dtype=np.bool_)
+        rows = np.flatnonzero(open_to[self._classes] & (self._announcers != self._numbers[receiver]))
+        prefixes = self._prefixes[rows]
+        fresh = np.ones(len(rows), dtype=np.bool_)
+        fresh[1:] = prefixes[1:] != prefixes[:-1]
+        return rows[fresh]
+
+    def told(self, receiver: str, family: Family | None = None) -> Iterator[tuple[Candidate, Route]]:
+        """What `receiver` hears: whose route it is, and how it arrives."""
+        for row in self.chosen(receiver).tolist():
+            each = self.accepted[row]
+            if family in (None, each.prefix.family) and not self.evaluator.to_itself(each.verdict, receiver):
+                yield each, self.evaluator.told(each.verdict, receiver)
+
+    def candidates(self, prefix: Prefix) -> tuple[Candidate, ...]:
+        """The accepted routes for a prefix, the most preferred first."""
+        return tuple(sorted(self._groups.get(prefix, ()), key=PREFERRED))
+
+    def withheld(self, announcer: str, prefix: Prefix, receiver: str) -> str:
+        """Why `receiver` is not told the route that `announcer` has there: a key of `evaluate.WITHHELD`; empty when it is told."""
+        taken = False
+        for each in self.candidates(prefix):
+            why = self.evaluator.withheld(each.announcer, each.verdict, receiver)
+            if each.announcer == announcer:
+                if not why and taken:
+                    return "another_is_better"
+                return why or ("its_own_next_hop" if self.evaluator.to_itself(each.verdict, receiver) else "")
+            taken = taken or not why
+        raise KeyError(f"{announcer} has no accepted route for {prefix}")
+
+
+def _known(address: Address | None) -> Address:
+    if address is None:
+        raise ValueError("a route in a family that its session does not speak")
+    return address

@@ -1,0 +1,129 @@
+"""What a candidate that runs in BIRD holds and has refused, in the evaluator's terms."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Container, Mapping
+from ipaddress import ip_address
+
+from nnix.kernel.world import Failed, Host
+from nnix.planes.routing import birdc
+from nnix.planes.routing.communities import REASONS, REFUSED
+from nnix.planes.routing.prove.compare import BY_ITSELF, Held, Side
+from nnix.planes.routing.prove.messages import Attributes
+from nnix.planes.routing.prove.route import RO, RT, Prefix, Segment, prefix_of
+from nnix.planes.routing.read import reason_of_complaint
+
+LIST_CHARACTERS_MAX = 400  # of a long list of communities BIRD 2 prints only the beginning, and does not say so
+ANSWER_LINE_OCTETS = 1 << 22
+_ORIGINS = {"IGP": 0, "EGP": 1, "Incomplete": 2}
+_BOGUS = re.compile(r"Ignoring bogus route (\S+) received via (\S+)")
+_NUMBERS = re.compile(r"\(([^)]*)\)")
+
+
+async def asked(host: Host, name: str, *questions: str) -> str:
+    """BIRD's answers, as `birdc` prints them. A candidate runs on this machine, so its socket is at hand. Raises Failed."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(f"{host.home}/bird/{name}/bird.ctl", limit=ANSWER_LINE_OCTETS)
+        try:
+            await _answer(reader)
+            said = []
+            for question in questions:
+                writer.write(f"{question}\n".encode())
+                said.append(await _answer(reader))
+        finally:
+            writer.close()
+    except OSError as error:
+        raise Failed(f"bird {name} cannot be asked: {error}") from None
+    return "\n".join(said)
+
+
+async def _answer(reader: asyncio.StreamReader) -> str:
+    """One answer: lines with a code of four digits, the last of them followed by a space; lines without a code begin with a space."""
+    lines: list[str] = []
+    while True:
+        line = (await reader.readline()).decode("utf-8", "replace").rstrip("\n")
+        if not line:
+            raise Failed("bird hung up")
+        coded = line[:4].isdigit()
+        lines.append(line[5:] if coded else line[1:])
+        if coded and line[4:5] == " ":
+            if line[0] in "89":
+                raise Failed(f"bird: {line[5:]}")
+            return "\n".join(lines)
+
+
+async def tables(
+    host: Host, name: str, sides: Mapping[str, Side], announced: Container[tuple[str, Prefix]]
+) -> tuple[dict[tuple[str, Prefix], Held], dict[tuple[str, Prefix], str]]:
+    """(accepted, refused). `sides` are sessions by protocol. What BIRD has thrown out by itself stands in its log only, for ever, so it counts
+    for what is `announced` now. Raises Failed."""
+    families = sorted({family for _, family in sides.values()})
+    good = await asked(host, name, *(f"show route all table master{family}" for family in families))
+    held = {(sides[each.protocol][0], prefix_of(each.prefix)): _held(each) for each in birdc.routes(good) if each.protocol in sides}
+    bad = await asked(host, name, *(f"show route all filtered table master{family}" for family in families))
+    refused: dict[tuple[str, Prefix], str] = {}
+    for each in birdc.routes(bad):
+        if each.protocol in sides:
+            number = next((value for _, function, value in reversed(each.large) if function == REFUSED), 0)
+            reason = REASONS.get(number)
+            refused[sides[each.protocol][0], prefix_of(each.prefix)] = reason.slug if reason else f"reason {number}"
+    log = (await host.get([f"bird/{name}/bird.log"]))[f"bird/{name}/bird.log"] or b""
+    words = log.decode("utf-8", "replace")
+    for prefix, protocol in _BOGUS.findall(words):
+        if protocol in sides and (key := (sides[protocol][0], prefix_of(prefix))) in announced:
+            refused.setdefault(key, BY_ITSELF)
+    for (protocol, prefix), complaint in birdc.complaints(words).items():
+        if protocol not in sides:
+            continue
+        key = sides[protocol][0], prefix_of(prefix)
+        if key in announced and key not in held and key not in refused:
+            refused[key] = reason_of_complaint(complaint.words)[0]
+    return held, refused
+
+
+async def protocols(host: Host, name: str) -> dict[str, birdc.Protocol]:
+    """Its BGP sessions. Raises Failed."""
+    return birdc.protocols(await asked(host, name, "show protocols all"))
+
+
+def _held(entry: birdc.Entry) -> Held:
+    said = entry.attributes
+    return Held(
+        Attributes(
+            path=path_of(entry.path),
+            next_hop=ip_address(entry.next_hop),
+            standard=frozenset((a, b) for a, b in map(_pair, _NUMBERS.findall(said.get("community", "")))),
+            extended=frozenset(map(_extended, _NUMBERS.findall(said.get("ext_community", "")))),
+            large=frozenset(entry.large),
+            med=int(said["med"]) if "med" in said else None,
+            otc=int(said["otc"]) if "otc" in said else None,
+            origin=_ORIGINS[said.get("origin", "IGP")],
+        ),
+        int(said.get("local_pref", "0")),
+        any(len(said.get(name, "")) > LIST_CHARACTERS_MAX for name in ("community", "ext_community", "large_community")),
+    )
+
+
+def path_of(text: str) -> tuple[Segment, ...]:
+    """`64500 {64501 64502}` as BIRD prints a path."""
+    found: list[Segment] = []
+    for word in re.findall(r"\{[^}]*\}|\d+", text):
+        found.append(frozenset(map(int, word.strip("{}").split())) if word.startswith("{") else int(word))
+    return tuple(found)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    a, _, b = text.partition(",")
+    return int(a), int(b)
+
+
+def _extended(text: str) -> int:
+    kind, key, value = (word.strip() for word in text.split(","))
+    if kind == "generic":
+        return int(key, 16) << 32 | int(value, 16)
+    number = int(key)
+    if number > 65535:  # the form of four-octet ASNs (RFC 5668)
+        return ((0x0200 | (RT if kind == "rt" else RO)) << 48) | number << 16 | int(value)
+    return (RT if kind == "rt" else RO) << 48 | number << 32 | int(value)

@@ -1,0 +1,300 @@
+"""A candidate proved: every witness is announced to it, and all that it then does is held against the evaluator.
+
+After each round the daemon is left to finish; then the wire, its tables and its sessions are compared. What differs is looked at once more after
+a moment, because a timer may still have been due, and counts when it stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from time import monotonic
+from typing import Any
+
+from nnix.kernel.world import Artifact, Driver, Failed, Host
+from nnix.planes.routing import birdc
+from nnix.planes.routing.compile import ServerPolicy
+from nnix.planes.routing.kinds import LimitAction
+from nnix.planes.routing.naming import protocol_name
+from nnix.planes.routing.prove.compare import Difference, Held, Seen, SessionFacts, Side, differences, session_differences
+from nnix.planes.routing.prove.evaluate import Evaluator
+from nnix.planes.routing.prove.exchange import Exchange
+from nnix.planes.routing.prove.messages import ROLE_MISMATCH, TOO_MANY_PREFIXES
+from nnix.planes.routing.prove.route import Prefix, Route
+from nnix.planes.routing.prove.witnesses import Plan, Witness, plan, sides
+from nnix.planes.routing.trial import bird
+from nnix.planes.routing.trial.speakers import Speaker, speakers
+from nnix.planes.routing.trial.stand import Stand, stand, working
+
+SETTLED_SECONDS_MAX = 60.0
+POLL_SECONDS = 0.003
+MOMENT_SECONDS = 0.3
+ENDED_SECONDS_MAX = 5.0  # BIRD 2 ends a session that is over its limit after 2 s
+DIFFERENCES_MAX = 200
+LIMIT_SHOWN_MAX = 20_000  # a limit above is not reached on the wire; the daemon's own account of it is compared all the same
+ROLE_RS = 1  # RFC 9234, 4.1
+_ACTION = {LimitAction.RESTART: "restart", LimitAction.SHUTDOWN: "disable", LimitAction.BLOCK: "block", LimitAction.WARN: "warn"}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What came of a trial. `silent` is what could not be witnessed, in words."""
+
+    server: str
+    sessions: int
+    witnesses: int
+    rounds: int
+    differences: tuple[Difference, ...]
+    silent: tuple[str, ...]
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        return not self.differences
+
+    def record(self) -> dict[str, Any]:
+        """For programs (`--json`)."""
+        return {
+            "server": self.server,
+            "holds": self.holds,
+            "sessions": self.sessions,
+            "witnesses": self.witnesses,
+            "rounds": self.rounds,
+            "seconds": round(self.seconds, 3),
+            "differences": [each.record() for each in self.differences],
+            "silent": list(self.silent),
+        }
+
+
+async def prove(servers: Sequence[tuple[ServerPolicy, Artifact, Driver]], prefix: str) -> tuple[Proof, ...]:
+    """Prove every candidate, one after another; those of one LAN on one stand. Raises Unjudged; Failed where a candidate cannot be tried at all."""
+    proofs: list[Proof] = []
+    for server, artifact, driver in servers:
+        async with stand([server], prefix) as place:
+            proofs.append(await tried(server, artifact, driver, place))
+    return tuple(proofs)
+
+
+async def tried(
+    server: ServerPolicy, artifact: Artifact, driver: Driver, place: Stand, *, planned: Plan | None = None, first_only: bool = False
+) -> Proof:
+    """Try one candidate on a stand that is there. `first_only`: stop at the first round that differs."""
+    began = monotonic()
+    if artifact.driver != "bird":
+        raise Failed(f"route-server/{server.name}: how a candidate of {artifact.driver} is looked into is not known")
+    evaluator = Evaluator(server)
+    wanted = plan(evaluator) if planned is None else planned
+    trial = _Trial(evaluator, artifact, driver, place)
+    try:
+        found = await trial.run(wanted, first_only=first_only)
+    finally:
+        await trial.end()
+    return Proof(
+        server.name, len(trial.sides), len(wanted), len(wanted.rounds), tuple(found[:DIFFERENCES_MAX]), wanted.silent, monotonic() - began
+    )
+
+
+class _Trial:
+    def __init__(self, evaluator: Evaluator, artifact: Artifact, driver: Driver, place: Stand) -> None:
+        self.of, self.artifact, self.driver, self.place = evaluator, artifact, driver, place
+        self.sides = sides(evaluator)
+        self.by_protocol: Mapping[str, Side] = {protocol_name(*side): side for side in self.sides}
+        self.speakers: dict[Side, Speaker] = {}
+        self.announced: dict[tuple[str, Prefix], Witness] = {}
+        self.pids: tuple[int, ...] = ()
+
+    @property
+    def host(self) -> Host:
+        return self.place.host
+
+    async def run(self, wanted: Plan, *, first_only: bool) -> list[Difference]:
+        await self.driver.drive(self.host, self.artifact.name, self.artifact.content)
+        self.pids = self.place.pids()
+        found = list(session_differences(*await self._sessions()))
+        if found and first_only:
+            return found
+        if any(not each.up for each in self.speakers.values()):
+            return found  # without a session its witnesses would say nothing
+        for each in wanted.rounds:
+            self._announce(each)
+            found += await self._stays(self._routes)
+            if found and first_only:
+                return found
+        for show in (self._reload, self._limits, self._strict_roles):
+            found += await show()
+            if found and first_only:
+                return found
+        return found
+
+    async def end(self) -> None:
+        for each in self.speakers.values():
+            each.close()
+        await self.driver.drive(self.host, self.artifact.name, None)
+
+    # -- rounds
+
+    def _announce(self, witnesses: Iterable[Witness]) -> None:
+        for each in witnesses:
+            key = each.session, each.route.prefix
+            if (before := self.announced.get(key)) is None or before.route != each.route:
+                self.speakers[each.session, each.route.prefix.family].announce(each.route)
+            self.announced[key] = each
+
+    async def settled(self) -> None:
+        """Return when the daemon has nothing left to do. Raises TimeoutError."""
+        deadline = monotonic() + SETTLED_SECONDS_MAX
+        octets, quiet = -1, 0
+        while quiet < 2:
+            await asyncio.sleep(POLL_SECONDS)
+            heard = sum(each.octets for each in self.speakers.values())
+            idle = heard == octets and not any(each.unsent for each in self.speakers.values()) and not working(self.pids)
+            octets, quiet = heard, quiet + 1 if idle else 0
+            if monotonic() > deadline:
+                raise TimeoutError(f"route-server/{self.of.server.name}: the candidate is still busy after {SETTLED_SECONDS_MAX:g} s")
+
+    async def _stays(self, look: Callable[[], Awaitable[list[Difference]]]) -> list[Difference]:
+        await self.settled()
+        found = await look()
+        if found:
+            await asyncio.sleep(MOMENT_SECONDS)
+            await self.settled()
+            found = await look()
+        return found
+
+    async def _routes(self) -> list[Difference]:
+        held, refused = await bird.tables(self.host, self.artifact.name, self.by_protocol, self.announced)
+        return self._against(held, refused)
+
+    def _against(self, held: Mapping[tuple[str, Prefix], Held], refused: Mapping[tuple[str, Prefix], str]) -> list[Difference]:
+        routes = ((session, each.route) for (session, _), each in self.announced.items())
+        expected = Exchange(self.of, routes, {name: int(each.router_id) for (name, _), each in self.speakers.items()})
+        seen = Seen({side: each.heard for side, each in self.speakers.items()}, held, refused)
+        words = {key: each.says for key, each in self.announced.items()}
+        found = list(islice(differences(expected, seen, words), DIFFERENCES_MAX))
+        return found + [Difference("session", _side(each), "", "up", _end(each)) for each in self.speakers.values() if not each.up]
+
+    # -- sessions
+
+    async def _sessions(self) -> tuple[dict[Side, SessionFacts], dict[Side, SessionFacts]]:
+        """(expected, seen) of every session, which are brought up for it."""
+        configured = await bird.protocols(self.host, self.artifact.name)
+        present = [side for side in self.sides if protocol_name(*side) in configured]
+        clients = self.of.clients
+        made = await speakers(self.of.server, [(clients[session].policy, family) for session, family in present], self.place.members)
+        self.speakers = dict(zip(present, made, strict=True))
+        await self.settled()
+        known = await bird.protocols(self.host, self.artifact.name)
+        expected = {side: self._expected(side) for side in self.sides}
+        seen = {self.by_protocol.get(name, (name, 4)): self._seen(name, each) for name, each in known.items()}
+        return expected, seen
+
+    def _expected(self, side: Side) -> SessionFacts:
+        server, policy = self.of.server, self.of.policy
+        client = self.of.clients[side[0]].policy
+        return SessionFacts(
+            up=True,
+            asn=server.asn,
+            router_id=str(server.router_id),
+            hold_time_seconds=policy.hold_time_seconds,
+            role=ROLE_RS if policy.roles else None,
+            limit=client.routes_max_v4 if side[1] == 4 else client.routes_max_v6,
+            limit_action=_ACTION[policy.limit_action],
+        )
+
+    def _seen(self, name: str, protocol: birdc.Protocol) -> SessionFacts:
+        speaker = self.speakers.get(self.by_protocol.get(name, (name, 4)))
+        said = speaker.opened if speaker is not None else None
+        return SessionFacts(
+            up=speaker is not None and speaker.up,
+            asn=said and said.asn,
+            router_id=str(said.router_id) if said else "",
+            hold_time_seconds=said and said.hold_time_seconds,
+            role=said and said.role,
+            limit=protocol.limit,
+            limit_action=protocol.limit_action,
+        )
+
+    # -- what is shown once, in the end
+
+    async def _reload(self) -> list[Difference]:
+        """A new policy is applied to what members sent before, and nothing is asked of them."""
+        await bird.asked(self.host, self.artifact.name, "reload in all")
+        await self.settled()
+        return [
+            Difference("session", _side(each), "the policy is applied anew", "nothing asked", "everything asked for again")
+            for each in self.speakers.values()
+            if each.refreshes
+        ] + await self._routes()
+
+    async def _limits(self) -> list[Difference]:
+        """One session in each family sends as much as it may, and then one more."""
+        found: list[Difference] = []
+        more: list[tuple[Speaker, Route, int]] = []
+        for family in sorted({family for _, family in self.sides}):
+            side = min((side for side in self.sides if side[1] == family), key=lambda each: self._expected(each).limit or 0)
+            limit = self._expected(side).limit or 0
+            if limit > LIMIT_SHOWN_MAX or self.of.policy.limit_action not in (LimitAction.RESTART, LimitAction.SHUTDOWN):
+                continue
+            speaker = self.speakers[side]
+            mine = [each.route for (session, prefix), each in self.announced.items() if session == side[0] and prefix.family == family]
+            sent = sum(1 for route in mine if not self.of.thrown_out(side[0], route))
+            bits, start = (32, 44 << 24) if family == 4 else (128, 0x2A0F << 112)
+            many = [Prefix(side[1], start + 3 + number, bits) for number in range(limit - sent + 1)]
+            route = Route(many[-1], (speaker.client.asn,), mine[0].next_hop)
+            if many[:-1]:
+                speaker.announce(route, many[:-1])
+            more.append((speaker, route, limit))
+        await self.settled()
+        await asyncio.sleep(MOMENT_SECONDS)
+        for speaker, route, limit in more:
+            if speaker.notification is not None or not speaker.up:
+                said = f"{limit} routes, as many as it may"
+                found.append(Difference("session", _side(speaker), said, "up", f"ended by {speaker.notification}"))
+            speaker.announce(route)
+        for speaker, _, limit in more:
+            await self._ended(speaker)
+            if speaker.notification != TOO_MANY_PREFIXES:
+                said = f"{limit + 1} routes, one too many"
+                found.append(Difference("session", _side(speaker), said, f"ended by {TOO_MANY_PREFIXES}", _end(speaker)))
+        return found
+
+    async def _ended(self, speaker: Speaker) -> None:
+        """Wait until the route server ends the session, or has had the time to."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDED_SECONDS_MAX):
+                await speaker.ended.wait()
+
+    async def _strict_roles(self) -> list[Difference]:
+        """Who must name a role and does not is refused (RFC 9234, 4.2)."""
+        if not self.of.policy.roles:
+            return []
+        strict = [side for side in self.sides if self.of.clients[side[0]].policy.role_strict]
+        if not strict:
+            return []
+        for side in strict:
+            self.speakers.pop(side).close()
+        await self.settled()
+        for side in strict:  # or it would pause after the session that we ended
+            await bird.asked(self.host, self.artifact.name, f"restart {protocol_name(*side)}")
+        again = await speakers(
+            self.of.server, [(self.of.clients[name].policy, family) for name, family in strict], self.place.members, role=None
+        )
+        found = [
+            Difference("session", _side(each), "no role in its OPEN", f"ended by {ROLE_MISMATCH}", _end(each))
+            for each in again
+            if each.notification != ROLE_MISMATCH
+        ]
+        for each in again:
+            each.close()
+        return found
+
+
+def _side(speaker: Speaker) -> str:
+    return f"session/{speaker.session} IPv{speaker.family}"
+
+
+def _end(speaker: Speaker) -> str:
+    return "up" if speaker.up else f"ended by {speaker.notification}"

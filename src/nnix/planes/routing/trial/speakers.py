@@ -1,0 +1,158 @@
+"""Clients of a route server, played: hundreds of BGP sessions in one event loop.
+
+A speaker says exactly what it is told to say, wrong or right, and keeps what it hears. It opens the connection itself, also towards a route
+server that would do so; who is told to wait hears it all the same (RFC 4271, 8.2.1.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address
+
+from nnix.hosts.namespace import inside
+from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
+from nnix.planes.routing.naming import Family
+from nnix.planes.routing.prove import messages
+from nnix.planes.routing.prove.messages import RS_CLIENT, Attributes, Opened
+from nnix.planes.routing.prove.route import Prefix, Route
+
+HOLD_TIME_SECONDS = 240
+CONNECT_SECONDS = 10.0
+AGAIN_SECONDS = 0.05
+
+
+class Speaker(asyncio.Protocol):
+    """One session. `heard` is what the route server has told and not withdrawn; `notification` how it ended the session."""
+
+    def __init__(self, client: ClientPolicy, family: Family, router_id: IPv4Address, role: int | None) -> None:
+        self.client, self.family, self.router_id, self.role = client, family, router_id, role
+        self.heard: dict[Prefix, Attributes] = {}
+        self.opened: Opened | None = None
+        self.notification: tuple[int, int] | None = None
+        self.ended = asyncio.Event()
+        self.octets = 0
+        self.refreshes = 0  # how often the route server asked for everything again (RFC 2918)
+        self.decided: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def session(self) -> str:
+        return self.client.session
+
+    @property
+    def up(self) -> bool:
+        return self.decided.done() and self.decided.result() and self._transport is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError(transport)
+        self._transport = transport
+        transport.write(
+            messages.open_message(self.client.asn, self.router_id, self.family, hold_time_seconds=HOLD_TIME_SECONDS, role=self.role)
+        )
+
+    def data_received(self, data: bytes) -> None:
+        self.octets += len(data)
+        self._buffer += data
+        for kind, body in messages.taken(self._buffer):
+            if kind == messages.UPDATE:
+                said = messages.updated(body)
+                for prefix in said.withdrawn:
+                    self.heard.pop(prefix, None)
+                for prefix in said.reached:
+                    self.heard[prefix] = said.attributes
+            elif kind == messages.OPEN:
+                self.opened = messages.opened(body)
+                self.say(messages.message(messages.KEEPALIVE))
+            elif kind == messages.KEEPALIVE:
+                if self.decided.done():
+                    self.say(messages.message(messages.KEEPALIVE))
+                else:
+                    self.decided.set_result(True)
+            elif kind == messages.ROUTE_REFRESH:
+                self.refreshes += 1
+            elif kind == messages.NOTIFICATION:
+                self.notification = body[0], body[1]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.ended.set()
+        if not self.decided.done():
+            self.decided.set_result(False)
+
+    def say(self, octets: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(octets)
+
+    def announce(self, route: Route, prefixes: Iterable[Prefix] = ()) -> None:
+        self.say(messages.announcing(route, prefixes))
+
+    def withdraw(self, prefixes: Iterable[Prefix]) -> None:
+        self.say(messages.withdrawing(prefixes))
+
+    @property
+    def unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        self.say(messages.message(messages.NOTIFICATION, bytes(messages.ADMINISTRATIVE_SHUTDOWN)))
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _sockets(ends: Sequence[tuple[str, Family]]) -> list[socket.socket]:
+    made = []
+    for address, family in ends:
+        each = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        each.setblocking(False)
+        each.bind((address, 0))
+        made.append(each)
+    return made
+
+
+async def speakers(
+    server: ServerPolicy, wanted: Sequence[tuple[ClientPolicy, Family]], namespace: str, *, role: int | None = RS_CLIENT
+) -> list[Speaker]:
+    """Sessions with the route server, up or refused. Raises TimeoutError where it does not answer at all."""
+    loop = asyncio.get_running_loop()
+    ends = [(str(client.v4 if family == 4 else client.v6), family) for client, family in wanted]
+    made = [Speaker(client, family, router_id(client), role) for client, family in wanted]
+    left = list(range(len(made)))
+    deadline = loop.time() + CONNECT_SECONDS
+    while left:
+        sockets = await asyncio.to_thread(inside, namespace, lambda left=left: _sockets([ends[number] for number in left]))
+        outcomes = await asyncio.gather(
+            *(_connected(each, made[number], server, ends[number][1]) for number, each in zip(left, sockets, strict=True))
+        )
+        left = [number for number, good in zip(left, outcomes, strict=True) if not good]
+        if left:
+            if loop.time() > deadline:
+                raise TimeoutError(f"nobody answers {', '.join(ends[number][0] for number in left[:5])}")
+            await asyncio.sleep(AGAIN_SECONDS)
+            for number in left:
+                made[number] = Speaker(*wanted[number], made[number].router_id, role)
+    async with asyncio.timeout(CONNECT_SECONDS):
+        await asyncio.gather(*(each.decided for each in made))
+    return made
+
+
+async def _connected(end: socket.socket, speaker: Speaker, server: ServerPolicy, family: Family) -> bool:
+    """Whether there was anybody. A route server that is not ready yet hangs up at once, and is asked again."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await loop.sock_connect(end, (str(server.v4 if family == 4 else server.v6), 179))
+        await loop.create_connection(lambda: speaker, sock=end)
+        await speaker.decided
+    except (OSError, TimeoutError):
+        end.close()
+        return False
+    return speaker.opened is not None
+
+
+def router_id(client: ClientPolicy) -> IPv4Address:
+    """A BGP identifier for a client that is played: its IPv4 address, or one that follows from its IPv6 address."""
+    return client.v4 if client.v4 is not None else IPv4Address(1 << 24 | int(client.v6 or 0) & 0xFFFFFF)
