@@ -47,6 +47,11 @@ KERNEL_RULES = (
     ("kernel.undo-newest-first", "docs/change.md", "A change is taken back only while what it touched is as it left it."),
     ("members.vtep-pool", "docs/kinds.md", "There is an address for the tunnel end of every site without one."),
     ("routing.evidence-is-there", "docs/files.md", "A policy's IRR and RPKI files can be read as what they are."),
+    (
+        "routing.daemon-can",
+        "docs/routing.md",
+        "A route server's daemon can do what its policy asks of it, or the plan says what it cannot.",
+    ),
     ("trust.tal-is-readable", "docs/trust.md", "A trust anchor locator is one, with at least one rsync URI (RFC 8630, 2.2)."),
     ("fabric.matrix-file", "docs/survival.md", "A measured matrix is CSV (a, b, bits_per_second) whose ends are sites and members."),
     ("ixf.readable", "docs/import-export.md", "A member list is JSON in UTF-8 of at most 256 MiB, gzipped or not."),

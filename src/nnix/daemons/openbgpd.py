@@ -4,8 +4,17 @@
 decide. The daemon has no memory of when it last read its configuration, but it says so each time; how often it did, by its
 log, is the mark by which a reload by somebody else is noticed.
 
+A reload never ends a session, so what is agreed on when a session opens (the ASN, a role, the hold time, a key) would wait for the next time
+that it happens to open. The driver therefore compares neighbour by neighbour, and clears those that are not what they were; it keeps their
+list until that is done. Limits, descriptions and filters change in a running session.
+
 The control socket is named in the configuration. Contents may leave it out; the driver then adds `socket "bgpd.sock"`,
 which lies in the daemon's folder. Where the daemon's kernel tables must stay as they are, contents say `fib-update no`.
+
+Versions spell a role (RFC 9234) differently. So that one content fits all, the driver lays macros with the words of the version that is
+there beside the configuration, in `words.conf`; a content that speaks of roles includes it and says `$role_rs` and `$announce_role`,
+`$announce_role_strict` or `$announce_no_role`. What a version lacks altogether a content asks for in a comment, with what would do instead,
+and the driver answers it before a plan is carried out: `# needs: FEATURE RESOURCE: MEND`.
 
 The children are confined to /run/openbgpd, the home of Debian's user `_openbgpd`. It is empty, and must exist; when the
 driver made it, it goes with the last bgpd on the machine. That is the one thing outside of the daemon's folder.
@@ -18,17 +27,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, parsed, placed, probe, remove
-from nnix.kernel.world import Failed, Host, Step
+from nnix.kernel.world import Failed, Host, Lack, Step
 
 CONFIG = "bgpd.conf"
 SOCKET = "bgpd.sock"
+WORDS = "words.conf"
+REOPEN = "reopen"
 COMMS = ("bgpd",)
 PROGRAM = "/usr/sbin/bgpd"  # FRR has a bgpd of its own, elsewhere
 CONFINEMENT = "/run/openbgpd"
 
 FEATURES: Mapping[str, tuple[tuple[int, ...], str]] = {
     "roles": ((7, 5), "BGP roles (RFC 9234) need OpenBGPD 7.5"),
+    "otc-unasked": ((7, 8), "OTC (RFC 9234) on sessions where only we send a role needs OpenBGPD 7.8"),
     "aspa": ((7, 8), "ASPA sets need OpenBGPD 7.8"),
+    "extended-nexthop": ((8, 8), "IPv4 routes with IPv6 next hops (RFC 8950) need OpenBGPD 8.8"),
     "rtr-v2": ((8, 1), "RTR version 2 needs OpenBGPD 8.1"),
     "tcp-ao": ((99,), "OpenBGPD on Linux has no TCP-AO"),
 }
@@ -48,6 +61,16 @@ async def version(host: Host) -> str:
     return found[1]
 
 
+LAY = f"""lay_words() {{ # the macros that a content may use, in this version's words
+  case $({PROGRAM} -V 2>&1) in
+    'OpenBGPD 7.'[0-7]*) printf '%s\\n' 'role_rs=""' 'announce_role="announce policy rs"' \\
+      'announce_role_strict="announce policy rs enforce"' 'announce_no_role="announce policy no"' ;;
+    *) printf '%s\\n' 'role_rs="role rs"' 'announce_role="announce policy yes"' \\
+      'announce_role_strict="announce policy enforce"' 'announce_no_role="announce policy no"' ;;
+  esac >{WORDS}.new && mv -f {WORDS}.new {WORDS}
+}}
+"""
+
 ASK = f"""
 socket_of() {{ sed -n 's/^[[:space:]]*socket[[:space:]]*"\\([^"]*\\)"[[:space:]]*$/\\1/p' {CONFIG} | head -n 1; }}
 ctl() {{ timeout 3 bgpctl -s "$(socket_of)" "$@"; }}
@@ -56,15 +79,16 @@ asked() {{ ctl show summary terse >/dev/null 2>&1 && mark=$(readings; true); }}
 """
 LOOK = f"{ASK}\nif asked; then echo \"$mark\"; else echo '{SILENT}'; fi"
 
-DRIVE = f"""{ASK}
+DRIVE = f"""{ASK}{LAY}
 up_or_dead() {{ asked || ! stands "$pid"; }}
-settle wanted.conf || exit 1
+settle wanted.conf && lay_words || exit 1
 {PROGRAM} -n -f wanted.conf >complaint 2>&1 || {{ cat complaint >&2; rm -f complaint wanted.conf; exit 1; }}
 rm -f complaint former.conf
 [ ! -f {CONFIG} ] || cp -p {CONFIG} former.conf
 if [ -z "$hung" ] && alive bgpd && asked; then
   before=$(readings)
   former_socket=$(socket_of)
+  [ -z "$changed" ] || printf '%s\\n' $changed >>{REOPEN}
   mv -f wanted.conf {CONFIG}
   # The daemon still listens where its former configuration said.
   said=$(timeout 60 bgpctl -s "$former_socket" reload 2>&1)
@@ -77,10 +101,15 @@ if [ -z "$hung" ] && alive bgpd && asked; then
   esac
   said_so() {{ [ "$(readings)" -gt "$before" ]; }}
   until_true 20 said_so
+  if [ -s {REOPEN} ]; then
+    while read -r neighbour; do ctl neighbor "$neighbour" clear 'its configuration has changed' >/dev/null </dev/null; done <{REOPEN}
+    rm -f {REOPEN}
+  fi
   asked || {{ echo 'does not answer after the reload' >&2; exit 1; }}
 else
   mv -f wanted.conf {CONFIG}
   lend {CONFINEMENT} || exit 1
+  rm -f {REOPEN}
   stop 2 bgpd || {{ echo 'a hung bgpd does not die' >&2; exit 1; }}
   rm -f "$(socket_of)"
   : >>log
@@ -93,6 +122,7 @@ rm -f former.conf
 applied {CONFIG} "$mark" bgpd
 """
 
+NEEDS = re.compile(r"^# needs: (\S+) (\S+): (.+)$", re.M)
 _SOCKET_LINE = re.compile(rb'^[ \t]*socket[ \t]+"[^"\n]*"[ \t]*$', re.M)
 
 
@@ -111,8 +141,15 @@ class OpenbgpdDriver:
         return steps(old, new)
 
     async def check(self, host: Host, content: bytes) -> str:
-        words = await parsed(host, whole(content), f"{PROGRAM} -n -f {CONFIG}", file=CONFIG)
+        words = await parsed(host, whole(content), f"{LAY}\nlay_words && {PROGRAM} -n -f {CONFIG}", file=CONFIG)
         return re.sub(rf"^{re.escape(CONFIG)}:", "", words, flags=re.M)
+
+    async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
+        needs = NEEDS.findall(content.decode(errors="replace"))
+        if not needs:
+            return ()
+        missing = lacks(await version(host))
+        return tuple(Lack(resource, f"{missing[feature]}, which", mend) for feature, resource, mend in needs if feature in missing)
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)
@@ -127,7 +164,9 @@ class OpenbgpdDriver:
         seen = (await self._seen(host, [name]))[name]
         if difference(seen, digest(content), COMMS):
             hung = "1" if seen.mark == SILENT else ""
-            await act(host, self.name, name, f"hung={hung}\n{DRIVE}", stdin=content)
+            file = f"{self.name}/{name}/{CONFIG}"
+            changed = " ".join(reopened((await host.get([file]))[file] or b"", content))
+            await act(host, self.name, name, f"hung={hung}\nchanged='{changed}'\n{DRIVE}", stdin=content)
 
     async def _seen(self, host: Host, names: Iterable[str]) -> dict[str, Seen]:
         return await probe(host, self.name, CONFIG, dict.fromkeys(names, COMMS), ask=LOOK)
@@ -135,15 +174,36 @@ class OpenbgpdDriver:
 
 OPENBGPD = OpenbgpdDriver()
 
-_NEIGHBOR = re.compile(r"^neighbor\s+(\S+)\s*\{(.*?)^\}", re.M | re.S)
+_NEIGHBOR = re.compile(r"^neighbor\s+([0-9A-Fa-f.:/]+)\s*\{(.*?)^\}", re.M | re.S)
 _SESSION = re.compile(r"^\s*#\s*session:\s*(\S+)\s*$", re.M)
+_OPENS_WITH = re.compile(r"^[ \t]*(?:AS|router-id|holdtime)[ \t].*$", re.M)  # said in every OPEN
+_IN_PASSING = re.compile(r"^[ \t]*(?:descr|max-prefix|passive|log|rde evaluate)\b.*$|#.*$", re.M)
+
+
+def _neighbours(text: str) -> dict[str, str]:
+    return dict(_NEIGHBOR.findall(text))
+
+
+def _lasting(block: str) -> list[str]:
+    """What of a neighbour's block only a new session makes true."""
+    return _IN_PASSING.sub("", block).split()
+
+
+def reopened(old: bytes, new: bytes) -> list[str]:
+    """Neighbours in both `old` and `new` whose sessions have to be opened anew. Pure."""
+    texts = old.decode(errors="replace"), new.decode(errors="replace")
+    before, after = map(_neighbours, texts)
+    said_to_all = [_OPENS_WITH.findall(_NEIGHBOR.sub("", text)) for text in texts]
+    return sorted(
+        each for each in before.keys() & after.keys() if said_to_all[0] != said_to_all[1] or _lasting(before[each]) != _lasting(after[each])
+    )
 
 
 def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
     """What becomes of OpenBGPD, neighbour by neighbour. Who is disturbed stands in their blocks, `# session: session/NAME`."""
     if old == new:
         return ()
-    before, after = (dict(_NEIGHBOR.findall((text or b"").decode(errors="replace"))) for text in (old, new))
+    before, after = (_neighbours((text or b"").decode(errors="replace")) for text in (old, new))
     everybody = frozenset(session for block in before.values() for session in _SESSION.findall(block))
     if old is None:
         return (Step(f"start OpenBGPD with {len(after)} neighbours"),)
@@ -151,9 +211,11 @@ def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         return (Step(f"stop OpenBGPD with {len(before)} neighbours", everybody),)
     found = [Step(f"add neighbour {each}") for each in sorted(after.keys() - before.keys())]
     found += [Step(f"remove neighbour {each}", frozenset(_SESSION.findall(before[each]))) for each in sorted(before.keys() - after.keys())]
+    opened_anew = reopened(old, new)
     for each in sorted(before.keys() & after.keys()):
-        if before[each] != after[each]:
-            found.append(Step(f"change neighbour {each}", frozenset(_SESSION.findall(before[each] + after[each]))))
+        if before[each] != after[each] or each in opened_anew:
+            disturbed = frozenset(_SESSION.findall(before[each] + after[each])) if each in opened_anew else frozenset[str]()
+            found.append(Step(f"change neighbour {each}", disturbed))
     rests = [_NEIGHBOR.sub("", (text or b"").decode(errors="replace")).split() for text in (old, new)]
     if rests[0] != rests[1]:
         found.append(Step("change what all neighbours share"))

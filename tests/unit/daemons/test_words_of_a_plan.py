@@ -314,7 +314,33 @@ def test_openbgpd_names_the_neighbour_that_changes() -> None:
     old = f"AS 1\n{one}{two}".encode()
     assert openbgpd.steps(old, old.replace(b"as 1\n", b"as 9\n")) == (Step("change neighbour 10.0.0.2", frozenset({"session/one"})),)
     assert openbgpd.steps(old, old.replace(two.encode(), b"")) == (Step("remove neighbour 10.0.0.3"),)
-    assert openbgpd.steps(old, old.replace(b"AS 1", b"AS 2")) == (Step("change what all neighbours share"),)
+    assert openbgpd.steps(old, old.replace(b"AS 1", b"AS 1\nfib-update no")) == (Step("change what all neighbours share"),)
+
+
+def test_openbgpd_opens_anew_what_is_agreed_on_when_a_session_opens() -> None:
+    """An ASN, a role, the hold time of all: yes. A limit, a description, a rule: they change in a running session, and disturb nobody."""
+    one, two = (
+        "neighbor 10.0.0.2 {\n  # session: session/one\n  remote-as 1\n  max-prefix 5\n}\n",
+        "neighbor 10.0.0.3 {\n  remote-as 2\n}\n",
+    )
+    old = f"AS 1\nholdtime 90\n{one}{two}deny from any\n".encode()
+
+    def anew(was: bytes, now: bytes) -> list[str]:
+        return openbgpd.reopened(old, old.replace(was, now))
+
+    assert anew(b"remote-as 1", b"remote-as 9") == ["10.0.0.2"]
+    assert anew(b"holdtime 90", b"holdtime 30") == ["10.0.0.2", "10.0.0.3"]
+    assert anew(b"max-prefix 5", b'max-prefix 6 restart 15\n  descr "one"\n  passive') == []
+    assert anew(b"deny from any", b"allow from any") == []
+    assert openbgpd.steps(old, old.replace(b"prefix 5", b"prefix 6")) == (Step("change neighbour 10.0.0.2"),)
+
+
+@pytest.mark.parametrize(("version", "missing"), [("7.7", {"otc-unasked", "aspa", "rtr-v2", "extended-nexthop"}), ("8.8", set())])
+def test_openbgpd_lacks_what_its_version_lacks(version: str, missing: set[str]) -> None:
+    """Each with a reason that names the version it came with."""
+    lacking = openbgpd.lacks(version)
+    assert missing == lacking.keys() - {"tcp-ao"}
+    assert all("need" in reason for feature, reason in lacking.items() if feature != "tcp-ao")
 
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDpcqmgVEJzhm1xBptEJ7OSJ+VF1BVFpKYe2X+sWkVY somebody"

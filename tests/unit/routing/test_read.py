@@ -15,8 +15,9 @@ from nnix.kernel.plane import Status
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Host, Result, Unreachable
 from nnix.planes.routing import birdc
+from nnix.planes.routing.asking import reason_of_complaint
 from nnix.planes.routing.communities import CONTROLS, REASONS, SAID, STAND_IN
-from nnix.planes.routing.read import read, reason_of, reason_of_complaint, refused_in, refused_routes
+from nnix.planes.routing.read import read, reason_of, refused_in, refused_routes
 from tests.unit.routing.exchange import exchange, member
 
 DATA = Path(__file__).parents[2] / "data" / "routing"

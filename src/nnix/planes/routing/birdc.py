@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -41,7 +42,7 @@ class Entry(NamedTuple):
     path: str
     next_hop: str
     large: tuple[tuple[int, int, int], ...]
-    attributes: Mapping[str, str]
+    attributes: Mapping[str, str] = MappingProxyType({})
 
 
 class Complaint(NamedTuple):

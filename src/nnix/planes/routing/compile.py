@@ -8,7 +8,9 @@ A route comes in through tests in a fixed order (`ORDER`), the cheapest first, a
 that fails. It goes out by what its announcer asked for, then by what the receiver asked for; communities meant for us are
 taken off.
 
-policy() decides this once, in values. bird.py only spells it; prove/evaluate.py reads the same values and judges routes by itself.
+policy() decides this once, in values; bird.py and openbgpd.py only spell it (`SPEAKERS`), so that the two route servers of a LAN may be of
+different make, and a fault of one make is not the exchange's. What a make cannot do is refused by name before anything is touched; what only
+an older version of it lacks, its driver says once it has looked. prove/evaluate.py reads the same values and judges routes by itself.
 
 A source of evidence that is named and not to be had, or holds nothing, stops the change with a refusal: what runs stays
 as it is. Going on without it would either let wrong routes in (RPKI) or throw every member's routes out (IRR). A broken
@@ -18,7 +20,7 @@ ASN, and a finding says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -28,7 +30,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.planes.fabric.kinds import Lan, PortState
 from nnix.planes.members.kinds import Exchange, Member
-from nnix.planes.routing import bird, bogons, irr, rpki
+from nnix.planes.routing import bird, bogons, irr, openbgpd, rpki
 from nnix.planes.routing.communities import short_asn
 from nnix.planes.routing.kinds import Irr, RouteServer, RoutingPolicy, Rpki, Session
 from nnix.planes.routing.rpki import RoaTable
@@ -91,6 +93,7 @@ class ServerPolicy:
     may blackhole inside of what. `findings` are what an operator should mend, in words."""
 
     name: str
+    daemon: str
     machine: str
     asn: int
     stand_in: int
@@ -118,6 +121,20 @@ class ServerPolicy:
     findings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A make of daemon: how it spells a policy, and what of it no version of it can do."""
+
+    spell: Callable[[ServerPolicy], str]
+    cannot: Callable[[ServerPolicy], Iterable[Refusal]]
+
+
+SPEAKERS: Mapping[str, Speaker] = {
+    "bird": Speaker(bird.spell, lambda _: ()),
+    "openbgpd": Speaker(openbgpd.spell, openbgpd.cannot),
+}
+
+
 def evidence(snapshot: Snapshot) -> Iterable[str]:
     """Keys of all that the policies in use rest on: `file:<path>`, relative to the exchange's folder."""
     for policy in _in_use(snapshot):
@@ -137,10 +154,15 @@ def policy(snapshot: Snapshot, evidence: Evidence) -> tuple[ServerPolicy, ...]:
 
 
 def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
-    """One artifact per route server: its daemon's configuration. Pure. Raises Refused as policy() does."""
+    """One artifact per route server: its daemon's configuration. Pure. Raises Refused as policy() does, and for what a daemon cannot do."""
+    servers = policy(snapshot, evidence)
+    if refusals := [refusal for each in servers for refusal in SPEAKERS[each.daemon].cannot(each)]:
+        raise Refused(refusals)
     return tuple(
-        Artifact(machine=each.machine, driver="bird", name=each.name, content=bird.spell(each).encode(), about=each.about)
-        for each in policy(snapshot, evidence)
+        Artifact(
+            machine=each.machine, driver=each.daemon, name=each.name, content=SPEAKERS[each.daemon].spell(each).encode(), about=each.about
+        )
+        for each in servers
     )
 
 
@@ -247,6 +269,7 @@ def _server(server: RouteServer, snapshot: Snapshot, grounds: _Grounds) -> Serve
     bad = [each.prefix for each in bogons.PREFIXES if not (lab and each.lab)] + list(rules.bogons)
     return ServerPolicy(
         name=server.name,
+        daemon=server.daemon,
         machine=str(server.machine or server.name),
         asn=asn,
         stand_in=short_asn(asn),

@@ -89,7 +89,7 @@ class RouteServer(Resource):
     mac: MacAddress | None = Field(default=None, description="its MAC address on the LAN; allocated when unset")
     asn: Asn | None = Field(default=None, description="instead of the exchange's ASN")
     router_id: IPv4Address | None = Field(default=None, description="BGP identifier; unset: its IPv4 address")
-    daemon: str = Field(default="bird", pattern=r"^bird$", description="which daemon it is: bird")
+    daemon: str = Field(default="bird", pattern=r"^(bird|openbgpd)$", description="which daemon it is: bird or openbgpd")
     machine: Ref[Machine] | None = Field(default=None, description="where it runs; unset: a machine of its own name")
     assumed: bool = Field(default=False, description="true: supplied by an import because its list did not say; never exported as a fact")
 

@@ -3,9 +3,7 @@
 A session is as wanted when every route server of its LAN has it Established in every family that both ends have; behind a drained
 port it is as wanted when none has. What is found is put into words here and judged nowhere else.
 
-Routes that a filter refused carry their reason. Those that BIRD itself threw out (OTC, a next hop outside of the LAN, malformed
-attributes) are only in its log: they are told as long as the session lasts on which they came, and the same prefix has not come back in
-order. Whether their announcer has withdrawn them meanwhile cannot be known.
+How the daemons are asked, each make in its own way, stands in `asking.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Unreachable
 from nnix.planes.fabric.kinds import PortState
 from nnix.planes.routing import birdc
-from nnix.planes.routing.communities import REASON, REASONS, REFUSED
+from nnix.planes.routing.asking import ASKING, Refusal, refusal
 from nnix.planes.routing.compile import clients
 from nnix.planes.routing.kinds import RouteServer, Session
 from nnix.planes.routing.naming import protocol_name, sessions_by_protocol
@@ -84,19 +82,12 @@ async def refused_routes(
     )
 
 
-def _argv(server: RouteServer, home: str, *words: str) -> list[str]:
-    return ["birdc", "-r", "-s", f"{home}/bird/{server.name}/bird.ctl", *words]
-
-
 async def _ask(server: RouteServer, machines: Machines) -> _Answer:
     try:
-        host = machines.host(str(server.machine or server.name))
-        result = await host.run(_argv(server, host.home, "show", "protocols", "all"))
+        found = await ASKING[server.daemon].sessions(machines.host(str(server.machine or server.name)), server)
     except Unreachable as error:
         return _Answer({}, trouble=str(error))
-    if result.status != 0:
-        return _Answer({}, trouble=(result.err or result.out).strip().split("\n")[-1] or f"birdc ended with {result.status}")
-    return _Answer(birdc.protocols(result.out), birdc.version(result.out))
+    return _Answer(found.protocols, found.version)
 
 
 # sessions -----------------------------------------------------------------------------------------------------------
@@ -207,43 +198,19 @@ def _server(server: RouteServer, snapshot: Snapshot, answer: _Answer) -> Status:
 
 # refused routes -----------------------------------------------------------------------------------------------------
 
-_COMPLAINTS_MAX = 500  # newest ones looked into: a member that sends nothing but rubbish must not stop the question
-
 
 async def _refused(server: RouteServer, snapshot: Snapshot, machines: Machines) -> list[RefusedRoute]:
-    host = machines.host(str(server.machine or server.name))
-    home = f"bird/{server.name}"
-    result = await host.run(_argv(server, host.home, "show", "route", "all", "filtered"))
-    if result.status != 0:
-        raise Unreachable(f"{server.id}: {(result.err or result.out).strip()}")
-    known = sessions_by_protocol(snapshot.where(Session, lan=server.lan))
-    found = refused_in(result.out, server.name, known_members(known))
-    log = "\n".join(
-        content.decode("utf-8", "replace") for content in (await host.get([f"{home}/bird.log.1", f"{home}/bird.log"])).values() if content
-    )
-    complaints = sorted(birdc.complaints(log).values(), key=lambda each: each.time)[-_COMPLAINTS_MAX:]
-    if not complaints:
-        return found
-    protocols = birdc.protocols((await host.run(_argv(server, host.home, "show", "protocols", "all"))).out)
-    seen = {(route.session, route.prefix) for route in found}
-    open_ones = [
-        each
-        for each in complaints
-        if each.protocol in known
-        and (known[each.protocol][0].name, each.prefix) not in seen
-        and (protocol := protocols.get(each.protocol)) is not None
-        and protocol.established
-        and each.time >= protocol.since[:19]
-    ]
-    questions = "".join(f"show route {each.prefix} protocol {each.protocol}\n" for each in open_ones) + "quit\n"
-    good = await host.run(_argv(server, host.home), stdin=questions.encode())
-    back_in_order = {(entry.protocol, entry.prefix) for entry in birdc.routes(good.out)}
-    for each in open_ones:
-        if (each.protocol, each.prefix) not in back_in_order:
-            session = known[each.protocol][0]
-            reason, words, next_hop = reason_of_complaint(each.words)
-            found.append(RefusedRoute(server.name, str(session.member), session.name, each.prefix, "", next_hop, reason, words, each.time))
-    return found
+    try:
+        found = await ASKING[server.daemon].refused(machines.host(str(server.machine or server.name)), server)
+    except Unreachable as error:
+        raise Unreachable(f"{server.id}: {error}") from None
+    members = known_members(sessions_by_protocol(snapshot.where(Session, lan=server.lan)))
+    return [_told_of(each, server.name, *members[each.route.protocol]) for each in found if each.route.protocol in members]
+
+
+def _told_of(refused: Refusal, server: str, member: str, session: str) -> RefusedRoute:
+    route = refused.route
+    return RefusedRoute(server, member, session, route.prefix, route.path, route.next_hop, refused.reason, refused.words, route.since)
 
 
 def known_members(known: Mapping[str, tuple[Session, int]]) -> dict[str, tuple[str, str]]:
@@ -252,24 +219,5 @@ def known_members(known: Mapping[str, tuple[Session, int]]) -> dict[str, tuple[s
 
 
 def refused_in(text: str, server: str, members: Mapping[str, tuple[str, str]]) -> list[RefusedRoute]:
-    """Refused routes of `show route all filtered`; those of protocols that are not in `members` (protocol → member, session) are left out. Pure."""
-    found: list[RefusedRoute] = []
-    for entry in birdc.routes(text):
-        if entry.protocol not in members:
-            continue
-        member, session = members[entry.protocol]
-        number = next((value for _, function, value in reversed(entry.large) if function == REFUSED), 0)
-        reason = REASONS.get(number)
-        slug, words = (reason.slug, reason.words) if reason else (f"reason-{number}", "refused for a reason that is not in our table")
-        found.append(RefusedRoute(server, member, session, entry.prefix, entry.path, entry.next_hop, slug, words, entry.since))
-    return found
-
-
-def reason_of_complaint(words: str) -> tuple[str, str, str]:
-    """(slug, words, next hop) of what BIRD logged. Pure."""
-    if words.startswith("Route leak detected"):
-        return "otc_leak", REASON["otc_leak"].words, ""
-    if words.startswith("Invalid NEXT_HOP attribute"):
-        address = words.partition(" address ")[2].split(" ")[0]
-        return "next_hop_not_peer_ip", f"{REASON['next_hop_not_peer_ip'].words} ({words})", address
-    return "malformed", words, ""
+    """Refused routes of BIRD's `show route all filtered`; those of protocols not in `members` (protocol → member, session) are left out. Pure."""
+    return [_told_of(refusal(each), server, *members[each.protocol]) for each in birdc.routes(text) if each.protocol in members]

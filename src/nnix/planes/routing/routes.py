@@ -12,7 +12,7 @@ from nnix.kernel.plane import Machines, Status
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Unreachable
 from nnix.planes.members.kinds import Member
-from nnix.planes.routing import birdc
+from nnix.planes.routing.asking import ASKING
 from nnix.planes.routing.kinds import RouteServer, Session
 from nnix.planes.routing.naming import sessions_by_protocol
 from nnix.planes.routing.read import RefusedRoute
@@ -46,16 +46,14 @@ async def routes_of(snapshot: Snapshot, machines: Machines, server: str | None =
 
 
 async def _accepted(server: RouteServer, snapshot: Snapshot, machines: Machines) -> list[AcceptedRoute]:
-    host = machines.host(str(server.machine or server.name))
-    control = f"{host.home}/bird/{server.name}/bird.ctl"
-    asking = "".join(f"show route all table master{family}\n" for family in (4, 6)) + "quit\n"
-    result = await host.run(["birdc", "-r", "-s", control], stdin=asking.encode())
-    if result.status != 0:
-        raise Unreachable(f"{server.id}: {(result.err or result.out).strip()}")
+    try:
+        found = await ASKING[server.daemon].accepted(machines.host(str(server.machine or server.name)), server)
+    except Unreachable as error:
+        raise Unreachable(f"{server.id}: {error}") from None
     known = sessions_by_protocol(snapshot.where(Session, lan=server.lan))
     return [
         AcceptedRoute(server.name, str(known[e.protocol][0].member), known[e.protocol][0].name, e.prefix, e.path, e.next_hop, e.since)
-        for e in birdc.routes(result.out)
+        for e in found
         if e.protocol in known
     ]
 

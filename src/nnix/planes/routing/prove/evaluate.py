@@ -66,6 +66,7 @@ JUDGED: Mapping[str, frozenset[str]] = {
     "ServerPolicy": frozenset(
         [
             "name",
+            "daemon",
             "machine",
             "asn",
             "stand_in",

@@ -9,11 +9,11 @@ from ipaddress import ip_address
 
 from nnix.kernel.world import Failed, Host
 from nnix.planes.routing import birdc
+from nnix.planes.routing.asking import reason_of_complaint
 from nnix.planes.routing.communities import REASONS, REFUSED
 from nnix.planes.routing.prove.compare import BY_ITSELF, Held, Side
 from nnix.planes.routing.prove.messages import Attributes
 from nnix.planes.routing.prove.route import RO, RT, Prefix, Segment, prefix_of
-from nnix.planes.routing.read import reason_of_complaint
 
 LIST_CHARACTERS_MAX = 400  # of a long list of communities BIRD 2 prints only the beginning, and does not say so
 ANSWER_LINE_OCTETS = 1 << 22

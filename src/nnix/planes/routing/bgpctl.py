@@ -1,0 +1,101 @@
+"""OpenBGPD's answers, read into the same records as BIRD's: sessions and routes.
+
+Pure functions of the JSON that `bgpctl -j` prints, of 7.7 to 8.8. An answer without anything to tell lacks the list altogether. OpenBGPD
+tells ages and no times, so the caller says when it asked. A neighbour that waits for the other side to connect is in BGP's state Active;
+it is told as Passive, as BIRD does, since nobody is active there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from nnix.planes.routing.birdc import Entry, Protocol
+
+OTC = "OTC"
+
+
+def _listed(text: str, key: str) -> list[dict[str, Any]]:
+    """Raises ValueError for what is no answer of bgpctl."""
+    found = json.loads(text)
+    listed = found.get(key, []) if isinstance(found, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError(f"bgpctl's answer has no list of {key}")
+    return listed
+
+
+def _time(now: datetime, seconds: int | None) -> str:
+    return "" if seconds is None else (now - timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def protocols(text: str, now: datetime, refused: Mapping[str, int]) -> dict[str, Protocol]:
+    """Neighbours of `show neighbor` by description. `refused` says how many routes of each are; OpenBGPD counts only what it received."""
+    found: dict[str, Protocol] = {}
+    for each in _listed(text, "neighbors"):
+        name = each.get("description", each.get("remote_addr", ""))
+        config, stats = each.get("config", {}), each.get("stats", {}).get("prefixes", {})
+        state = each.get("state", "Down")
+        if config.get("down"):
+            state = "Down"
+        elif state == "Active" and config.get("passive"):
+            state = "Passive"
+        sent, received = each.get("last_error_sent", ""), each.get("last_error_received", "")
+        up = state == "Established"
+        filtered = refused.get(name, 0)
+        found[name] = Protocol(
+            name,
+            state,
+            _time(now, each.get("last_updown_sec")),
+            sent or (f"Received: {received}" if received else ""),
+            max(0, stats.get("received", 0) - filtered),
+            filtered,
+            stats.get("sent", 0),
+            config.get("max_prefix"),
+            not up and "received max-prefix exceeded" in sent,
+        )
+    return found
+
+
+def routes(text: str, now: datetime) -> Iterator[Entry]:
+    """Routes of `show rib` in OpenBGPD's order; without `detail`, without communities."""
+    for each in _listed(text, "rib"):
+        yield Entry(
+            each.get("prefix", ""),
+            each.get("neighbor", {}).get("description", ""),
+            _time(now, each.get("last_update_sec")),
+            re.sub(r"\{ | \}", lambda brace: brace[0].strip(), each.get("aspath", "")),
+            each.get("exit_nexthop", ""),
+            tuple(_large(each.get("large_communities", []))),
+        )
+
+
+def _large(communities: Iterable[str]) -> Iterator[tuple[int, int, int]]:
+    for each in communities:
+        first, second, third = each.split(":")
+        yield int(first), int(second), int(third)
+
+
+def eligible(text: str) -> frozenset[tuple[str, str]]:
+    """(neighbour, prefix) of the routes of `show rib` that may be chosen."""
+    return frozenset(
+        (each.get("neighbor", {}).get("description", ""), each.get("prefix", "")) for each in _listed(text, "rib") if each.get("valid")
+    )
+
+
+def with_otc(text: str) -> frozenset[tuple[str, str]]:
+    """(neighbour, prefix) of the routes of `show rib detail` that bear OTC (RFC 9234)."""
+    return frozenset(
+        (each.get("neighbor", {}).get("description", ""), each.get("prefix", ""))
+        for each in _listed(text, "rib")
+        if any(attribute.get("type") == OTC for attribute in each.get("attributes", []))
+    )
+
+
+def counted(texts: Iterable[str]) -> Counter[str]:
+    """Routes by neighbour, each once, of several answers to `show rib`."""
+    seen = {(each.get("neighbor", {}).get("description", ""), each.get("prefix", "")) for text in texts for each in _listed(text, "rib")}
+    return Counter(name for name, _ in seen)
