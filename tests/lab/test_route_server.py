@@ -447,11 +447,8 @@ class Lab:
         return {each.resource: each for each in asyncio.run(read(self.snapshot, self))}
 
     def protocols(self) -> Mapping[str, Protocol]:
-        server = self.snapshot.get(RouteServer, "rs1")
-        assert server is not None
-
         async def asked() -> Mapping[str, Protocol]:
-            return (await ASKING[self.daemon].sessions(self.host_, server)).protocols
+            return (await ASKING[self.daemon].sessions(self.host_, "rs1")).protocols
 
         return asyncio.run(asked())
 

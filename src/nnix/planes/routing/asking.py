@@ -19,8 +19,7 @@ from nnix.daemons import openbgpd
 from nnix.kernel.world import Failed, Host, Unreachable
 from nnix.planes.routing import bgpctl, birdc
 from nnix.planes.routing.communities import REASON, REASONS, REFUSED
-from nnix.planes.routing.kinds import RouteServer
-from nnix.planes.routing.openbgpd import TABLE_REFUSED
+from nnix.planes.routing.openbgpd import TABLE_REFUSED, meant
 
 
 class Refusal(NamedTuple):
@@ -40,11 +39,11 @@ class Sessions(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Questions to one make. All raise Unreachable where the daemon does not answer."""
+    """Questions to one make, about the route server of a name. All raise Unreachable where the daemon does not answer."""
 
-    sessions: Callable[[Host, RouteServer], Awaitable[Sessions]]
-    refused: Callable[[Host, RouteServer], Awaitable[list[Refusal]]]
-    accepted: Callable[[Host, RouteServer], Awaitable[list[birdc.Entry]]]
+    sessions: Callable[[Host, str], Awaitable[Sessions]]
+    refused: Callable[[Host, str], Awaitable[list[Refusal]]]
+    accepted: Callable[[Host, str], Awaitable[list[birdc.Entry]]]
 
 
 def refusal(route: birdc.Entry) -> Refusal:
@@ -61,33 +60,33 @@ def refusal(route: birdc.Entry) -> Refusal:
 _COMPLAINTS_MAX = 500  # newest ones looked into: a member that sends nothing but rubbish must not stop the question
 
 
-async def _birdc(host: Host, server: RouteServer, *words: str, stdin: bytes = b"") -> str:
-    result = await host.run(["birdc", "-r", "-s", f"{host.home}/bird/{server.name}/bird.ctl", *words], stdin=stdin)
+async def _birdc(host: Host, name: str, *words: str, stdin: bytes = b"") -> str:
+    result = await host.run(["birdc", "-r", "-s", f"{host.home}/bird/{name}/bird.ctl", *words], stdin=stdin)
     if result.status != 0:
         raise Unreachable((result.err or result.out).strip().split("\n")[-1] or f"birdc ended with {result.status}")
     return result.out
 
 
-async def _bird_sessions(host: Host, server: RouteServer) -> Sessions:
-    said = await _birdc(host, server, "show", "protocols", "all")
+async def _bird_sessions(host: Host, name: str) -> Sessions:
+    said = await _birdc(host, name, "show", "protocols", "all")
     return Sessions(birdc.protocols(said), birdc.version(said))
 
 
-async def _bird_accepted(host: Host, server: RouteServer) -> list[birdc.Entry]:
+async def _bird_accepted(host: Host, name: str) -> list[birdc.Entry]:
     questions = "".join(f"show route all table master{family}\n" for family in (4, 6)) + "quit\n"
-    return list(birdc.routes(await _birdc(host, server, stdin=questions.encode())))
+    return list(birdc.routes(await _birdc(host, name, stdin=questions.encode())))
 
 
-async def _bird_refused(host: Host, server: RouteServer) -> list[Refusal]:
-    home = f"bird/{server.name}"
-    found = [refusal(each) for each in birdc.routes(await _birdc(host, server, "show", "route", "all", "filtered"))]
+async def _bird_refused(host: Host, name: str) -> list[Refusal]:
+    home = f"bird/{name}"
+    found = [refusal(each) for each in birdc.routes(await _birdc(host, name, "show", "route", "all", "filtered"))]
     log = "\n".join(
         content.decode("utf-8", "replace") for content in (await host.get([f"{home}/bird.log.1", f"{home}/bird.log"])).values() if content
     )
     complaints = sorted(birdc.complaints(log).values(), key=lambda each: each.time)[-_COMPLAINTS_MAX:]
     if not complaints:
         return found
-    protocols = (await _bird_sessions(host, server)).protocols
+    protocols = (await _bird_sessions(host, name)).protocols
     seen = {(each.route.protocol, each.route.prefix) for each in found}
     open_ones = [
         each
@@ -98,7 +97,7 @@ async def _bird_refused(host: Host, server: RouteServer) -> list[Refusal]:
         and each.time >= protocol.since[:19]
     ]
     questions = "".join(f"show route {each.prefix} protocol {each.protocol}\n" for each in open_ones) + "quit\n"
-    good = await _birdc(host, server, stdin=questions.encode())
+    good = await _birdc(host, name, stdin=questions.encode())
     back_in_order = {(entry.protocol, entry.prefix) for entry in birdc.routes(good)}
     for each in open_ones:
         if (each.protocol, each.prefix) not in back_in_order:
@@ -123,8 +122,8 @@ _ADJ_RIB_IN = ("table", "Adj-RIB-In")
 _NOTHING = "{}"
 
 
-async def _bgpctl(host: Host, server: RouteServer, *words: str) -> str:
-    result = await host.run(["bgpctl", "-s", f"{host.home}/openbgpd/{server.name}/{openbgpd.SOCKET}", "-j", *words])
+async def _bgpctl(host: Host, name: str, *words: str) -> str:
+    result = await host.run(["bgpctl", "-s", f"{host.home}/openbgpd/{name}/{openbgpd.SOCKET}", "-j", *words])
     if result.status != 0 or not result.out.strip():
         raise Unreachable((result.err or result.out).strip().split("\n")[-1] or f"bgpctl ended with {result.status}")
     return result.out
@@ -150,42 +149,43 @@ class _Thrown(NamedTuple):
     leaked: str
 
 
-async def _thrown_out(host: Host, server: RouteServer, version: str, *how: str) -> _Thrown:
+async def _thrown_out(host: Host, name: str, version: str, *how: str) -> _Thrown:
     async def leaked() -> str:
         if "otc-unasked" in openbgpd.lacks(version):
             return _NOTHING
-        return await _bgpctl(host, server, "show", "rib", "leaked", *how, *_ADJ_RIB_IN)
+        return await _bgpctl(host, name, "show", "rib", "leaked", *how, *_ADJ_RIB_IN)
 
     return _Thrown(
         *await asyncio.gather(
-            _bgpctl(host, server, "show", "rib", *how, "table", TABLE_REFUSED),
-            _bgpctl(host, server, "show", "rib", "error", *how, *_ADJ_RIB_IN),
+            _bgpctl(host, name, "show", "rib", *how, "table", TABLE_REFUSED),
+            _bgpctl(host, name, "show", "rib", "error", *how, *_ADJ_RIB_IN),
             leaked(),
         )
     )
 
 
-async def _openbgpd_sessions(host: Host, server: RouteServer) -> Sessions:
+async def _openbgpd_sessions(host: Host, name: str) -> Sessions:
     version = await _openbgpd_version(host)
-    now, said, thrown = await asyncio.gather(_now(host), _bgpctl(host, server, "show", "neighbor"), _thrown_out(host, server, version))
+    now, said, thrown = await asyncio.gather(_now(host), _bgpctl(host, name, "show", "neighbor"), _thrown_out(host, name, version))
     return Sessions(bgpctl.protocols(said, now, bgpctl.counted(thrown)), version)
 
 
-async def _openbgpd_accepted(host: Host, server: RouteServer) -> list[birdc.Entry]:
-    now, said = await asyncio.gather(_now(host), _bgpctl(host, server, "show", "rib", "detail"))
+async def _openbgpd_accepted(host: Host, name: str) -> list[birdc.Entry]:
+    now, said = await asyncio.gather(_now(host), _bgpctl(host, name, "show", "rib", "detail"))
     good = bgpctl.eligible(said)
-    return [each for each in bgpctl.routes(said, now) if (each.protocol, each.prefix) in good]
+    return [meant(each) for each in bgpctl.routes(said, now) if (each.protocol, each.prefix) in good]
 
 
-async def _openbgpd_refused(host: Host, server: RouteServer) -> list[Refusal]:
-    now, thrown = await asyncio.gather(_now(host), _openbgpd_thrown(host, server))
+async def _openbgpd_refused(host: Host, name: str) -> list[Refusal]:
+    now, thrown = await asyncio.gather(_now(host), _openbgpd_thrown(host, name))
     found: dict[tuple[str, str], Refusal] = {}
     leaks = bgpctl.with_otc(thrown.malformed)
     for each in bgpctl.routes(thrown.leaked, now):
         found[each.protocol, each.prefix] = Refusal(each, "otc_leak", REASON["otc_leak"].words)
     for each in bgpctl.routes(thrown.malformed, now):
         key = each.protocol, each.prefix
-        slug = "as_set_in_path" if "{" in each.path else "otc_leak" if key in leaks else "malformed"
+        asns = each.path.split()
+        slug = "otc_leak" if key in leaks else "as_set_in_path" if "{" in each.path else "bogon_asn" if "0" in asns else "malformed"
         words = REASON[slug].words if slug in REASON else "an attribute is malformed, so the route counts as withdrawn (RFC 7606)"
         found.setdefault(key, Refusal(each, slug, words))
     for each in bgpctl.routes(thrown.refused, now):
@@ -193,8 +193,8 @@ async def _openbgpd_refused(host: Host, server: RouteServer) -> list[Refusal]:
     return list(found.values())
 
 
-async def _openbgpd_thrown(host: Host, server: RouteServer) -> _Thrown:
-    return await _thrown_out(host, server, await _openbgpd_version(host), "detail")
+async def _openbgpd_thrown(host: Host, name: str) -> _Thrown:
+    return await _thrown_out(host, name, await _openbgpd_version(host), "detail")
 
 
 ASKING: Mapping[str, Asking] = {

@@ -56,21 +56,70 @@ def protocols(text: str, now: datetime, refused: Mapping[str, int]) -> dict[str,
             stats.get("sent", 0),
             config.get("max_prefix"),
             not up and "received max-prefix exceeded" in sent,
+            "restart" if "max_prefix_restart" in config else "disable" if "max_prefix" in config else "",
         )
     return found
 
 
 def routes(text: str, now: datetime) -> Iterator[Entry]:
-    """Routes of `show rib` in OpenBGPD's order; without `detail`, without communities."""
+    """Routes of `show rib` in OpenBGPD's order, with their attributes in BIRD's words; without `detail`, without communities."""
     for each in _listed(text, "rib"):
+        path = re.sub(r"\{ | \}", lambda brace: brace[0].strip(), each.get("aspath", ""))
+        large = tuple(_large(each.get("large_communities", [])))
+        attributes = {
+            "origin": each.get("origin", "IGP").replace("incomplete", "Incomplete"),
+            "as_path": path,
+            "next_hop": each.get("exit_nexthop", ""),
+            "local_pref": str(each.get("localpref", "")),
+            "community": " ".join(f"({a},{b})" for a, b in map(_standard, each.get("communities", []))),
+            "ext_community": " ".join(map(_extended, each.get("extended_communities", []))),
+            "large_community": " ".join(f"({a}, {b}, {c})" for a, b, c in large),
+        }
+        if each.get("metric"):  # where there is none it is told as 0
+            attributes["med"] = str(each["metric"])
+        for attribute in each.get("attributes", []):
+            if attribute.get("type") == OTC and "as" in attribute:
+                attributes["otc"] = str(attribute["as"])
         yield Entry(
             each.get("prefix", ""),
             each.get("neighbor", {}).get("description", ""),
             _time(now, each.get("last_update_sec")),
-            re.sub(r"\{ | \}", lambda brace: brace[0].strip(), each.get("aspath", "")),
-            each.get("exit_nexthop", ""),
-            tuple(_large(each.get("large_communities", []))),
+            path,
+            attributes["next_hop"],
+            large,
+            {name: value for name, value in attributes.items() if value},
         )
+
+
+_BY_NAME = {
+    "GRACEFUL_SHUTDOWN": (65535, 0),
+    "BLACKHOLE": (65535, 666),
+    "NO_EXPORT": (65535, 65281),
+    "NO_ADVERTISE": (65535, 65282),
+    "NO_EXPORT_SUBCONFED": (65535, 65283),
+    "NO_PEER": (65535, 65284),
+}
+
+
+def _standard(community: str) -> tuple[int, int]:
+    if community in _BY_NAME:
+        return _BY_NAME[community]
+    first, second = community.split(":")
+    return int(first), int(second)
+
+
+def _extended(community: str) -> str:
+    """`rt 0:65550` → `(rt, 0, 65550)`; kinds that BIRD has no name for stay as they are."""
+    kind, _, value = community.partition(" ")
+    key, colon, local = value.partition(":")
+    if not colon or kind not in ("rt", "soo"):
+        return f"({community})"
+    return f"({'ro' if kind == 'soo' else kind}, {_asn(key)}, {local})"
+
+
+def _asn(text: str) -> int:
+    high, dot, low = text.partition(".")
+    return int(high) << 16 | int(low) if dot else int(high)
 
 
 def _large(communities: Iterable[str]) -> Iterator[tuple[int, int, int]]:

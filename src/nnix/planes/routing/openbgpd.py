@@ -10,6 +10,9 @@ its rules are the same tests, but let in exactly what the others keep out, under
 `rde evaluate all` is what hides nothing behind a best path (RFC 7947, 2.3.1): where the best route may not go to a member, the next best is
 tried. The Adj-RIB-In keeps what members sent, so that a new policy, route object or ROA is applied without asking anything of them.
 
+It gives up as well when the best route is the member's own, and tells it nothing where BIRD tells the second best; so that a route does not go
+where it came from is a rule here, too.
+
 Three things OpenBGPD does unasked, and a route server must not. It keeps routes with NO_EXPORT and its kin to itself (7.7 always, 8.8 unless
 `transparent-as`); they are hidden under communities of our own while inside. It ends the session of who sends a foreign first AS, and drops
 paths that hold its own, unsaid; both are turned off, and are rules here. Whether an AS_SET is taken differs between versions; it is said.
@@ -25,11 +28,14 @@ lacks of that which a line `# needs: FEATURE RESOURCE: MEND` asks for.
 
 from __future__ import annotations
 
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnix.kernel.rule import Refusal
+from nnix.planes.routing.birdc import Entry
 from nnix.planes.routing.communities import (
     BLACKHOLE,
     GRACEFUL_SHUTDOWN,
@@ -58,9 +64,12 @@ _SAYS = {ORIGIN_VALIDITY: 4294960001, REGISTERED: 4294960002}  # what we say of 
 _LONG_WAY = 4294960003  # :0 it has wishes, or communities that are not its own to send
 _CLOSED = 4294960004  # :0 to no one but those who are named
 _PREPENDS = 4294960005  # :<n> so often is the announcer's ASN put in front
-_INSIDE = (_HELD_BACK, *_SAYS.values(), _LONG_WAY, _CLOSED, _PREPENDS)
+_SESSION = 4294960006  # :<n> on which of its announcer's sessions it came, where there are several
+_OWN = 4294960007  # :0 it came from the very session that it would go to
+_INSIDE = (_HELD_BACK, *_SAYS.values(), _LONG_WAY, _CLOSED, _PREPENDS, _SESSION, _OWN)
 
 _WELL_KNOWN = {1: "NO_EXPORT", 2: "NO_ADVERTISE", 3: "NO_EXPORT_SUBCONFED"}
+_WELL_KNOWN_NUMBERS = {1: "(65535,65281)", 2: "(65535,65282)", 3: "(65535,65283)"}
 _KINDS_OF_EXTENDED = ("rt", "soo")
 _EVERYTHING: dict[Family, str] = {4: "0.0.0.0/0", 6: "::/0"}
 _WIDEST: dict[Family, int] = {4: 32, 6: 128}
@@ -104,6 +113,23 @@ def cannot(server: ServerPolicy) -> Iterator[Refusal]:
             source,
             "or daemon: bird there, or a policy of its own for it",
         )
+
+
+def meant(route: Entry) -> Entry:
+    """A route of the daemon's table without the marks that it bears only inside, as it would stand in a table of BIRD. Pure."""
+    route = route._replace(large=tuple(each for each in route.large if each[1] not in (_SESSION, _OWN)))
+    ours = {asn for asn, function, _ in route.large if function == _LONG_WAY}
+    held_back = {value for asn, function, value in route.large if asn in ours and function == _HELD_BACK}
+    said = {inside: function for function, inside in _SAYS.items()}
+    kept = (NOT, TO, *PREPEND_LARGE.values(), *_SAYS)
+    large = tuple(
+        (asn, said.get(function, function), value) for asn, function, value in route.large if asn not in ours or function in (*kept, *said)
+    )
+    if not ours:
+        return route
+    standard = " ".join(filter(None, (route.attributes.get("community", ""), *(_WELL_KNOWN_NUMBERS[each] for each in sorted(held_back)))))
+    attributes = {**route.attributes, "large_community": " ".join(f"({a}, {b}, {c})" for a, b, c in large)}
+    return route._replace(large=large, attributes={**attributes, "community": standard} if standard else attributes)
 
 
 # what stands before the rules ---------------------------------------------------------------------------------------
@@ -435,9 +461,21 @@ def _origins(server: ServerPolicy) -> Iterator[_Rule]:
         yield _Rule(each, f"{{ {_without(server, ORIGIN_VALIDITY)} {_said(server, 'rpki_not_checked')} }}", known=True)
 
 
+def _several(server: ServerPolicy) -> Iterator[tuple[str, int]]:
+    """(address, number) of each session of clients that have more than one in a family. The number is the session's own, whoever else is there."""
+    for family in _served(server):
+        asns = Counter(client.asn for client in server.clients if _address(client, family) is not None)
+        for client in server.clients:
+            address = _address(client, family)
+            if address is not None and asns[client.asn] > 1:
+                yield str(address), zlib.crc32(address.packed)
+
+
 def _marks(server: ServerPolicy) -> Iterator[_Rule]:
     """What an accepted route is given: preference, next hop, and the long way out where there is something to heed."""
     policy = server.policy
+    for peer, number in _several(server):
+        yield _Rule("", _large(server, _SESSION, number), peer=peer)
     if policy.graceful_shutdown:
         yield _Rule(_standard(GRACEFUL_SHUTDOWN), "localpref 0")
     long_way = _large(server, _LONG_WAY, 0)
@@ -476,6 +514,7 @@ def _outward(server: ServerPolicy) -> Iterator[str]:
         for client in server.clients:
             if not client.blackhole:
                 yield from (f"deny quick to {_address(client, family)} {_standard(BLACKHOLE)}" for family in _families(client))
+    yield from _not_back(server)
     yield f"allow quick to any {_large(server, ORIGIN_VALIDITY)}"
     yield from (f"deny quick to any {each}" for each in _wishes(server, 0, NOT, "neighbor-as"))
     closed = _large(server, _CLOSED, 0)
@@ -499,6 +538,20 @@ def _outward(server: ServerPolicy) -> Iterator[str]:
                 f"allow quick to any {_large(server, _SAYS[ORIGIN_VALIDITY], validity)} {_large(server, _SAYS[REGISTERED], registered)}"
                 f" set {{ {tidy} {_large(server, ORIGIN_VALIDITY, validity)} {_large(server, REGISTERED, registered)} }}"
             )
+
+
+def _not_back(server: ServerPolicy) -> Iterator[str]:
+    """No route goes to the session on which it came. A path begins with its announcer's ASN, so that ASN tells, unless it has several sessions."""
+    own = _large(server, _OWN, 0)
+    several = tuple(_several(server))
+    if not several:
+        yield "deny quick to any peer-as neighbor-as"
+        return
+    yield f"match to any peer-as neighbor-as set {own}"
+    yield f"match to any {_large(server, _SESSION)} set {_without(server, _OWN)}"
+    yield from (f"match to {peer} {_large(server, _SESSION, number)} set {own}" for peer, number in several)
+    yield f"deny quick to any {own}"
+    yield f"match to any {_large(server, _SESSION)} set {_without(server, _SESSION)}"
 
 
 def _wishes(server: ServerPolicy, key: int, function: int, whom: int | str) -> list[str]:

@@ -84,7 +84,7 @@ async def refused_routes(
 
 async def _ask(server: RouteServer, machines: Machines) -> _Answer:
     try:
-        found = await ASKING[server.daemon].sessions(machines.host(str(server.machine or server.name)), server)
+        found = await ASKING[server.daemon].sessions(machines.host(str(server.machine or server.name)), server.name)
     except Unreachable as error:
         return _Answer({}, trouble=str(error))
     return _Answer(found.protocols, found.version)
@@ -201,7 +201,7 @@ def _server(server: RouteServer, snapshot: Snapshot, answer: _Answer) -> Status:
 
 async def _refused(server: RouteServer, snapshot: Snapshot, machines: Machines) -> list[RefusedRoute]:
     try:
-        found = await ASKING[server.daemon].refused(machines.host(str(server.machine or server.name)), server)
+        found = await ASKING[server.daemon].refused(machines.host(str(server.machine or server.name)), server.name)
     except Unreachable as error:
         raise Unreachable(f"{server.id}: {error}") from None
     members = known_members(sessions_by_protocol(snapshot.where(Session, lan=server.lan)))

@@ -47,7 +47,7 @@ async def routes_of(snapshot: Snapshot, machines: Machines, server: str | None =
 
 async def _accepted(server: RouteServer, snapshot: Snapshot, machines: Machines) -> list[AcceptedRoute]:
     try:
-        found = await ASKING[server.daemon].accepted(machines.host(str(server.machine or server.name)), server)
+        found = await ASKING[server.daemon].accepted(machines.host(str(server.machine or server.name)), server.name)
     except Unreachable as error:
         raise Unreachable(f"{server.id}: {error}") from None
     known = sessions_by_protocol(snapshot.where(Session, lan=server.lan))

@@ -33,6 +33,7 @@ from nnix.planes.routing.rpki import RoaTable
 
 LOCAL_PREF = 100  # BIRD's and OpenBGPD's own
 NOT_TRANSITIVE = 0x40  # of an extended community's type: it stays inside of one AS (RFC 4360, 6)
+DROPS_NOT_TRANSITIVE = frozenset(["openbgpd"])  # on the way in; BIRD does so on the way out
 GLOBAL_UNICAST = prefix_of("2000::/3")
 
 JUDGED: Mapping[str, frozenset[str]] = {
@@ -448,7 +449,10 @@ class Evaluator:
         said = ["irrdb_not_checked" if client.origins is None else "irrdb_valid", self._validity_said(route)]
         large = large | {(self.asn, SAID[slug].function, SAID[slug].value) for slug in said}
         going = self.policy.graceful_shutdown and GRACEFUL_SHUTDOWN in route.standard
-        kept = Route(route.prefix, route.path, next_hop, standard, route.extended, large, route.med, route.otc, route.origin)
+        extended = route.extended
+        if extended and self.server.daemon in DROPS_NOT_TRANSITIVE:
+            extended = frozenset(each for each in extended if not each >> 56 & NOT_TRANSITIVE)
+        kept = Route(route.prefix, route.path, next_hop, standard, extended, large, route.med, route.otc, route.origin)
         return Verdict("", kept, 0 if going else LOCAL_PREF, blackhole, self.language.wishes(route))
 
     def _validity_said(self, route: Route) -> str:

@@ -11,6 +11,8 @@ from nnix.kernel.world import Failed, Host
 from nnix.planes.routing import birdc
 from nnix.planes.routing.asking import reason_of_complaint
 from nnix.planes.routing.communities import REASONS, REFUSED
+from nnix.planes.routing.compile import ClientPolicy
+from nnix.planes.routing.naming import Family, protocol_name
 from nnix.planes.routing.prove.compare import BY_ITSELF, Held, Side
 from nnix.planes.routing.prove.messages import Attributes
 from nnix.planes.routing.prove.route import RO, RT, Prefix, Segment, prefix_of
@@ -61,7 +63,7 @@ async def tables(
     for what is `announced` now. Raises Failed."""
     families = sorted({family for _, family in sides.values()})
     good = await asked(host, name, *(f"show route all table master{family}" for family in families))
-    held = {(sides[each.protocol][0], prefix_of(each.prefix)): _held(each) for each in birdc.routes(good) if each.protocol in sides}
+    held = {(sides[each.protocol][0], prefix_of(each.prefix)): held_of(each) for each in birdc.routes(good) if each.protocol in sides}
     bad = await asked(host, name, *(f"show route all filtered table master{family}" for family in families))
     refused: dict[tuple[str, Prefix], str] = {}
     for each in birdc.routes(bad):
@@ -83,12 +85,22 @@ async def tables(
     return held, refused
 
 
-async def protocols(host: Host, name: str) -> dict[str, birdc.Protocol]:
+async def protocols(host: Host, name: str) -> Mapping[str, birdc.Protocol]:
     """Its BGP sessions. Raises Failed."""
     return birdc.protocols(await asked(host, name, "show protocols all"))
 
 
-def _held(entry: birdc.Entry) -> Held:
+async def reload(host: Host, name: str) -> None:
+    """The policy is applied anew to all that members have sent. Raises Failed."""
+    await asked(host, name, "reload in all")
+
+
+async def reopen(host: Host, name: str, client: ClientPolicy, family: Family) -> None:
+    """A session that has ended may begin again at once. Raises Failed."""
+    await asked(host, name, f"restart {protocol_name(client.session, family)}")
+
+
+def held_of(entry: birdc.Entry) -> Held:
     said = entry.attributes
     return Held(
         Attributes(

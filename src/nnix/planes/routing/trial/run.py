@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
 from typing import Any
 
-from nnix.kernel.world import Artifact, Driver, Failed, Host
+from nnix.kernel.world import Artifact, Driver, Host
 from nnix.planes.routing import birdc
-from nnix.planes.routing.compile import ServerPolicy
+from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
 from nnix.planes.routing.kinds import LimitAction
-from nnix.planes.routing.naming import protocol_name
+from nnix.planes.routing.naming import Family, protocol_name
 from nnix.planes.routing.prove.compare import Difference, Held, Seen, SessionFacts, Side, differences, session_differences
 from nnix.planes.routing.prove.evaluate import Evaluator
 from nnix.planes.routing.prove.exchange import Exchange
 from nnix.planes.routing.prove.messages import ROLE_MISMATCH, TOO_MANY_PREFIXES
 from nnix.planes.routing.prove.route import Prefix, Route
 from nnix.planes.routing.prove.witnesses import Plan, Witness, plan, sides
-from nnix.planes.routing.trial import bird
+from nnix.planes.routing.trial import bird, openbgpd
 from nnix.planes.routing.trial.speakers import Speaker, speakers
 from nnix.planes.routing.trial.stand import Stand, stand, working
 
@@ -83,8 +83,6 @@ async def tried(
 ) -> Proof:
     """Try one candidate on a stand that is there. `first_only`: stop at the first round that differs."""
     began = monotonic()
-    if artifact.driver != "bird":
-        raise Failed(f"route-server/{server.name}: how a candidate of {artifact.driver} is looked into is not known")
     evaluator = Evaluator(server)
     wanted = plan(evaluator) if planned is None else planned
     trial = _Trial(evaluator, artifact, driver, place)
@@ -97,6 +95,26 @@ async def tried(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """How a candidate of one make is looked into. `counts_all`: what the daemon itself throws out counts towards a limit as well."""
+
+    tables: Callable[
+        [Host, str, Mapping[str, Side], Container[tuple[str, Prefix]]],
+        Awaitable[tuple[dict[tuple[str, Prefix], Held], dict[tuple[str, Prefix], str]]],
+    ]
+    protocols: Callable[[Host, str], Awaitable[Mapping[str, birdc.Protocol]]]
+    reload: Callable[[Host, str], Awaitable[None]]
+    reopen: Callable[[Host, str, ClientPolicy, Family], Awaitable[None]]
+    counts_all: bool
+
+
+LOOKING: Mapping[str, Looking] = {
+    "bird": Looking(bird.tables, bird.protocols, bird.reload, bird.reopen, counts_all=False),
+    "openbgpd": Looking(openbgpd.tables, openbgpd.protocols, openbgpd.reload, openbgpd.reopen, counts_all=True),
+}
+
+
 class _Trial:
     def __init__(self, evaluator: Evaluator, artifact: Artifact, driver: Driver, place: Stand) -> None:
         self.of, self.artifact, self.driver, self.place = evaluator, artifact, driver, place
@@ -105,6 +123,7 @@ class _Trial:
         self.speakers: dict[Side, Speaker] = {}
         self.announced: dict[tuple[str, Prefix], Witness] = {}
         self.pids: tuple[int, ...] = ()
+        self.looking = LOOKING[artifact.driver]
 
     @property
     def host(self) -> Host:
@@ -165,7 +184,7 @@ class _Trial:
         return found
 
     async def _routes(self) -> list[Difference]:
-        held, refused = await bird.tables(self.host, self.artifact.name, self.by_protocol, self.announced)
+        held, refused = await self.looking.tables(self.host, self.artifact.name, self.by_protocol, self.announced)
         return self._against(held, refused)
 
     def _against(self, held: Mapping[tuple[str, Prefix], Held], refused: Mapping[tuple[str, Prefix], str]) -> list[Difference]:
@@ -180,13 +199,13 @@ class _Trial:
 
     async def _sessions(self) -> tuple[dict[Side, SessionFacts], dict[Side, SessionFacts]]:
         """(expected, seen) of every session, which are brought up for it."""
-        configured = await bird.protocols(self.host, self.artifact.name)
+        configured = await self.looking.protocols(self.host, self.artifact.name)
         present = [side for side in self.sides if protocol_name(*side) in configured]
         clients = self.of.clients
         made = await speakers(self.of.server, [(clients[session].policy, family) for session, family in present], self.place.members)
         self.speakers = dict(zip(present, made, strict=True))
         await self.settled()
-        known = await bird.protocols(self.host, self.artifact.name)
+        known = await self.looking.protocols(self.host, self.artifact.name)
         expected = {side: self._expected(side) for side in self.sides}
         seen = {self.by_protocol.get(name, (name, 4)): self._seen(name, each) for name, each in known.items()}
         return expected, seen
@@ -221,7 +240,7 @@ class _Trial:
 
     async def _reload(self) -> list[Difference]:
         """A new policy is applied to what members sent before, and nothing is asked of them."""
-        await bird.asked(self.host, self.artifact.name, "reload in all")
+        await self.looking.reload(self.host, self.artifact.name)
         await self.settled()
         return [
             Difference("session", _side(each), "the policy is applied anew", "nothing asked", "everything asked for again")
@@ -240,7 +259,7 @@ class _Trial:
                 continue
             speaker = self.speakers[side]
             mine = [each.route for (session, prefix), each in self.announced.items() if session == side[0] and prefix.family == family]
-            sent = sum(1 for route in mine if not self.of.thrown_out(side[0], route))
+            sent = sum(1 for route in mine if self.looking.counts_all or not self.of.thrown_out(side[0], route))
             bits, start = (32, 44 << 24) if family == 4 else (128, 0x2A0F << 112)
             many = [Prefix(side[1], start + 3 + number, bits) for number in range(limit - sent + 1)]
             route = Route(many[-1], (speaker.client.asn,), mine[0].next_hop)
@@ -277,8 +296,8 @@ class _Trial:
         for side in strict:
             self.speakers.pop(side).close()
         await self.settled()
-        for side in strict:  # or it would pause after the session that we ended
-            await bird.asked(self.host, self.artifact.name, f"restart {protocol_name(*side)}")
+        for name, family in strict:  # or it would pause after the session that we ended
+            await self.looking.reopen(self.host, self.artifact.name, self.of.clients[name].policy, family)
         again = await speakers(
             self.of.server, [(self.of.clients[name].policy, family) for name, family in strict], self.place.members, role=None
         )
