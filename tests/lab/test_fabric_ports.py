@@ -382,6 +382,15 @@ def test_a_member_that_leaves_takes_only_its_members_of_sets_along(production: F
     assert production.differing("a") == {}
 
 
+def test_a_table_that_somebody_edited_is_whole_again_after_a_change_of_members(production: Fabric) -> None:
+    """Members would be changed in place; the edit is noticed on the way, and everything is loaded anew."""
+    rules = production.on("a", "nft", "list", "chain", "bridge", "nnix", "port").stdout
+    production.on("a", "nft", "flush", "chain", "bridge", "nnix", "port")
+    production.move(production.snapshot.replaced(gone=["session/alice", "port/alice", "member/alice"]))
+    assert production.on("a", "nft", "list", "chain", "bridge", "nnix", "port").stdout == rules
+    assert production.differing("a") == {}
+
+
 def test_a_wire_that_nobody_laid_is_named_and_the_rest_is_set_up(production: Fabric) -> None:
     """A port whose cable is missing does not cost the others theirs."""
     port = Port.model_validate({"name": "frank", "member": "dave", "site": "a", "speed": "10G"})

@@ -81,11 +81,10 @@ case $(bird --version 2>&1) in
   'BIRD version '[012].*) rm -f {RESTART_TIME} ;;
   *) echo 'restart time 1 us;' | settle {RESTART_TIME} ;;
 esac
-bird -p -c wanted.conf >&2 || {{ rm -f wanted.conf; exit 1; }}
 rm -f former.conf
-[ ! -f {CONFIG} ] || cp -p {CONFIG} former.conf
-mv -f wanted.conf {CONFIG}
 if [ -z "$hung" ] && alive bird && asked; then
+  [ ! -f {CONFIG} ] || cp -p {CONFIG} former.conf
+  mv -f wanted.conf {CONFIG}
   said=$(birdc -s {SOCKET} configure 2>&1); status=$?
   case $status$said in
     0*Reconfigured* | 0*'in progress'*) ;;
@@ -96,6 +95,8 @@ if [ -z "$hung" ] && alive bird && asked; then
   esac
   until_true 60 settled || {{ echo 'the reconfiguration does not come to an end' >&2; exit 1; }}
 else
+  bird -p -c wanted.conf >&2 || {{ rm -f wanted.conf; exit 1; }}
+  mv -f wanted.conf {CONFIG}
   stop 1 bird || {{ echo 'a hung bird does not die' >&2; exit 1; }}  # it does not answer, so it will not say goodbye either
   rm -f {SOCKET}
   start bird bird -f -c {CONFIG} -s {SOCKET}
@@ -119,6 +120,10 @@ class BirdDriver:
 
     def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         return steps(old, new)
+
+    def alone(self, old: bytes | None, new: bytes | None) -> bool:
+        """A daemon that runs is told what is new to it; what it stands on is no other than before."""
+        return old is not None and new is not None
 
     async def check(self, host: Host, content: bytes) -> str:
         words = await parsed(host, content, f"bird -p -c {CONFIG}", file=CONFIG)

@@ -231,24 +231,22 @@ class NftablesDriver:
         if before is not None and (before.family, before.name) != (table.family, table.name):
             await self._take_away(host, name, before)
             before = None
-        [reading] = await _readings(host, table)
-        if not _difference(wanted, reading, loaded):
-            return
-        script: bytes | None = None
-        if before is not None and applied is not None and not _difference(applied, reading, loaded):
-            changes = member_changes(before, table)
-            script = changes.encode() if changes is not None else None
         # The table's name is kept before it is loaded, so that it can be taken away whenever this is killed; the stale
         # `loaded` agrees with no reading, so a load that was not recorded is done again.
-        await host.put({paths[1]: wanted, paths[0]: None})
-        if script is None or (script and not await _ran(host, script)):
-            result = await host.run(["nft", "-f", "-"], stdin=_replacing(table, wanted))
-            if result.status != 0:
-                raise Failed(f"{host.name}: nft: {result.err.strip() or f'status {result.status}'}")
-        [after] = await _readings(host, table)
+        begun: dict[str, bytes | None] = {paths[1]: wanted, paths[0]: None}
+        after: str | None = None
+        changes = member_changes(before, table) if before is not None and applied != wanted else None
+        if changes is not None and loaded is not None and loaded[0] == _digest(applied):
+            await host.put(begun)
+            after = await _changed(host, table, changes, loaded[1])
+        else:
+            [reading] = await _readings(host, table)
+            if not _difference(wanted, reading, loaded):
+                return
+            await host.put(begun)
         if after is None:
-            raise Failed(f"{host.name}: table {table.family} {table.name} was loaded and is not there")
-        await host.put({paths[0]: f"{hashlib.sha256(wanted).hexdigest()} {after}\n".encode()})
+            after = await _replaced(host, table, wanted)
+        await host.put({paths[0]: f"{_digest(wanted)} {after}\n".encode()})
 
     async def _take_away(self, host: Host, name: str, before: Table | None) -> None:
         if before is not None:
@@ -282,6 +280,10 @@ def _replacing(table: Table, content: bytes) -> bytes:
     return f"add table {table.family} {table.name}\ndelete table {table.family} {table.name}\n".encode() + content
 
 
+def _digest(content: bytes | None) -> str:
+    return hashlib.sha256(content or b"").hexdigest()
+
+
 def _loaded(content: bytes | None) -> tuple[str, str] | None:
     """(digest of the artifact, digest of the reading) of the last load that was finished."""
     digests = (content or b"").decode(errors="replace").split()
@@ -293,30 +295,56 @@ def _difference(content: bytes, reading: str | None, loaded: tuple[str, str] | N
         return "is missing"
     if loaded is None:
         return "is there, but was not loaded by nnix to the end"
-    if loaded[0] != hashlib.sha256(content).hexdigest():
+    if loaded[0] != _digest(content):
         return "is not what is wanted now"
     return "" if loaded[1] == reading else "was changed by somebody else"
 
 
+async def _asked(host: Host, *commands: str) -> list[tuple[int, str, str]]:
+    """(status, what was printed, what was complained of) of each command, all run by one shell whatever becomes of them. Raises Unreachable, Failed."""
+    lines = [f"{each}\necho @$?; echo @ >&2" for each in commands]
+    result = await host.run(["sh"], stdin="\n".join([*lines, "exit 0", ""]).encode())
+    answers = re.findall(r"(.*?)^@(\d+)$\n?", result.out, re.DOTALL | re.MULTILINE)
+    complaints = result.err.split("@\n")
+    if result.status != 0 or len(answers) != len(commands) or len(complaints) != len(commands) + 1:
+        raise Failed(f"{host.name}: nft cannot be asked: {result.err.strip() or f'status {result.status}'}")
+    return [(int(status), said, complaint.strip()) for (said, status), complaint in zip(answers, complaints, strict=False)]
+
+
+def _listing(table: Table) -> str:
+    return f"nft -s list table {table.family} {table.name}"
+
+
+def _reading(host: Host, table: Table, answer: tuple[int, str, str]) -> str | None:
+    """The digest of what `_listing` said; None where the kernel has no such table. Raises Failed."""
+    status, said, complaint = answer
+    if status == 0:
+        return parse(said).reading
+    if "No such file or directory" in complaint:
+        return None
+    raise Failed(f"{host.name}: nft cannot list table {table.family} {table.name}: {complaint or f'status {status}'}")
+
+
 async def _readings(host: Host, *tables: Table) -> list[str | None]:
     """The digest of what the kernel has of each, by one command; None where it has no such table. Raises Unreachable, Failed."""
-    asking = [f"nft -s list table {each.family} {each.name}; echo @$?; echo @ >&2" for each in tables]
-    result = await host.run(["sh"], stdin="\n".join([*asking, "exit 0", ""]).encode())
-    answers = re.findall(r"(.*?)^@(\d+)$", result.out, re.DOTALL | re.MULTILINE)
-    complaints = result.err.split("@\n")
-    if result.status != 0 or len(answers) != len(tables) or len(complaints) != len(tables) + 1:
-        raise Failed(f"{host.name}: nft cannot be asked: {result.err.strip() or f'status {result.status}'}")
-    readings: list[str | None] = []
-    for each, (said, status), complaint in zip(tables, answers, complaints, strict=False):
-        if status == "0":
-            readings.append(parse(said).reading)
-        elif "No such file or directory" in complaint:
-            readings.append(None)
-        else:
-            raise Failed(f"{host.name}: nft cannot list table {each.family} {each.name}: {complaint.strip() or f'status {status}'}")
-    return readings
+    answers = await _asked(host, *map(_listing, tables))
+    return [_reading(host, table, answer) for table, answer in zip(tables, answers, strict=True)]
 
 
-async def _ran(host: Host, script: bytes) -> bool:
-    """Change members in place; whether that worked. Where it did not, the whole table is loaded instead."""
-    return (await host.run(["nft", "-f", "-"], stdin=script)).status == 0
+async def _changed(host: Host, table: Table, changes: str, expected: str) -> str | None:
+    """Change members in place and give the new reading, by one command. None where that did not work, or where the kernel had something else
+    than `expected` before: then the whole table is to be loaded. Raises Unreachable, Failed."""
+    was, done, then = await _asked(host, _listing(table), f"nft -f - <<'END OF CHANGES'\n{changes}END OF CHANGES", _listing(table))
+    after = _reading(host, table, then)
+    return after if done[0] == 0 and _reading(host, table, was) == expected else None
+
+
+async def _replaced(host: Host, table: Table, content: bytes) -> str:
+    """Load the whole table, in one transaction, and give the new reading. Raises Unreachable, Failed."""
+    result = await host.run(["nft", "-f", "-"], stdin=_replacing(table, content))
+    if result.status != 0:
+        raise Failed(f"{host.name}: nft: {result.err.strip() or f'status {result.status}'}")
+    [after] = await _readings(host, table)
+    if after is None:
+        raise Failed(f"{host.name}: table {table.family} {table.name} was loaded and is not there")
+    return after

@@ -30,7 +30,7 @@ from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.vault import Vault
-from nnix.kernel.world import Artifact, Asking, Failed, Unreachable
+from nnix.kernel.world import Alone, Artifact, Asking, Failed, Unreachable
 
 Clock = Callable[[], datetime]
 
@@ -225,7 +225,7 @@ class Office:
         whole = whole or not (model.settled and model.driven) or ground is None
         reached = self._reached(made, model)
         moved = {machine for machine, _ in reached}
-        near = made.artifacts if whole else self._near(made, reached)
+        near = made.artifacts if whole else self._near(made, model, reached)
         # What the plan goes to differs, and the ground was looked at just now. A new look is owed to what stands on ground that moves.
         agreeing = () if whole or ground is None else (key for key in ground if key[0].removeprefix("@") not in moved)
         changed = {a.key: "is changed by the plan" if a.key in model.artifacts else "is new" for a in made.plan.actions}
@@ -244,17 +244,22 @@ class Office:
         reached: set[tuple[str, str]] = set()
         for action in made.plan.actions:
             if self.world.ground(action.machine):
-                old = model.artifacts.get(action.key)
-                new = made.artifacts.get(action.key)
-                reached.update(self.world.shaken(action.key, self.vault.get(old) if old else None, new.content if new else None))
+                reached.update(self.world.shaken(action.key, *self._contents(made, model, action.key)))
         return frozenset(reached)
 
-    def _near(self, made: Draft, reached: frozenset[tuple[str, str]]) -> dict[Key, Artifact]:
+    def _contents(self, made: Draft, model: Model, key: Key) -> tuple[bytes | None, bytes | None]:
+        """What an artifact was and what it becomes."""
+        old, new = model.artifacts.get(key), made.artifacts.get(key)
+        return self.vault.get(old) if old else None, new.content if new else None
+
+    def _near(self, made: Draft, model: Model, reached: frozenset[tuple[str, str]]) -> dict[Key, Artifact]:
         """What the plan goes to with all that it stands on there, the ground, and what the ground moves under, behind its guards."""
         planned = {action.key for action in made.plan.actions}
         last: dict[str, int] = {}
-        for machine, driver, _ in planned:
-            last[machine] = max(last.get(machine, 0), self.world.stage(driver))
+        for key in planned:
+            driver = self.world.drivers[key[1]]
+            if not (isinstance(driver, Alone) and driver.alone(*self._contents(made, model, key))):
+                last[key[0]] = max(last.get(key[0], 0), self.world.stage(key[1]))
         guarded = {machine for machine, _ in reached}
 
         def concerned(each: Artifact) -> bool:

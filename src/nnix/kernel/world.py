@@ -121,6 +121,15 @@ class Asking(Protocol):
         ...
 
 
+@runtime_checkable
+class Alone(Protocol):
+    """A driver some of whose changes lean on nothing but what it has brought about itself."""
+
+    def alone(self, old: bytes | None, new: bytes | None) -> bool:
+        """Whether what makes `old` into `new` may be driven without a look at what comes before it on its machine. Pure."""
+        ...
+
+
 class Driver(Protocol):
     """Makes one kind of daemon agree with its artifacts."""
 

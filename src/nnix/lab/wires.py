@@ -17,6 +17,7 @@ import socket
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from nnix.daemons.iproute import DOT1Q, DOT1Q_MEND
@@ -54,7 +55,8 @@ def encode(machines: Iterable[str], cables: Iterable[Cable], tagged: Iterable[st
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def decode(content: bytes | None) -> tuple[set[str], set[Cable]]:
+@lru_cache(maxsize=4)  # one change asks many times for the old and the new
+def decode(content: bytes | None) -> tuple[frozenset[str], frozenset[Cable]]:
     """(namespaces, cables) of an artifact. Raises ValueError."""
     machines: set[str] = set()
     cables: set[Cable] = set()
@@ -65,7 +67,7 @@ def decode(content: bytes | None) -> tuple[set[str], set[Cable]]:
         elif "cable" in item:
             a, b = item["cable"]
             cables.add(Cable(End(*a), End(*b)))
-    return machines, cables
+    return frozenset(machines), frozenset(cables)
 
 
 ON_CABLES = ("iproute", "latency")  # drivers of what a cable that is pulled takes along: interfaces, and what reads from them
@@ -154,7 +156,7 @@ class WiresDriver:
     async def _seen(self, machines: Iterable[str]) -> dict[str, frozenset[str]]:
         return await _interfaces({machine: self.namespace(machine) for machine in machines})
 
-    async def _without(self, host: Host, cables: Iterable[Cable], machines: set[str]) -> dict[str, frozenset[str]]:
+    async def _without(self, host: Host, cables: Iterable[Cable], machines: frozenset[str]) -> dict[str, frozenset[str]]:
         """Take `cables` out; what those of `machines` that had an end have afterwards. The kernel removes the far end of a cable, and what
         was in a removed namespace, in its own time: an end may vanish before we come to it, and must have vanished before its name is used
         again."""

@@ -34,7 +34,7 @@ from nnix.daemons.iproute.facts import (
 )
 from nnix.daemons.iproute.seen import LinkSeen, NeighbourSeen, Seen, parsed
 from nnix.daemons.iproute.watch import TAKEN, came_back, gone, script
-from nnix.daemons.iproute.way import arrived, way
+from nnix.daemons.iproute.way import arrived, mere_entries, way
 from nnix.kernel.world import Failed, Result
 
 MAC = "02:00:5e:10:00:01"
@@ -549,7 +549,7 @@ def test_a_tunnel_inside_an_envelope_takes_one_tcp_segment_at_once() -> None:
 
 
 def test_an_arrival_is_told_from_every_other_change() -> None:
-    """Only what came, and only entries and neighbours, may be made without a look beforehand."""
+    """Only what came may be made without a look beforehand, and no setting, whose value must be known first."""
     here = [Fdb(fdb="02:00:5e:00:00:01", dev="vx", dst=IPv4Address("10.255.0.2")), Bridge(link="br", mtu=1500)]
     came = [Fdb(fdb="02:00:5e:00:00:02", dev="vx", dst=IPv4Address("10.255.0.3"))]
     before = {each.key: each for each in here}
@@ -557,4 +557,7 @@ def test_an_arrival_is_told_from_every_other_change() -> None:
     assert arrived(before, before) == []
     assert arrived(before, {each.key: each for each in [*came, here[1]]}) == [], "something left"
     assert arrived(before, {each.key: each for each in [here[0], *came, Bridge(link="br", mtu=9000)]}) == [], "something changed"
-    assert arrived(before, {each.key: each for each in [*here, *came, Bridge(link="br2", mtu=1500)]}) == [], "a bridge came as well"
+    assert arrived(before, {each.key: each for each in [*here, *came, Sysctl(sysctl="net.ipv4.ip_forward", value="1")]}) == [], "a setting"
+    port = [Wire(link="p-b", master="br"), *came]
+    assert arrived(before, {each.key: each for each in [*here, *port]}) == port
+    assert (mere_entries(came), mere_entries(port), mere_entries([])) == (True, False, False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Failed, Host, Unreachable
 
-from .toy import TOY, Library, Shelf, Shelves, shelf, volume, wanted
+from .toy import TOY, Library, Shelf, Shelves, compile, shelf, volume, wanted
 
 NOTHING = Evidence()
 
@@ -88,6 +88,29 @@ def test_what_stands_on_moved_ground_is_looked_at(library: Library) -> None:
         library.shelves.hosts["b"].files.clear()
         apply(office, shelf("a"), shelf("b"), volume("tides", "a"))
         assert library.shelves.hosts["b"].files["paper/books"] == b"shelf 2"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_change_that_leans_on_nothing_is_driven_without_a_look_at_what_comes_before(library: Library, alone: bool) -> None:
+    """Drift of the floor is mended on the way by a change that stands on it; by one that does not, it is left to the loop."""
+
+    class Hanging(PaperDriver):
+        def alone(self, old: bytes | None, new: bytes | None) -> bool:
+            return alone and old is not None
+
+    def with_floors(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
+        for each in compile(snapshot, evidence):
+            yield from (replace(each, driver="floor", content=b"floor", about=frozenset()), each)
+
+    with library.ledger() as ledger:
+        office = library.office(ledger)
+        office.world = replace(office.world, drivers={"floor": PaperDriver("floor"), "paper": Hanging()})
+        office.planes = (replace(TOY, compile=with_floors),)
+        apply(office, shelf("a"))
+        library.shelves.hosts["a"].files["floor/books"] = b"scratched"
+        apply(office, shelf("a"), volume("tides", "a"))
+        assert library.shelves.hosts["a"].files["floor/books"] == (b"scratched" if alone else b"floor")
+        assert b"tides" in library.shelves.hosts["a"].files["paper/books"]
 
 
 def test_after_everything_was_taken_down_the_next_application_looks_everywhere(library: Library, office: Office) -> None:

@@ -14,7 +14,7 @@ from nnix.daemons.iproute.facts import Fact, Fdb, Key, Neighbour, Sysctl, Vlan, 
 from nnix.daemons.iproute.seen import Seen, asking, parsed, seen_on
 from nnix.daemons.iproute.steps import steps
 from nnix.daemons.iproute.watch import MONITOR, TAKEN, came_back, gone, script
-from nnix.daemons.iproute.way import anew, arrived, making_order, way
+from nnix.daemons.iproute.way import anew, arrived, making_order, mere_entries, way
 from nnix.kernel.world import Failed, Following, Host, Lack, Lost, Step
 
 DONE = "echo @done >&2\n"
@@ -37,6 +37,9 @@ class IprouteDriver:
 
     def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         return steps(old, new)
+
+    def alone(self, old: bytes | None, new: bytes | None) -> bool:
+        return old is not None and new is not None and mere_entries(arrived(remembered(old), decode(new)))
 
     async def check(self, host: Host, content: bytes) -> str:
         """Only the shape is checked, for there is no daemon that could parse an artifact: the kernel judges when it is told."""
@@ -67,17 +70,17 @@ class IprouteDriver:
         before = remembered(files[applied])
         found: dict[str, str] = json.loads(files[found_path] or b"{}")
         if (come := arrived(before, facts)) and files[found_path] is not None:
-            # Most changes are a member's arrival, told to every site: what was there is taken to be as it was left, until the look that follows.
+            # Most changes are an arrival: it is tried at once, as if nothing were in the way. A member's entries, told to every site, the kernel
+            # takes only where there are none, and says so: what it took without a word is there, and what was there before is not touched.
             await host.put({applied: wanted})
             batch = anew(come)
-            out, said = await _run(host, f"{batch.script()}{DONE}{asking(facts)}", batch.lines)
-            seen = parsed(out)
-            if not said and not _difference(facts, before, seen):
+            mere = mere_entries(come)
+            out, said = await _run(host, f"{batch.script()}{DONE}{'exit 0' if mere else asking(facts)}\n", batch.lines)
+            if not said and (mere or not _difference(facts, before, parsed(out))):
                 return
             files = {**files, applied: wanted}
             before = facts
-        else:
-            seen = await seen_on(host, before, facts)
+        seen = await seen_on(host, before, facts)
         found |= {
             fact.sysctl: seen.settings[fact.sysctl]
             for fact in facts.values()

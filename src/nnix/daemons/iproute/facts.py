@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
@@ -42,6 +43,11 @@ class Fact(Record):
     @property
     def title(self) -> str:
         return f"{self.noun} {self.key[-1]}"
+
+    @cached_property
+    def line(self) -> str:
+        """How it is written down. Kept, since a member's forwarding entry is one and the same on all switches but one."""
+        return json.dumps(self.model_dump(mode="json", exclude_none=True), sort_keys=True)
 
 
 class Link(Fact):
@@ -130,7 +136,7 @@ class Fdb(Fact):
     dev: Interface
     dst: Address | None = None
 
-    @property
+    @cached_property
     def key(self) -> Key:
         return ("fdb", self.dev, str(self.dst), self.fdb) if self.fdb == FLOOD else ("fdb", self.dev, self.fdb)
 
@@ -148,7 +154,7 @@ class Neighbour(Fact):
         """The address as everybody writes it (RFC 5952); there are thousands, looked for every second or two."""
         return str(self.neighbour)
 
-    @property
+    @cached_property
     def key(self) -> Key:
         return "neighbour", self.dev, self.spelled
 
@@ -239,26 +245,26 @@ FACTS: Mapping[str, type[Fact]] = {
     "sysctl": Sysctl,
 }
 ORDER = ("sysctl", "link", "addr", "neighbour", "route", "qdisc", "fdb")
-LINES_KEPT = 16384  # seven switches with a thousand members between them have 6,000 different lines
+ARTIFACTS_KEPT = 64  # old and new of a change that goes to all sites: one change asks many times for each
+FACTS_KEPT = 16384  # seven switches with a thousand members between them have 6,000 different ones
 
 
 def encode(facts: Iterable[Fact]) -> bytes:
     """The artifact that `facts` make: a line each, sorted. Raises ValueError when two facts speak about one thing."""
     found: dict[Key, Fact] = {}
     for fact in facts:
-        if found.setdefault(fact.key, fact) != fact:
+        if (other := found.setdefault(fact.key, fact)) is not fact and other != fact:
             raise ValueError(f"{fact.title} is wanted in two ways")
-    return "".join(f"{line}\n" for line in sorted(map(_line, found.values()))).encode()
+    return "".join(f"{line}\n" for line in sorted(fact.line for fact in found.values())).encode()
 
 
-@lru_cache(maxsize=LINES_KEPT)
-def _line(fact: Fact) -> str:
-    """Kept by fact: a member's forwarding entry is the same on all switches but one."""
-    return json.dumps(fact.model_dump(mode="json", exclude_none=True), sort_keys=True)
-
-
-def decode(content: bytes) -> dict[Key, Fact]:
+@lru_cache(maxsize=ARTIFACTS_KEPT)
+def decode(content: bytes) -> Mapping[Key, Fact]:
     """The facts of an artifact by what they speak about. Raises ValueError naming the line."""
+    return MappingProxyType(_decoded(content))
+
+
+def _decoded(content: bytes) -> dict[Key, Fact]:
     facts: dict[Key, Fact] = {}
     for number, line in enumerate(content.decode().splitlines(), start=1):
         try:
@@ -273,7 +279,7 @@ def decode(content: bytes) -> dict[Key, Fact]:
     return facts
 
 
-@lru_cache(maxsize=LINES_KEPT)
+@lru_cache(maxsize=FACTS_KEPT)
 def _read(line: str) -> tuple[Key, Fact]:
     """The fact that a line is. Kept by line: all of an artifact's but a few stand in the one before and in those of other switches."""
     data = json.loads(line)
@@ -289,7 +295,7 @@ def _read(line: str) -> tuple[Key, Fact]:
     return fact.key, fact
 
 
-def remembered(content: bytes | None) -> dict[Key, Fact]:
+def remembered(content: bytes | None) -> Mapping[Key, Fact]:
     """What was ours. A line that a newer or older nnix wrote otherwise is left out rather than in the way."""
     try:
         return decode(content or b"")
@@ -298,7 +304,7 @@ def remembered(content: bytes | None) -> dict[Key, Fact]:
     facts: dict[Key, Fact] = {}
     for line in (content or b"").splitlines():
         try:
-            facts |= decode(line)
+            facts |= _decoded(line)
         except ValueError:
             continue
     return facts

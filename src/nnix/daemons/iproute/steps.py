@@ -44,7 +44,7 @@ def steps(old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
     before, after = decode(old or b""), decode(new or b"")
     gone = [fact for key, fact in before.items() if key not in after]
     added = [fact for key, fact in after.items() if key not in before]
-    changed = [fact for key, fact in after.items() if key in before and before[key] != fact]
+    changed = [fact for key, fact in after.items() if key in before and before[key] is not fact and before[key] != fact]
     cut = [before[each.key] for each in changed if _cut_by_change(before[each.key], each)]
     found = [Step(f"remove {each.title}", _disturbed(before, [each])) for each in gone if isinstance(each, Link)]
     found += [Step(words) for words in _said("remove", [each for each in gone if not isinstance(each, Link)])]

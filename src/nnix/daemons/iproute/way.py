@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -31,6 +31,9 @@ from nnix.daemons.iproute.facts import (
 from nnix.daemons.iproute.seen import LinkSeen, Seen
 
 BEHAVIOURS = {Behaviour.END: "End", Behaviour.END_DT6: "End.DT6 table 255"}  # 255: the machine's own addresses (RFC 8986, 4.6, in Linux)
+
+
+BARE = LinkSeen(kind="", mtu=0, up=False, master=None, addresses_itself=True, details={}, port={})
 
 
 class Batch(NamedTuple):
@@ -99,17 +102,25 @@ def way(wanted: Mapping[Key, Fact], before: Mapping[Key, Fact], found: Mapping[s
 
 
 def arrived(before: Mapping[Key, Fact], facts: Mapping[Key, Fact]) -> list[Fact]:
-    """The forwarding entries and neighbours in which `facts` differ from `before`, where they differ in nothing else and lack nothing. Pure."""
-    changed = [fact for key, fact in facts.items() if before.get(key) != fact]
-    come = [fact for fact in changed if isinstance(fact, Fdb | Neighbour) and fact.key not in before]
-    return sorted(come, key=making_order) if len(come) == len(changed) and before.keys() <= facts.keys() else []
+    """What `facts` have more than `before`, where they differ in nothing else; none where a setting is among it, whose value must be known
+    first. Pure."""
+    changed = [fact for key, fact in facts.items() if (was := before.get(key)) is not fact and was != fact]
+    if not before.keys() <= facts.keys() or any(fact.key in before or isinstance(fact, Sysctl) for fact in changed):
+        return []
+    return sorted(changed, key=making_order)
 
 
-def anew(facts: Iterable[Fact]) -> Batch:
-    """What makes forwarding entries and neighbours where nothing is in their place, and fails where something is. Pure."""
+def mere_entries(facts: Collection[Fact]) -> bool:
+    """Whether these are forwarding entries and neighbours, and some: no port joins by them, and no filter is passed by. Pure."""
+    return bool(facts) and all(isinstance(each, Fdb | Neighbour) for each in facts)
+
+
+def anew(facts: Collection[Fact]) -> Batch:
+    """What makes `facts` where nothing is in their place but the wires, bare. Entries, neighbours and interfaces fail where something is. Pure."""
     batch = Batch([], [], [], [])
+    bare = Seen({each.link: BARE for each in facts if isinstance(each, Wire)})
     for fact in facts:
-        _make(fact, Seen({}), batch, "add")
+        _make(fact, bare, batch, "add")
     return batch
 
 

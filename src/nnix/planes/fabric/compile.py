@@ -49,6 +49,8 @@ UNDERLAY_MTU_MIN = 1800
 REFLECTORS = 2
 TUNNEL_OCTETS = 50  # Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348, 4.3); an IEEE 802.1Q tag never travels inside
 
+Answered = tuple[tuple[IPv4Address | IPv6Address, str], ...]  # address → MAC address of all who are on a LAN
+
 ON_THE_LAN = (PortState.PRODUCTION, PortState.DRAINED)
 LIT = (*ON_THE_LAN, PortState.QUARANTINE)
 
@@ -69,7 +71,12 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterator[Artifact]:
 def switches(snapshot: Snapshot) -> tuple[Switch, ...]:
     """The policy of each site's switch, in values, by site. Pure."""
     plugged = {site.name: attachments(snapshot, site) for site in snapshot.of(Site) if _end(site)}
-    return tuple(_switch(snapshot, site, vtep, plugged) for site in snapshot.of(Site) if (vtep := _end(site)))
+    everybody = [each for group in plugged.values() for each in group]
+    answered = {
+        lan.name: None if lan.purpose is LanPurpose.QUARANTINE else _for_whom(each for each in everybody if each.lan == lan.name)
+        for lan in snapshot.of(Lan)
+    }
+    return tuple(_switch(snapshot, site, vtep, plugged, answered) for site in snapshot.of(Site) if (vtep := _end(site)))
 
 
 def reflectors(snapshot: Snapshot) -> tuple[str, ...]:
@@ -217,14 +224,20 @@ def _end(site: Site) -> IPv4Address | None:
     return site.vtep if isinstance(site.vtep, IPv4Address) else None
 
 
-def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str, tuple[Attachment, ...]]) -> Switch:
+def _switch(
+    snapshot: Snapshot,
+    site: Site,
+    vtep: IPv4Address,
+    plugged: Mapping[str, tuple[Attachment, ...]],
+    answered: Mapping[str, Answered | None],
+) -> Switch:
     links = tuple(
         LinkEnd(link.id, link_interface(link, site.name), underlay_mtu(snapshot), int(link.latency), int(link.bfd) // 1000)
         for link in snapshot.of(Link)
         if site.name in (link.a, link.b) and link.a != link.b
     )
     lans = (
-        *(_lan_end(snapshot, site, lan, plugged) for lan in snapshot.of(Lan) if lan.vni is not None),
+        *(_lan_end(snapshot, site, lan, plugged, answered[lan.name]) for lan in snapshot.of(Lan) if lan.vni is not None),
         *(
             _circuit_end(snapshot, site, each, vtep)
             for each in snapshot.of(Circuit)
@@ -272,7 +285,7 @@ def _switch(snapshot: Snapshot, site: Site, vtep: IPv4Address, plugged: dict[str
     )
 
 
-def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tuple[Attachment, ...]]) -> LanEnd:
+def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tuple[Attachment, ...]], answered: Answered | None) -> LanEnd:
     """A LAN at a site. The quarantine LAN reaches other sites only where a tester is at one end."""
     on_lan = {name: [each for each in group if each.lan == lan.name] for name, group in plugged.items()}
     quarantine = lan.purpose is LanPurpose.QUARANTINE
@@ -302,11 +315,11 @@ def _lan_end(snapshot: Snapshot, site: Site, lan: Lan, plugged: Mapping[str, tup
         private=False,
         learns=False,
         mac=None if quarantine else mac_of(f"{site.id}/{lan.id}"),
-        neighbours=None if quarantine else _for_whom(each for group in on_lan.values() for each in group),
+        neighbours=answered,
     )
 
 
-def _for_whom(on_lan: Iterable[Attachment]) -> tuple[tuple[IPv4Address | IPv6Address, str], ...]:
+def _for_whom(on_lan: Iterable[Attachment]) -> Answered:
     """The neighbours of all who are on a LAN. An address that two claim, which the rules refuse, is answered for neither."""
     claims: dict[IPv4Address | IPv6Address, set[str]] = defaultdict(set)
     for each in on_lan:

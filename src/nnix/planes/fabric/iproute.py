@@ -18,9 +18,11 @@ a port with `neigh_suppress` it does.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from nnix.daemons.iproute.facts import (
+    FACTS_KEPT,
     FLOOD,
     Addr,
     Behaviour,
@@ -123,8 +125,21 @@ def _lan(switch: Switch, end: LanEnd) -> Iterator[Fact]:
             Route(route=IPv6Network(far), dev=SEGMENTS, segments=end.pin.segments) for far in end.flood if isinstance(far, IPv6Address)
         )
     yield from (Fdb(fdb=FLOOD, dev=end.vxlan, dst=vtep) for vtep in end.flood)
-    yield from (Fdb(fdb=mac, dev=end.vxlan, dst=vtep) for mac, vtep in end.far)
-    yield from (Neighbour(neighbour=address, dev=end.bridge, mac=mac) for address, mac in end.neighbours or ())
+    yield from (_behind(mac, end.vxlan, vtep) for mac, vtep in end.far)
+    yield from (_answered(address, end.bridge, mac) for address, mac in end.neighbours or ())
+
+
+# What is said of a member is said to every switch but its own, in the same words, and again with every change.
+
+
+@lru_cache(maxsize=FACTS_KEPT)
+def _behind(mac: str, tunnel: str, vtep: IPv4Address) -> Fdb:
+    return Fdb(fdb=mac, dev=tunnel, dst=vtep)
+
+
+@lru_cache(maxsize=FACTS_KEPT)
+def _answered(address: IPv4Address | IPv6Address, bridge: str, mac: str) -> Neighbour:
+    return Neighbour(neighbour=address, dev=bridge, mac=mac)
 
 
 def _attachment(each: Attachment) -> Iterator[Fact]:
