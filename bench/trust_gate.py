@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def ours(folder: Path) -> Found:
     b = from_fort({"lab": ((folder / "fort.csv").read_bytes(), (folder / "keys.csv").read_bytes())})
     outcome = judged([TrustAnchor(name="lab", tal="lab.tal")], [Verdict("rpki-client", a), Verdict("fort", b)], {}, NOW)
     disputed = sum(len(vrps) for each in outcome.contests for vrps in each.says.values())
-    return {"common": len(outcome.anchors["lab"].rows), "disputed": disputed, "withheld": outcome.withheld}, lambda: served(outcome.served)
+    return {"common": len(outcome.anchors["lab"].rows), "disputed": disputed, "withheld": outcome.withheld}, lambda: served(
+        outcome.served, datetime.fromtimestamp(NOW, UTC)
+    )
 
 
 def peer(folder: Path) -> Found:

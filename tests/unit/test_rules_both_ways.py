@@ -43,6 +43,10 @@ RIGHT: dict[str, Json] = {
     "Lan/peering": {"title": {"en": "Peering"}, "v4": "192.0.2.0/24", "v6": "2001:db8:1::/64", "vni": 4000},
     "Lan/test": {"title": {"en": "Test"}, "purpose": "quarantine", "v4": "198.51.100.0/24", "vni": 4001},
     "RoutingPolicy/open": {"irr_sources": ["irr.rpsl"], "rpki_sources": ["vrps.json"], "blackhole_v4": "192.0.2.66"},
+    "RtrCache/rtr-hz": {"site": "hz", "lan": "peering", "v4": "192.0.2.241", "source": "vrps.json"},
+    "Lan/far": {"title": {"en": "Far"}, "v4": "203.0.113.0/24", "vni": 4002},
+    "RtrCache/rtr-nb": {"site": "nb", "lan": "far", "v4": "203.0.113.7", "source": "vrps.json"},
+    "RoutingPolicy/spare": {"irr_caches": ["rtr-hz"]},
     "RouteServer/rs1": _server("hz", 1),
     "RouteServer/rs2": _server("nb", 2),
     "Member/alice": _member(64500, as_sets=["RIPE::AS-ALICE"]),
@@ -104,6 +108,12 @@ BROKEN: dict[str, tuple[Changes, set[tuple[str, str]]]] = {
     ),
     "routing.irr-has-sources": ({"RoutingPolicy/open": {"irr_sources": []}}, {("routing-policy/open", "irr_sources")}),
     "routing.rpki-has-sources": ({"RoutingPolicy/open": {"rpki_sources": []}}, {("routing-policy/open", "rpki_sources")}),
+    "routing.caches-within-reach": ({"RoutingPolicy/open": {"rpki_caches": ["rtr-hz", "rtr-nb"]}}, {("routing-policy/open", "rpki_caches.1")}),
+    "routing.caches-hand-out-its-sources": (
+        {"RoutingPolicy/open": {"rpki_caches": ["rtr-hz"], "rpki_sources": ["vrps.json", "more.json"]}},
+        {("routing-policy/open", "rpki_sources")},
+    ),
+    "routing.one-policy-for-a-cache": ({"RoutingPolicy/zeta": {"irr_caches": ["rtr-hz"]}}, {("routing-policy/zeta", "irr_caches.0")}),
     "routing.member-as-sets-well-formed": ({"Member/bob": {"as_sets": ["AS-BOB", "ASBOB"]}}, {("member/bob", "as_sets.1")}),
     "routing.session-as-sets-well-formed": ({"Session/bob": {"as_sets": ["AS-"]}}, {("session/bob", "as_sets.0")}),
     "lab.declared": ({"Exchange/lab": {"lab": False}}, {("router/alice-router", "session"), ("router/bob-router", "session")}),
@@ -115,6 +125,10 @@ BROKEN: dict[str, tuple[Changes, set[tuple[str, str]]]] = {
     "lab.registry-signs-with-the-anchor": (
         {"Registry/registry": REGISTRY, "TransferKey/k": KEY, "NameGate/gate": {"session": "bob", "key": "k"}, "Zone/zj": ZONE, "Router/bob-router": None},
         {("registry/registry", "zones.0.origin")},
+    ),
+    "lab.caches-within-reach": (
+        {"Router/alice-router": {"caches": ["rtr-hz", "rtr-nb"]}, "Router/second": {"session": "bob", "daemon": "gobgp", "caches": ["rtr-hz"]}},
+        {("router/alice-router", "caches.1"), ("router/second", "daemon")},
     ),
     "lab.only-bird-misbehaves": ({"Router/alice-router": {"daemon": "gobgp"}}, {("router/alice-router", "daemon")}),
 }  # fmt: skip
@@ -144,6 +158,13 @@ ACCEPTED: dict[str, Changes] = {
     "no validation, in the open": {"RoutingPolicy/open": {"rpki_sources": [], "rpki": "off"}},
     "a real exchange without routers": {"Router/alice-router": None, "Router/bob-router": None},
     "a second router behind a port": {"Router/second": {"session": "bob"}},
+    "VRPs and route objects by RTR": {
+        "RoutingPolicy/spare": None,
+        "RoutingPolicy/open": {"rpki_caches": ["rtr-hz", "rtr-nb"], "irr_caches": ["rtr-hz"]},
+        "RtrCache/rtr-nb": {"listen": ["10.0.0.7"]},
+        "Router/alice-router": {"caches": ["rtr-hz"]},
+        "Router/bob-router": {"caches": ["rtr-hz"]},
+    },
     "a router that only BIRD can be": {"Router/alice-router": {"announces": [{"prefix": "198.18.1.0/24", "otc": 64511}]}},
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import asyncio
 import getpass
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnix.daemons.bird import BIRD
+from nnix.daemons.document import DocumentDriver, Find
 from nnix.daemons.frr import FRR
 from nnix.daemons.gobgp import GOBGP
 from nnix.daemons.iproute import IPROUTE
@@ -53,6 +55,7 @@ if TYPE_CHECKING:  # a third of a second to import, and most commands reach no m
     from nnix.hosts.ssh import SshHost
 
 NAMING_FOLDER = Path(serve.__file__).parent
+PACKAGE = NAMING_FOLDER.parent.parent
 ALL_PLANES: tuple[Plane, ...] = (*PLANES, LAB)
 KINDS: Mapping[str, type[Resource]] = kinds_of(ALL_PLANES)
 
@@ -67,15 +70,38 @@ HERALD = ProgramDriver(
 )
 
 
-def drivers(prefix: str, secrets: Path) -> dict[str, Driver]:
+def rtr_driver(secrets: Secrets) -> ProgramDriver:
+    """The RTR server (planes/trust/serve.py), which needs no more of nnix than its own folder and what records are made of."""
+    rtr = PACKAGE / "planes/trust/rtr"
+    empty = PACKAGE / "planes/trust/__init__.py"
+    parts = ("__init__", "kernel/__init__", "kernel/resource", "planes/trust/__init__", "planes/trust/serve")
+    files = {f"nnix/{each}.py": PACKAGE / f"{each}.py" for each in parts}
+    files |= {"nnix/planes/__init__.py": empty, **{f"nnix/planes/trust/rtr/{each.name}": each for each in sorted(rtr.glob("*.py"))}}
+    python = f"{sys.prefix}/bin/python3"
+    return ProgramDriver(
+        "rtr",
+        "nnix.planes.trust.serve",
+        files,
+        pulse="state/status.json",
+        needs=("numpy", "pydantic_core"),
+        interpreter=python,
+        secrets=secrets,
+    )
+
+
+def drivers(prefix: str, secrets: Path, find: Find = lambda source, pinned: None) -> dict[str, Driver]:
     """All drivers, in the order in which one machine is built up: filters before the interfaces that they guard, then daemons. First those
     that need longest until they speak; last OpenBGPD, which tries again only after a minute where nobody listens yet, and who asks daemons.
 
-    `secrets` is the folder in which the operator's secrets are; drivers fill them in.
+    `secrets` is the folder in which the operator's secrets are, and `find` knows documents by name; drivers fill them in.
     """
     known = Secrets(secrets)
     names: tuple[Driver, ...] = (knot(known), nsd(known), unbound(known))
-    everyone: tuple[Driver, ...] = (WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR, *names, GOBGP, BIRD, OPENBGPD, HERALD)
+    payloads: tuple[Driver, ...] = (DocumentDriver(find), rtr_driver(known))
+    everyone: tuple[Driver, ...] = (
+        *(WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR),
+        *(*payloads, *names, GOBGP, BIRD, OPENBGPD, HERALD),
+    )
     return {each.name: each for each in everyone}
 
 
@@ -215,13 +241,26 @@ class Setting:
     def world(self) -> World:
         return World(
             machines=self.machines,
-            drivers=drivers(self.prefix, self.state / "secrets"),
+            drivers=drivers(self.prefix, self.state / "secrets", self.document),
             ground=lambda machine: machine.startswith("@"),
             shaken=shaken,
             guards=frozenset({NFTABLES.name}),
             # zebra takes along what EVPN had put beside our own entries of a group, and the kernel knows no difference.
             unsettled={FRR.name: frozenset({IPROUTE.name})},
         )
+
+    def accepted(self, source: str) -> Path:
+        """Where the newest document is kept that the gate has accepted for `source`."""
+        return self.state / "accepted" / source
+
+    def document(self, source: str, pinned: str | None) -> bytes | None:
+        """The document `pinned`; or the newest that was accepted for `source`, and before there is one, what the last change has pinned."""
+        if pinned is None:
+            try:
+                return self.accepted(source).read_bytes()
+            except OSError:
+                pinned = self.book.model().evidence.get(f"file:{source}")
+        return self.vault.get(pinned) if pinned else None
 
     @cached_property
     def office(self) -> Office:

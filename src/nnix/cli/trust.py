@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, folder_argument, json_option, pass_setting
+from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, folder_argument, json_option, pass_setting
 from nnix.cli.files import gathered, put_whole, sound
 from nnix.cli.history import moment_of
 from nnix.cli.root import Setting, clock, who
+from nnix.daemons.document import DOCUMENT
 from nnix.hosts.namespace import NamespaceHost
+from nnix.kernel.drive import converge
 from nnix.kernel.ledger import Entry, Moved
 from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Failed, Unreachable
 from nnix.planes.trust import slurm
 from nnix.planes.trust.compile import compile
-from nnix.planes.trust.kinds import LocalException, RelyingParty, TrustAnchor
+from nnix.planes.trust.kinds import LocalException, RelyingParty, RtrCache, TrustAnchor
+from nnix.planes.trust.read import cache_status
 
 if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
     from nnix.planes.trust.archive import Archive
@@ -188,9 +192,10 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
               "served": served, **made.record(archive)}  # fmt: skip
     entry = _recorded(setting, order, record, why or ("let go: " + ", ".join(let_go) if let_go else "validation"))
     if served:
-        place = folder / chosen.serves
-        place.parent.mkdir(parents=True, exist_ok=True)
-        put_whole(place, made.document)
+        for place in (folder / chosen.serves, setting.accepted(chosen.serves)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            put_whole(place, made.document)
+        setting.run(_handed_out(setting))
     left_out = [f"left out of the mirror: {each}" for each in left_behind]
     if as_json:
         tables.as_json(
@@ -207,6 +212,19 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
         where = f"; written to {folder / chosen.serves}" if served else "; nothing can be served, so the file stays as it is"
         tables.out.print(f"\nentry {entry.seq}, digest {made.payloads.digest[:16]}{where}", markup=False)
     return REFUSED if not served else DONE if _calm(record) else DISAGREES
+
+
+async def _handed_out(setting: Setting) -> None:
+    """Let the caches have it now, rather than when the loop comes round. One that cannot be reached is the loop's business."""
+    if not setting.begun:
+        return
+    wanted = setting.office.wanted(setting.book.model())
+    documents = {key: each for key, each in wanted.items() if key[1] == DOCUMENT}
+    if documents:
+        async with setting.lock.held():
+            for outcome in await converge(setting.world, documents):
+                if outcome.failure:
+                    tables.err.print(f"{'/'.join(outcome.key)}: {outcome.failure}", markup=False)
 
 
 def _recorded(setting: Setting, order: Order, record: Mapping[str, Any], why: str) -> Entry:
@@ -365,25 +383,49 @@ def routers_command(setting: Setting, folders: tuple[Path, ...], as_json: bool) 
     """Who takes VRPs by RTR: version, serial, how far behind, when last asked; of each table, how old its data are.
 
     \b
-      nnix trust routers /var/lib/nnix/rtr
+      nnix trust routers                     all caches of the exchange
+      nnix trust routers /var/lib/nnix/rtr   a server that was started by hand
 
-    STATE is the `state` folder of an RTR server, or several; unset: `rtr` in nnix's own. Exit status 3: a table is held or has no data, or a
-    server does not run.
+    STATE is the `state` folder of an RTR server, or several. Exit status 3: a table is held or has no data, or a cache does not run.
     """
-    from nnix.planes.trust.rtr.routers import COLUMNS, read_status, rows
+    from nnix.planes.trust.rtr.routers import COLUMNS, rows
 
+    status, troubles = _by_hand(folders) if folders else setting.run(_of_the_exchange(setting))
     now = clock().timestamp()
+    found = {name: list(rows(each, now)) for name, each in status.items()}
+    if as_json:
+        tables.as_json({**status, **{name: {"trouble": words} for name, words in troubles.items()}})
+    else:
+        tables.table("", ("cache", *COLUMNS), [(name, *row) for name, seen in found.items() for row in seen])
+    for name, words in troubles.items():
+        tables.err.print(f"✗ {name}: {words}", markup=False)
+    return DONE if not troubles and all(row.state == "serving" for seen in found.values() for row in seen) else DISAGREES
+
+
+def _by_hand(folders: tuple[Path, ...]) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+    from nnix.planes.trust.rtr.routers import read_status
+
     try:
-        status = {str(folder): read_status(folder) for folder in folders or (setting.state / "rtr",)}
+        return {str(folder): read_status(folder) for folder in folders}, {}
     except FileNotFoundError as missing:
         raise click.UsageError(f"no RTR server has run there: {missing.filename} does not exist") from None
-    found = {folder: list(rows(each, now)) for folder, each in status.items()}
-    if as_json:
-        tables.as_json(status)
-    else:
-        for folder, seen in found.items():
-            tables.table(folder if len(found) > 1 else "", COLUMNS, seen)
-    return DONE if all(row.state == "serving" for seen in found.values() for row in seen) else DISAGREES
+
+
+async def _of_the_exchange(setting: Setting) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+    """Each cache's status; and, in words, why others cannot be asked."""
+    begun(setting)
+    snapshot = setting.book.model().snapshot
+    status: dict[str, Mapping[str, Any]] = {}
+    troubles: dict[str, str] = {}
+    caches = snapshot.of(RtrCache)
+    if not caches:
+        raise LookupError("the exchange has no RtrCache; docs/rtr.md says how to declare one")
+    for cache in caches:
+        try:
+            status[cache.name] = await cache_status(cache, setting.machines)
+        except (Unreachable, Failed) as error:
+            troubles[cache.id] = str(error)
+    return status, troubles
 
 
 COMMANDS = (trust_group,)

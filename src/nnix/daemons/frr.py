@@ -109,7 +109,9 @@ stack() {{ # start what does not run, zebra first
   for each in $daemons; do
     alive "$each" && continue
     rm -f "$each.vty"
-    start "$each" "/usr/lib/frr/$each" --vty_socket . -z zserv.api -i "$each.vtypid" -f none.conf -P 0 --log stdout
+    modules=
+    [ "$each" = bgpd ] && grep -q '^rpki$' {CONFIG} 2>/dev/null && modules='-M rpki' # a member's router that takes VRPs
+    start "$each" "/usr/lib/frr/$each" $modules --vty_socket . -z zserv.api -i "$each.vtypid" -f none.conf -P 0 --log stdout
     if [ "$each" = zebra ]; then ready=zserv.api; else ready=$each.vty; fi
     started() {{ [ -S "$ready" ] || ! stands "$pid"; }}
     [ "$each" = zebra ] || continue

@@ -1,4 +1,4 @@
-"""What lies around an exchange in the lab: cables, members' routers, addresses of route servers, SSH servers.
+"""What lies around an exchange in the lab: cables, members' routers, addresses of route servers and RTR caches, SSH servers.
 
 A router is a machine of the session's name, with one interface, `eth0`, plugged into the member's port. It peers with the
 route servers of its LAN, announces what its Router resource says, and takes whatever comes. `routers.py` spells its
@@ -29,6 +29,7 @@ from nnix.planes.members.kinds import Exchange, Machine, Reach, Site
 from nnix.planes.naming.compile import Station, machine_of, stations
 from nnix.planes.naming.kinds import Zone
 from nnix.planes.routing.kinds import RouteServer, Session
+from nnix.planes.trust.kinds import RtrCache
 
 GROUND = "@lab"
 ETHERNET = "eth0"
@@ -90,13 +91,17 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
     for server in snapshot.of(RouteServer):
         facts = _station(server.v4, server.v6, snapshot.at(server.lan).v4, snapshot.at(server.lan).v6)
         yield Artifact(server_machine(server), "iproute", "lan", iproute.encode(facts), frozenset({server.id}))
+    for cache in snapshot.of(RtrCache):
+        facts = _station(cache.v4, cache.v6, snapshot.at(cache.lan).v4, snapshot.at(cache.lan).v6)
+        yield Artifact(cache.runs_on, "iproute", "lan", iproute.encode(facts), frozenset({cache.id}))
     for router in sorted(snapshot.of(Router), key=lambda each: (each.daemon in SLOW_TO_RETRY, each.name)):
         session = snapshot.at(router.session)
         lan = snapshot.at(session.lan)
         about = frozenset({router.id, session.id, session.member.id})
         yield Artifact(router.name, "iproute", "lan", iproute.encode(_station(session.v4, session.v6, lan.v4, lan.v6)), about)
         servers = [each for each in snapshot.where(RouteServer, lan=session.lan) if session.route_servers]
-        driver, content = spell(router, session, snapshot.at(session.member), servers, snapshot.of(Exchange)[0].asn)
+        caches = [snapshot.at(each) for each in router.caches]
+        driver, content = spell(router, session, snapshot.at(session.member), servers, caches, snapshot.of(Exchange)[0].asn)
         yield Artifact(router.name, driver, "router", content, about)
     for primary in snapshot.of(Registry):
         beside = snapshot.index(Router, "session").get(primary.session, ())
@@ -146,6 +151,10 @@ def _wires(snapshot: Snapshot) -> Artifact:
                 wires.End(switch, interfaces.route_server_interface(server)), wires.End(server_machine(server), ETHERNET, server.mac)
             )
         )
+    for cache in snapshot.of(RtrCache):
+        switch = interfaces.switch_machine(snapshot, snapshot.at(cache.site))
+        machines.add(cache.runs_on)
+        cables.append(wires.Cable(wires.End(switch, interfaces.cache_interface(cache)), wires.End(cache.runs_on, ETHERNET, cache.mac)))
     plugged = _behind(snapshot)
     for port, routers in plugged.items():
         switch = interfaces.switch_machine(snapshot, snapshot.at(port.site))
@@ -181,7 +190,7 @@ def _wires(snapshot: Snapshot) -> Artifact:
             cables.append(
                 wires.Cable(wires.End(switch, interface), wires.End(PATCH_PANEL, interfaces.fitted("p-", f"{port.site}-{port.name}")))
             )
-    about = frozenset(each.id for kind in (Site, Link, Port, Circuit, RouteServer, Router) for each in snapshot.of(kind)) | {
+    about = frozenset(each.id for kind in (Site, Link, Port, Circuit, RouteServer, RtrCache, Router) for each in snapshot.of(kind)) | {
         each.id for each in stations(snapshot)
     }
     tagged = [port.id for port in snapshot.of(Port) if port.vlan is not None and port.name in private]

@@ -13,6 +13,7 @@ from nnix.planes.fabric.kinds import MacAddress
 from nnix.planes.members.kinds import Asn
 from nnix.planes.naming.kinds import DomainName, TransferKey
 from nnix.planes.routing.kinds import Prefix, Session
+from nnix.planes.trust.kinds import RtrCache
 
 Community = Annotated[
     str,
@@ -56,6 +57,9 @@ class Router(Resource):
     session: Ref[Session] = Field(description="the session whose far end it is")
     daemon: Speaker = Field(default=Speaker.BIRD, description="which BGP daemon it runs")
     announces: tuple[Announcement, ...] = Field(default=(), description="what it announces to the route servers")
+    caches: tuple[Ref[RtrCache], ...] = Field(
+        default=(), description="takes VRPs by RTR from these, the first preferred; bird or frr", examples=[["rtr-hangzhou", "rtr-ningbo"]]
+    )
     mac: MacAddress | None = Field(default=None, description="the MAC address that it really uses; unset: the registered one")
 
 

@@ -13,13 +13,19 @@ from ipaddress import IPv4Address, IPv6Address
 from nnix.lab.kinds import Announcement, Router, Speaker
 from nnix.planes.members.kinds import Member
 from nnix.planes.routing.kinds import RouteServer, Session
+from nnix.planes.trust.kinds import RtrCache
 
 Neighbour = tuple[str, IPv4Address | IPv6Address, IPv4Address | IPv6Address]
 """name, our address, theirs"""
+Cache = tuple[str, IPv4Address | IPv6Address | None, int]
+"""name, address, port"""
 
 
-def spell(router: Router, session: Session, member: Member, servers: Sequence[RouteServer], asn: int) -> tuple[str, bytes]:
-    """(driver, configuration) of a member's router that peers with `servers`, which speak as `asn` unless they have their own."""
+def spell(
+    router: Router, session: Session, member: Member, servers: Sequence[RouteServer], caches: Sequence[RtrCache], asn: int
+) -> tuple[str, bytes]:
+    """(driver, configuration) of a member's router that peers with `servers`, which speak as `asn` unless they have their own, and takes VRPs
+    from `caches`."""
     neighbours: list[tuple[Neighbour, int]] = []
     for server in servers:
         if session.v4 and server.v4:
@@ -27,7 +33,10 @@ def spell(router: Router, session: Session, member: Member, servers: Sequence[Ro
         if session.v6 and server.v6:
             neighbours.append(((f"to_{server.name.replace('-', '_')}_v6", session.v6, server.v6), server.asn or asn))
     router_id = session.v4 or IPv4Address(0x0A000000 + member.asn % 2**24)
-    lines = _SPELLINGS[router.daemon](router, member.asn, router_id, neighbours)
+    lines = [*_SPELLINGS[router.daemon](router, member.asn, router_id, neighbours)]
+    if caches:
+        near = [(each.name, each.v4 if session.v4 and each.v4 else each.v6, each.port) for each in caches]
+        lines += _CACHES[router.daemon](near)
     return router.daemon.value, ("\n".join(lines) + "\n").encode()
 
 
@@ -83,6 +92,13 @@ def _attributes(route: Announcement) -> Iterator[str]:
         yield f"bgp_next_hop = {route.next_hop};"
 
 
+def _bird_caches(caches: Sequence[Cache]) -> Iterator[str]:
+    yield "roa4 table vrps4;"
+    yield "roa6 table vrps6;"
+    for name, address, port in caches:
+        yield f"protocol rpki {name.replace('-', '_')} {{ roa4 {{ table vrps4; }}; roa6 {{ table vrps6; }}; remote {address} port {port}; retry keep 5; }}"
+
+
 def _frr(router: Router, asn: int, router_id: IPv4Address, neighbours: Sequence[tuple[Neighbour, int]]) -> Iterator[str]:
     yield "! daemons: zebra bgpd"
     yield f"hostname {router.name}"
@@ -107,6 +123,12 @@ def _frr(router: Router, asn: int, router_id: IPv4Address, neighbours: Sequence[
     yield "bgp as-path access-list own permit ^$"
     yield "route-map own permit 10"  # what one route server told is not for the other
     yield " match as-path own"
+    yield "exit"
+
+
+def _frr_caches(caches: Sequence[Cache]) -> Iterator[str]:
+    yield "rpki"
+    yield from (f" rpki cache {address} {port} preference {number}" for number, (_, address, port) in enumerate(caches, 1))
     yield "exit"
 
 
@@ -166,6 +188,7 @@ def _openbgpd(router: Router, asn: int, router_id: IPv4Address, neighbours: Sequ
     yield from (f"allow to any prefix {each.prefix}" for each in router.announces)
 
 
+_CACHES: dict[Speaker, Callable[[Sequence[Cache]], Iterator[str]]] = {Speaker.BIRD: _bird_caches, Speaker.FRR: _frr_caches}
 _SPELLINGS: dict[Speaker, Callable[[Router, int, IPv4Address, Sequence[tuple[Neighbour, int]]], Iterator[str]]] = {
     Speaker.BIRD: _bird,
     Speaker.FRR: _frr,

@@ -12,6 +12,7 @@ from nnix.planes.members.kinds import Exchange, Site
 from nnix.planes.naming.compile import stations
 from nnix.planes.naming.kinds import Zone
 from nnix.planes.routing.kinds import RouteServer
+from nnix.planes.trust.kinds import RtrCache
 
 LAB = "docs/lab.md"
 
@@ -25,9 +26,12 @@ def declared(router: Router, snapshot: Snapshot) -> Iterator[Broken]:
 
 @rule("lab.machine-names", source=LAB)
 def machine_names(router: Router, snapshot: Snapshot) -> Iterator[Broken]:
-    """A router is a machine of its own name, which no site and no route server may have."""
+    """A router is a machine of its own name, which no site, no route server and no cache may have."""
     if snapshot.get(Site, router.name) or snapshot.get(RouteServer, router.name):
         yield Broken("name", router.name, "a name that no Site and no RouteServer has")
+    for cache in snapshot.of(RtrCache):
+        if cache.runs_on == router.name:
+            yield Broken("name", router.name, f"a name that no machine of an RtrCache has; {cache.id} runs there")
 
 
 @rule("lab.only-bird-misbehaves", source=LAB)
@@ -61,4 +65,18 @@ def registry_signs_with_the_anchor(registry: Registry, snapshot: Snapshot) -> It
                 )
 
 
-RULES = (declared, machine_names, only_bird_misbehaves, registry_beside_a_router, registry_signs_with_the_anchor)
+SPEAK_RTR = (Speaker.BIRD, Speaker.FRR)
+
+
+@rule("lab.caches-within-reach", source="RFC 8210, 8")
+def caches_within_reach(router: Router, snapshot: Snapshot) -> Iterator[Broken]:
+    """A router that takes VRPs by RTR runs a daemon that can, and shares a LAN and an address family with each of its caches."""
+    if router.caches and router.daemon not in SPEAK_RTR:
+        yield Broken("daemon", router.daemon.value, "bird or frr, for a router with caches")
+    session = snapshot.at(router.session)
+    for index, cache in enumerate(map(snapshot.at, router.caches)):
+        if cache.lan != session.lan or not any(getattr(cache, each) and getattr(session, each) for each in ("v4", "v6")):
+            yield Broken(f"caches.{index}", cache.name, f"a cache on {session.lan.id}, with an address of a family that {session.id} has")
+
+
+RULES = (declared, machine_names, only_bird_misbehaves, caches_within_reach, registry_beside_a_router, registry_signs_with_the_anchor)

@@ -12,8 +12,9 @@ from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Lan, mac_of
 from nnix.planes.routing.allocate import allocate
-from nnix.planes.routing.kinds import RouteServer, Session
+from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.rules import RULES
+from nnix.planes.trust.kinds import RtrCache
 from tests.unit.routing.exchange import exchange, member
 
 
@@ -33,6 +34,12 @@ def session(**fields: Any) -> Resource:
     )
 
 
+def cache(name: str = "rtr", **fields: Any) -> Resource:
+    return RtrCache.model_validate({"name": name, "site": "east", "lan": "lan", "v4": "10.9.0.201", "source": "v.json", **fields})
+
+
+FAR = cache(lan="q", v4="10.8.0.1")
+SPARE = RoutingPolicy.model_validate({"name": "earlier", "irr_caches": ["rtr"]})
 QUARANTINE = Lan.model_validate({"name": "q", "title": {"en": "q"}, "purpose": "quarantine", "v4": "10.8.0.0/24"})
 
 
@@ -84,6 +91,10 @@ BREAKS: tuple[tuple[str, str, str, Callable[[], Snapshot]], ...] = (
     ("routing.prefix-lengths-in-order", "routing-policy/safe", "prefix_lengths.v6_min", with_(prefix_lengths={"v6_min": 49})),
     ("routing.irr-has-sources", "routing-policy/safe", "irr_sources", with_(irr_sources=[])),
     ("routing.rpki-has-sources", "routing-policy/safe", "rpki_sources", with_(rpki_sources=[])),
+    ("routing.caches-within-reach", "routing-policy/safe", "rpki_caches.0", with_(QUARANTINE, FAR, rpki_caches=["rtr"])),
+    ("routing.caches-within-reach", "routing-policy/safe", "irr_caches.0", with_(QUARANTINE, FAR, irr_caches=["rtr"])),
+    ("routing.caches-hand-out-its-sources", "routing-policy/safe", "rpki_sources", with_(cache(source="w.json"), rpki_caches=["rtr"])),
+    ("routing.one-policy-for-a-cache", "routing-policy/safe", "irr_caches.0", with_(cache(), SPARE, irr_caches=["rtr"])),
     ("routing.member-as-sets-well-formed", "member/m1", "as_sets.0", with_(*member(1, {"as_sets": ["ASX"]}))),
     ("routing.session-as-sets-well-formed", "session/m1-s", "as_sets.1", with_(*member(1, as_sets=["AS-OK", "AS1:"]))),
 )

@@ -31,6 +31,7 @@ from nnix.planes.fabric import frr, gateways, iproute, nftables, srv6
 from nnix.planes.fabric.kinds import Circuit, Lan, LanPurpose, Link, Port, PortState, mac_of
 from nnix.planes.fabric.names import (
     QUARANTINE_BRIDGE,
+    cache_interface,
     circuit_bridge,
     circuit_vxlan,
     lan_bridge,
@@ -43,6 +44,7 @@ from nnix.planes.fabric.names import (
 from nnix.planes.fabric.policy import Attachment, Gateway, LanEnd, LinkEnd, Pin, Switch, Tag, Tunnel
 from nnix.planes.members.kinds import Exchange, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
+from nnix.planes.trust.kinds import RtrCache
 
 # Room for 1500 octets led over ten sites: FRR starts OSPF anew on a link whose MTU changes, so no usual order may change it.
 UNDERLAY_MTU_MIN = 1800
@@ -95,10 +97,11 @@ def underlay_mtu(snapshot: Snapshot) -> int:
 
 
 def attachments(snapshot: Snapshot, site: Site) -> tuple[Attachment, ...]:
-    """Who is plugged in at `site`: ports of all states, then route servers."""
+    """Who is plugged in at `site`: ports of all states, then route servers, then RTR caches."""
     ports = (_port(snapshot, port) for port in snapshot.where(Port, site=site.name))
-    servers = (_route_server(snapshot, each) for each in snapshot.where(RouteServer, site=site.name))
-    return (*ports, *servers)
+    servers = (_station(snapshot, each, route_server_interface(each)) for each in snapshot.where(RouteServer, site=site.name))
+    caches = (_station(snapshot, each, cache_interface(each)) for each in snapshot.where(RtrCache, site=site.name))
+    return (*ports, *servers, *caches)
 
 
 def port_sessions(snapshot: Snapshot, port: Port) -> tuple[Session, ...]:
@@ -189,19 +192,20 @@ def _trunk_mtu(snapshot: Snapshot, port: Port) -> int:
     return max([1500, *(each.mtu + around for each in circuits if each is not None)])
 
 
-def _route_server(snapshot: Snapshot, server: RouteServer) -> Attachment:
+def _station(snapshot: Snapshot, server: RouteServer | RtrCache, interface: str) -> Attachment:
+    """A machine of the exchange's own on a LAN."""
     lan = snapshot.at(server.lan)
     macs = (server.mac,) if server.mac else ()
     return Attachment(
         of=server.id,
-        interface=route_server_interface(server),
+        interface=interface,
         up=True,
         lan=lan.name,
         bridge=lan_bridge(lan),
         mtu=lan.mtu,
         isolated=False,
         drained=False,
-        tester=True,
+        tester=isinstance(server, RouteServer),
         private=False,
         learns=False,
         rate_bits_per_second=None,

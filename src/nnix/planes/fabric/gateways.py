@@ -46,7 +46,9 @@ RULES = f"""\
 def spell(switch: Switch) -> bytes:
     """The artifact for the driver nftables: a table for this switch and its ports."""
     cables = [
-        f'"{each.interface}"' for each in switch.attachments if each.cable and not each.tester and not each.interface.startswith("p-")
+        f'"{each.interface}"'
+        for each in switch.attachments
+        if each.cable and not each.tester and not each.interface.startswith(("p-", "rc-"))
     ]
     behind = [(f'"{each.interface}"', each.gateway) for each in switch.attachments if each.gateway is not None]
     ends = [f"{name} . {gateway.theirs} . {gateway.ours}" for name, gateway in behind]

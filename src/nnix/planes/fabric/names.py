@@ -3,7 +3,7 @@
 Linux allows 15 octets for the name of an interface. A name that fits stands behind its prefix as it is, so that an operator recognises
 it; a longer one keeps its beginning and gets six hexadecimal digits of its SHA-256 in place of the rest, so that it is the
 same on every run and on every machine. The prefix says what an interface is: `l-` a link to another site, `p-` a member's
-port, `rs-` a route server, `br-` the bridge and `vx-` the tunnel of a LAN, `bc-` and `vc-` those of a circuit.
+port, `rs-` a route server, `rc-` an RTR cache, `br-` the bridge and `vx-` the tunnel of a LAN, `bc-` and `vc-` those of a circuit.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Circuit, Lan, Link, Port
 from nnix.planes.members.kinds import Site
 from nnix.planes.routing.kinds import RouteServer
+from nnix.planes.trust.kinds import RtrCache
 
 NAME_OCTETS_MAX = 15
-PREFIXES = ("l-", "p-", "rs-", "br-", "vx-", "bc-", "vc-")
+PREFIXES = ("l-", "p-", "rs-", "rc-", "br-", "vx-", "bc-", "vc-")
 LOOPBACK = "lo"
 
 # No name of a LAN begins with a hyphen, so no LAN's bridge is ever called this.
@@ -53,6 +54,11 @@ def link_interface(link: Link, site_name: str) -> str:
 def route_server_interface(route_server: RouteServer) -> str:
     """The interface of its site's switch that a route server is plugged into."""
     return fitted("rs-", route_server.name)
+
+
+def cache_interface(cache: RtrCache) -> str:
+    """The interface of its site's switch that an RTR cache is plugged into."""
+    return fitted("rc-", cache.name)
 
 
 def lan_bridge(lan: Lan) -> str:

@@ -34,7 +34,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A member's port or a route server's, on the switch. `about` names the resources that it is made from.
+    """A member's port, a route server's or an RTR cache's, on the switch. `about` names the resources that it is made from.
 
     up: whether there is light. lan and bridge: where it is plugged in; a port under test without a quarantine LAN has a bridge and no LAN.
     tester: a route server; on the quarantine LAN the one that ports under test may meet.

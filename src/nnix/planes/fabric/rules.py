@@ -21,6 +21,7 @@ from nnix.planes.fabric.names import (
     LOOPBACK,
     PREFIXES,
     QUARANTINE_BRIDGE,
+    cache_interface,
     circuit_bridge,
     circuit_vxlan,
     lan_bridge,
@@ -32,6 +33,7 @@ from nnix.planes.fabric.names import (
 from nnix.planes.fabric.prove.promises import Breach, of_circuit, of_lan, of_port
 from nnix.planes.members.kinds import Level, Machine, Site, SiteRole
 from nnix.planes.routing.kinds import RouteServer, Session
+from nnix.planes.trust.kinds import RtrCache
 
 MODEL = "nnix, kinds of the fabric plane"
 RESILIENT = "guidelines for new-type exchange points: a resilient 1+2+X network"
@@ -333,12 +335,14 @@ def port_interface_possible(port: Port, snapshot: Snapshot) -> Iterator[Broken]:
 
 @rule("fabric.interface-once", source=MODEL)
 def interface_once(site: Site, snapshot: Snapshot) -> Iterator[Broken]:
-    """On one switch, each port, link, route server, LAN and circuit has an interface of its own."""
+    """On one switch, each port, link, route server, RTR cache, LAN and circuit has an interface of its own."""
     users: dict[str, list[str]] = defaultdict(list)
     for port in snapshot.where(Port, site=site.name):
         users[port_interface(port)].append(port.id)
     for server in snapshot.where(RouteServer, site=site.name):
         users[route_server_interface(server)].append(server.id)
+    for cache in snapshot.where(RtrCache, site=site.name):
+        users[cache_interface(cache)].append(cache.id)
     for link in {each.id: each for each in (*snapshot.where(Link, a=site.name), *snapshot.where(Link, b=site.name))}.values():
         users[link_interface(link, site.name)].append(link.id)
     for lan in snapshot.of(Lan):

@@ -15,6 +15,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Lan, mac_of
 from nnix.planes.members.kinds import Exchange
 from nnix.planes.routing.kinds import RouteServer, Session
+from nnix.planes.trust.kinds import RtrCache
 
 Address = IPv4Address | IPv6Address
 
@@ -23,7 +24,7 @@ def allocate(snapshot: Snapshot, before: Snapshot) -> Iterable[Resource]:
     """Sessions and route servers completed. Where the LAN is full or not there, the resource stays as it is, and a rule says so."""
     lab = any(each.lab for each in snapshot.of(Exchange))
     taken: dict[str, set[Address]] = defaultdict(set)
-    speakers: tuple[Session | RouteServer, ...] = (*snapshot.of(Session), *snapshot.of(RouteServer))
+    speakers: tuple[Session | RouteServer | RtrCache, ...] = (*snapshot.of(Session), *snapshot.of(RouteServer), *snapshot.of(RtrCache))
     for each in speakers:
         taken[each.lan].update(address for address in (each.v4, each.v6) if address is not None)
     lowest: dict[IPv4Network | IPv6Network, int] = {}

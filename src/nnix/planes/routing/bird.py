@@ -32,7 +32,7 @@ from nnix.planes.routing.communities import (
     SAID,
     TO,
 )
-from nnix.planes.routing.kinds import Irr, LimitAction, Rpki
+from nnix.planes.routing.kinds import Irr, LimitAction, Rpki, WithoutData
 from nnix.planes.routing.naming import Family, protocol_name, word
 from nnix.planes.routing.rpki import RoaTable
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
 
 _ACTION = {LimitAction.RESTART: "restart", LimitAction.SHUTDOWN: "disable", LimitAction.BLOCK: "block", LimitAction.WARN: "warn"}
+_CACHE_RETRY_SECONDS = 10  # of our own cache beside us, which is not the one of which the whole world asks every 600 s
 _ERROR_WAIT_SECONDS = 60  # BIRD has one pause for every error; it begins here and doubles up to the policy's limit_restart_seconds
 
 
@@ -52,6 +53,7 @@ def spell(server: ServerPolicy) -> str:
     parts.append("".join(f"ipv{family} table master{family} sorted;\n" for family in families))  # BIRD 3: before all other tables
     for family in families:
         parts.append(_tables(server, family))
+    parts.append(_feeds(server))
     parts.append(_shared(server))
     for family in families:
         parts.append(_checks(server, family))
@@ -90,8 +92,39 @@ def _tables(server: ServerPolicy, family: Family) -> str:
         (f"vrp{family}_covering", server.vrps_covering_v4 if v4 else server.vrps_covering_v6),
     )
     for name, table in tables:
-        rows.append(f"roa{family} table {name};\nprotocol static st_{name} {{\n roa{family} {{ table {name}; }};\n{table.routes}}}")
+        rows.append(f"roa{family} table {name};")
+        if not _fed(server, name.replace(str(family), "", 1)):  # irr4_covering is irr_covering of IPv4
+            rows.append(f"protocol static st_{name} {{\n roa{family} {{ table {name}; }};\n{table.routes}}}")
     return "\n".join(rows) + "\n"
+
+
+def _fed(server: ServerPolicy, table: str) -> bool:
+    """Whether a table comes by RTR."""
+    return any(each.table == table for each in server.feeds)
+
+
+def _feeds(server: ServerPolicy) -> str:
+    """RTR sessions with caches (RFC 8210). Several caches feed one table, which holds what any of them has; a dead one's part stays until the
+    cache's own expire interval is over."""
+    text = ""
+    for feed in server.feeds:
+        root, covering, _ = feed.table.partition("_covering")
+        channels = "".join(f"  roa{family} {{ table {root}{family}{covering}; }};\n" for family in _families(server))
+        text += f"""protocol rpki {feed.table}_{word(feed.cache)} {{
+  description "rtr-cache/{feed.cache}";
+{channels}  remote {feed.address} port {feed.port};
+  retry keep {_CACHE_RETRY_SECONDS};
+}}
+"""
+    return text
+
+
+# The mark that a cache puts into every table for us: covered by AS0 when there are data, unknown when there are none.
+_MARK: dict[Family, str] = {4: "192.0.0.8/32", 6: "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128"}
+
+
+def _no_data(table: str, family: Family) -> str:
+    return f"roa_check({table}, {_MARK[family]}, 0) = ROA_UNKNOWN"
 
 
 def _refuse(slug: str) -> str:
@@ -254,6 +287,12 @@ def _checks(server: ServerPolicy, family: Family) -> str:
         ]
     if policy.rpki is Rpki.OFF:
         valid = [_say("rpki_not_checked")]
+    elif _fed(server, "vrp"):
+        missing = _no_data(f"vrp{family}", family)
+        if policy.rpki_without_data is WithoutData.REFUSE:
+            valid = [f"if {missing} then {_refuse('rpki_no_data')}", *valid]
+        else:
+            valid = [f"if {missing} then {_say('rpki_not_checked')} else {{", *(f"  {each}" for each in valid), "}"]
     next_hop = policy.blackhole_v4 if v4 else policy.blackhole_v6
     mark = [
         f"if {_pair(GRACEFUL_SHUTDOWN)} ~ bgp_community then bgp_local_pref = 0;" if policy.graceful_shutdown else "",

@@ -52,6 +52,7 @@ _REASONS = (
     Reason(105, "own_asn_in_path", "the path already holds the route server's own ASN: a loop", "RFC 4271, 9.1.2"),
     Reason(106, "as_set_in_path", "the path holds an AS_SET", "RFC 9774"),
     Reason(107, "otc_leak", "the route was meant for customers only: a leak", "RFC 9234, 5"),
+    Reason(109, "rpki_no_data", "no cache has given the route server any VRP yet, or the last ones have expired", "RFC 8210, 6"),
     Reason(108, "blackhole_not_covered", "no authorised prefix of this origin covers the blackholed one", "RFC 7999, 3.3"),
 )
 REASONS = {each.number: each for each in _REASONS}

@@ -12,6 +12,9 @@ policy() decides this once, in values; bird.py and openbgpd.py only spell it (`S
 different make, and a fault of one make is not the exchange's. What a make cannot do is refused by name before anything is touched; what only
 an older version of it lacks, its driver says once it has looked. prove/evaluate.py reads the same values and judges routes by itself.
 
+What VRPs and route objects say stands in the configuration, or comes by RTR from caches of ours (`Feed`). The values are the same; only, what
+comes by RTR may be newer than the change, and may be missing: each such table has a mark (trust/rtr/records.py), and without it there is no data.
+
 A source of evidence that is named and not to be had, or holds nothing, stops the change with a refusal: what runs stays
 as it is. Going on without it would either let wrong routes in (RPKI) or throw every member's routes out (IRR). A broken
 object inside a source, or an as-set that no source knows, costs only what hangs on it: the member is left with its own
@@ -33,7 +36,8 @@ from nnix.planes.members.kinds import Exchange, Member
 from nnix.planes.routing import bird, bogons, irr, openbgpd, rpki
 from nnix.planes.routing.communities import short_asn
 from nnix.planes.routing.kinds import Irr, RouteServer, RoutingPolicy, Rpki, Session
-from nnix.planes.routing.rpki import RoaTable
+from nnix.planes.routing.rpki import Roa, RoaTable
+from nnix.planes.trust.kinds import IRR_COVERING_PORT, IRR_DOCUMENT, IRR_PORT, VRP_COVERING_PORT, VRP_PORT, RtrCache
 
 ORDER = (
     "otc_leak",  # the daemon itself judges it, before any filter
@@ -55,6 +59,7 @@ ORDER = (
     "irrdb_origin_as_filtered",
     "irrdb_prefix_filtered",
     "blackhole_not_covered",
+    "rpki_no_data",
     "rpki_invalid",
 )
 
@@ -88,6 +93,16 @@ class ClientPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """A ROA table that comes by RTR: `table` (vrp, vrp_covering, irr, irr_covering), from which cache, where."""
+
+    table: str
+    cache: str
+    address: IPv4Address | IPv6Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServerPolicy:
     """All that one route server does. `registered` are route objects and `vrps` are VRPs, as ROAs; the `…_covering` tables say who
     may blackhole inside of what. `findings` are what an operator should mend, in words."""
@@ -117,6 +132,7 @@ class ServerPolicy:
     vrps_v6: RoaTable
     vrps_covering_v4: RoaTable
     vrps_covering_v6: RoaTable
+    feeds: tuple[Feed, ...]
     about: frozenset[str]
     findings: tuple[str, ...]
 
@@ -154,16 +170,51 @@ def policy(snapshot: Snapshot, evidence: Evidence) -> tuple[ServerPolicy, ...]:
 
 
 def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
-    """One artifact per route server: its daemon's configuration. Pure. Raises Refused as policy() does, and for what a daemon cannot do."""
+    """One artifact per route server: its daemon's configuration; and for each cache that hands out route objects, these. Pure. Raises Refused as
+    policy() does, and for what a daemon cannot do."""
     servers = policy(snapshot, evidence)
     if refusals := [refusal for each in servers for refusal in SPEAKERS[each.daemon].cannot(each)]:
         raise Refused(refusals)
-    return tuple(
+    configured = [
         Artifact(
             machine=each.machine, driver=each.daemon, name=each.name, content=SPEAKERS[each.daemon].spell(each).encode(), about=each.about
         )
         for each in servers
-    )
+    ]
+    return (*configured, *_registered(snapshot, servers))
+
+
+def _registered(snapshot: Snapshot, servers: Iterable[ServerPolicy]) -> Iterable[Artifact]:
+    """Route objects as documents for caches. One document is for all route servers of a policy: who may originate what is asked of each client
+    before, so that those of others' clients let nothing in."""
+    for rules in _in_use(snapshot):
+        mine = [each for each in servers if each.policy.name == rules.name]
+        roas: dict[Roa, None] = {}
+        for each in mine if rules.irr_caches else ():
+            roas |= dict.fromkeys((*each.registered_v4.roas, *each.registered_v6.roas))
+        rows = ",\n".join(f'{{"asn": {origin}, "prefix": "{prefix}", "maxLength": {longest}}}' for prefix, longest, origin in sorted(roas))
+        content = f'{{"source": "{IRR_DOCUMENT}"}}\n{{"roas": [\n{rows}\n]}}\n'.encode()
+        for cache in map(snapshot.at, rules.irr_caches):
+            yield Artifact(cache.runs_on, "document", IRR_DOCUMENT, content, frozenset({cache.id, rules.id}))
+
+
+def _feeds(server: RouteServer, rules: RoutingPolicy, snapshot: Snapshot) -> Iterable[Feed]:
+    fed = [("vrp", rules.rpki_caches, VRP_PORT, True), ("vrp_covering", rules.rpki_caches, VRP_COVERING_PORT, rules.blackhole)]
+    fed = [each for each in fed if rules.rpki is not Rpki.OFF]
+    fed += [("irr", rules.irr_caches, IRR_PORT, True), ("irr_covering", rules.irr_caches, IRR_COVERING_PORT, rules.blackhole)]
+    for table, caches, port, wanted in fed:
+        for cache in map(snapshot.at, caches if wanted else ()):
+            if (address := reached(cache, server)) is not None:
+                yield Feed(table, cache.name, address, port)
+
+
+def reached(cache: RtrCache, server: RouteServer) -> IPv4Address | IPv6Address | None:
+    """At which address `server` reaches `cache`: on the LAN that they share, else at the first that the cache listens at besides."""
+    if cache.lan == server.lan:
+        for ours, theirs in ((server.v4, cache.v4), (server.v6, cache.v6)):
+            if ours is not None and theirs is not None:
+                return theirs
+    return next(iter(cache.listen), None)
 
 
 def clients(server: RouteServer, snapshot: Snapshot) -> tuple[Session, ...]:
@@ -293,8 +344,10 @@ def _server(server: RouteServer, snapshot: Snapshot, grounds: _Grounds) -> Serve
         vrps_v6=vrps.v6,
         vrps_covering_v4=vrps.v4.covering(speaking, 32) if rules.blackhole else RoaTable(),
         vrps_covering_v6=vrps.v6.covering(speaking, 128) if rules.blackhole else RoaTable(),
+        feeds=tuple(_feeds(server, rules, snapshot)),
         about=frozenset(
             {server.id, rules.id, exchange.id}
+            | {each.id for each in (*rules.rpki_caches, *rules.irr_caches)}
             | {each.id for each in lans}
             | {resource_id for each in sessions for resource_id in (each.id, each.member.id, each.port.id)}
         ),

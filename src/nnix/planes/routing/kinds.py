@@ -11,6 +11,7 @@ from pydantic import Field
 from nnix.kernel.resource import Record, Ref, Resource
 from nnix.planes.fabric.kinds import Lan, MacAddress, Port
 from nnix.planes.members.kinds import Asn, AsSet, Machine, Member, PrefixLimit, Site
+from nnix.planes.trust.kinds import RtrCache
 
 Prefix = IPv4Network | IPv6Network
 
@@ -38,6 +39,13 @@ class Rpki(StrEnum):
 
     OFF = "off"
     REJECT = "reject"
+
+
+class WithoutData(StrEnum):
+    """What becomes of routes while a route server that takes VRPs by RTR has none: before the first came, and after the last expired."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
 
 
 class LimitAction(StrEnum):
@@ -127,6 +135,20 @@ class RoutingPolicy(Resource):
         default=(),
         description="VRP files as rpki-client and Routinator write them (JSON), relative to the exchange's folder",
         examples=[["rpki/vrps.json"]],
+    )
+    rpki_caches: tuple[Ref[RtrCache], ...] = Field(
+        default=(),
+        description="caches that hand out rpki_sources and from which route servers take VRPs by RTR; unset: they stand in the configuration",
+        examples=[["rtr-hangzhou", "rtr-ningbo"]],
+    )
+    rpki_without_data: WithoutData = Field(
+        default=WithoutData.REFUSE,
+        description="with rpki_caches, while none of them has given anything: refuse every route, or accept it as not checked",
+    )
+    irr_caches: tuple[Ref[RtrCache], ...] = Field(
+        default=(),
+        description="caches from which route servers take route objects by RTR; unset: they stand in the configuration. Without data nothing is registered",
+        examples=[["rtr-hangzhou", "rtr-ningbo"]],
     )
     bogons: tuple[Prefix, ...] = Field(default=(), description="refused with their more specifics, besides the built-in list (RFC 6890)")
     never_via_route_servers: tuple[Asn, ...] = Field(

@@ -113,6 +113,17 @@ def cannot(server: ServerPolicy) -> Iterator[Refusal]:
             source,
             "or daemon: bird there, or a policy of its own for it",
         )
+    for field in ("rpki_caches", "irr_caches"):
+        if getattr(policy, field):
+            yield Refusal(
+                policy.id,
+                field,
+                f"{', '.join(getattr(policy, field))}, for route-server/{server.name} (openbgpd)",
+                "none: its filters cannot ask whether VRPs have arrived, so it would let everything pass until then, and it has one table",
+                rule,
+                source,
+                "or daemon: bird there, or a policy of its own for it",
+            )
 
 
 def meant(route: Entry) -> Entry:

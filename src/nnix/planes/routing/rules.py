@@ -11,7 +11,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Lan, LanPurpose
 from nnix.planes.members.kinds import Exchange, Member
 from nnix.planes.routing import bogons
-from nnix.planes.routing.compile import clients
+from nnix.planes.routing.compile import clients, reached
 from nnix.planes.routing.kinds import Irr, Role, RouteServer, RoutingPolicy, Rpki, Session
 
 ROLE_PAIRS = frozenset(
@@ -266,6 +266,39 @@ def rpki_has_sources(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Brok
         )
 
 
+@rule("routing.caches-within-reach", source="RFC 8210, 8")
+def caches_within_reach(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """Every route server of a policy reaches each of its caches."""
+    for field in ("rpki_caches", "irr_caches"):
+        for index, cache in enumerate(map(snapshot.at, getattr(policy, field))):
+            for server in snapshot.where(RouteServer, policy=policy.name):
+                if reached(cache, server) is None:
+                    yield Broken(
+                        f"{field}.{index}",
+                        cache.name,
+                        f"a cache on {server.lan.id}, for {server.id}; or one with `listen`",
+                        "make it two policies",
+                    )
+
+
+@rule("routing.caches-hand-out-its-sources", source="docs/routing.md")
+def caches_hand_out_its_sources(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """What comes by RTR is what the policy rests on: its caches have its one source."""
+    for index, cache in enumerate(map(snapshot.at, policy.rpki_caches)):
+        if policy.rpki_sources != (cache.source,):
+            found = ", ".join(policy.rpki_sources) or "none"
+            yield Broken("rpki_sources", found, f"[{cache.source}], which rpki_caches.{index}, {cache.id}, hands out")
+
+
+@rule("routing.one-policy-for-a-cache", source="docs/rtr.md")
+def one_policy_for_a_cache(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """A cache has route objects of one policy: another one may know others."""
+    for index, cache in enumerate(map(snapshot.at, policy.irr_caches)):
+        first, *_ = [each for each in snapshot.of(RoutingPolicy) if cache.name in each.irr_caches]
+        if first.name != policy.name:
+            yield Broken(f"irr_caches.{index}", cache.name, f"a cache that {first.id} does not use for its route objects")
+
+
 _AS_SET = re.compile(r"(?:[A-Z][A-Z0-9-]*::)?(?:AS[1-9][0-9]*|(?:AS[1-9][0-9]*:)*AS-[A-Z0-9_-]+(?::(?:AS-[A-Z0-9_-]+|AS[1-9][0-9]*))*)")
 
 
@@ -307,6 +340,9 @@ RULES = (
     prefix_lengths_in_order,
     irr_has_sources,
     rpki_has_sources,
+    caches_within_reach,
+    caches_hand_out_its_sources,
+    one_policy_for_a_cache,
     member_as_sets_well_formed,
     session_as_sets_well_formed,
 )

@@ -1,15 +1,16 @@
-"""The vocabulary of trust: TrustAnchor, Repository, Mirror, RelyingParty, LocalException."""
+"""The vocabulary of trust: TrustAnchor, Repository, Mirror, RelyingParty, RtrCache, LocalException."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from nnix.kernel.resource import Ref, Resource
-from nnix.planes.members.kinds import Asn, Site, Title
+from nnix.kernel.resource import Duration, Ref, Resource
+from nnix.planes.fabric.kinds import Lan, MacAddress
+from nnix.planes.members.kinds import Asn, Machine, Site, Title
 
 Prefix = IPv4Network | IPv6Network
 FILE_PATTERN = r"^[A-Za-z0-9._/-]+$"
@@ -130,7 +131,67 @@ class RelyingParty(Resource):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*\.json$",
         description="file that the agreed set is written to, relative to the exchange's folder; routing policies name it in rpki_sources",
     )
+    every: Duration | None = Field(
+        default=None,
+        description="how often `nnix run` fetches and validates; unset: only `nnix trust fetch` and `validate` do",
+        examples=["10min"],
+    )
     validation_seconds_max: int = Field(default=900, ge=1, le=7200, description="after which a validator is stopped and counts as dead")
+
+
+class RtrCache(Resource):
+    """An RTR cache (RFC 8210): hands the validated payloads of one source to routers, members' and the exchange's own alike.
+
+    It stands on a LAN as a route server does. What it hands out is the newest that the gate has accepted, without a restart; a source that no
+    relying party writes it has as the last change pinned it.
+    """
+
+    columns: ClassVar = ("site", "lan", "v4", "v6", "source")
+
+    site: Ref[Site] = Field(description="where it stands; its failure must not take the other one with it")
+    lan: Ref[Lan] = Field(description="the LAN on which routers reach it")
+    v4: IPv4Address | None = Field(default=None, description="its IPv4 address on the LAN")
+    v6: IPv6Address | None = Field(default=None, description="its IPv6 address on the LAN")
+    mac: MacAddress | None = Field(default=None, description="its MAC address on the LAN; allocated when unset")
+    listen: tuple[IPv4Address | IPv6Address, ...] = Field(
+        default=(), description="further addresses of its machine that it listens at, such as one of the management network"
+    )
+    source: str = Field(
+        default="rpki/vrps.json",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*\.json$",
+        description="which truth it serves: the file that a relying party writes (`serves`) and routing policies read (`rpki_sources`)",
+    )
+    port: int = Field(default=323, ge=1, le=65535, description="its port (RFC 8210, 14)")
+    tls: Annotated[str, Field(pattern=r"^secret:[A-Za-z0-9._-]{1,64}$")] | None = Field(
+        default=None,
+        description="reference to certificate chain and private key in PEM; set: TLS on port 324 as well (RFC 8210, 9.2)",
+        examples=["secret:rtr-hangzhou"],
+    )
+    refresh: Duration = Field(default=Duration(3600_000_000), description="how often routers shall ask (RFC 8210, 6)", examples=["1h"])
+    retry: Duration = Field(
+        default=Duration(600_000_000), description="how soon they shall ask again where that failed", examples=["10min"]
+    )
+    expire: Duration = Field(
+        default=Duration(7200_000_000), description="how long they keep what they have when they can ask no more", examples=["2h"]
+    )
+    age_max: Duration = Field(
+        default=Duration(86_400_000_000), description="a set that was validated longer ago is not handed out any more", examples=["1d"]
+    )
+    routers_max: int = Field(default=1000, ge=1, le=100_000, description="the most connections it takes")
+    machine: Ref[Machine] | None = Field(default=None, description="where it runs; unset: a machine of its own name")
+
+    @property
+    def runs_on(self) -> str:
+        """The name of its machine."""
+        return str(self.machine or self.name)
+
+
+TLS_PORT = 324
+VRP_PORT, VRP_COVERING_PORT, IRR_PORT, IRR_COVERING_PORT = 8323, 8324, 8325, 8326
+"""where a cache has, for the exchange's own route servers, VRPs and route objects, each with a mark that says that there are any; the
+`…_COVERING` ones allow every more specific, to judge blackholes by"""
+IRR_DOCUMENT = "irr"
+TAKEN_PORTS = frozenset({TLS_PORT, VRP_PORT, VRP_COVERING_PORT, IRR_PORT, IRR_COVERING_PORT})
 
 
 class Action(StrEnum):
@@ -181,4 +242,4 @@ class LocalException(Resource):
     why: str = Field(min_length=1, max_length=500, description="the reason", examples=["ROA of the member lapsed; ticket 4711"])
 
 
-KINDS: tuple[type[Resource], ...] = (TrustAnchor, Repository, Mirror, RelyingParty, LocalException)
+KINDS: tuple[type[Resource], ...] = (TrustAnchor, Repository, Mirror, RelyingParty, RtrCache, LocalException)

@@ -18,6 +18,7 @@ import json
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -245,14 +246,15 @@ def _octets(text: str) -> bytes:
 # --- what is served ----------------------------------------------------------------------------------------------------
 
 
-def served(payloads: Payloads) -> bytes:
-    """The document that routing and routers are given; a line each."""
+def served(payloads: Payloads, at: datetime) -> bytes:
+    """The document that routing and routers are given, validated `at`; a line each."""
     roas = ",\n".join([*_spelled_v4(payloads.vrps[payloads.v4]), *_spelled_v6(payloads.vrps[payloads.v6])])
     aspas = ",\n".join(
         json.dumps({"customer_asid": customer, "providers": sorted(providers)}) for customer, providers in sorted(payloads.aspas.items())
     )
     keys = ",\n".join(json.dumps({"asn": each.asn, "ski": each.key_id, "pubkey": each.public_key}) for each in sorted(payloads.router_keys))
-    return f'{{"roas": [\n{roas}\n],\n"aspas": [\n{aspas}\n],\n"bgpsec_keys": [\n{keys}\n]}}\n'.encode()
+    head = json.dumps({"buildtime": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "vrps": len(payloads)})
+    return f'{{"metadata": {head},\n"roas": [\n{roas}\n],\n"aspas": [\n{aspas}\n],\n"bgpsec_keys": [\n{keys}\n]}}\n'.encode()
 
 
 def _spelled_v4(rows: Numbers) -> Iterator[str]:

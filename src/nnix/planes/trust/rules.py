@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nnix.kernel.rule import Broken, rule
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.trust.kinds import About, Action, LocalException, Mirror, RelyingParty, Repository, TrustAnchor
+from nnix.planes.fabric.kinds import LanPurpose
+from nnix.planes.members.kinds import Site
+from nnix.planes.naming.kinds import NameGate, NameNode, Resolver
+from nnix.planes.routing.kinds import RouteServer, Session
+from nnix.planes.trust.kinds import TAKEN_PORTS, About, Action, LocalException, Mirror, RelyingParty, Repository, RtrCache, TrustAnchor
 from nnix.planes.trust.mirror.checkpoint import Malformed, key
 
 RESERVED = frozenset({"anchors", "ta", "tals"})
+CLOCKS = {"refresh": (1, 86_400), "retry": (1, 7_200), "expire": (600, 172_800)}  # seconds (RFC 8210, 6)
 
 # (action, about) → fields that must be there, fields that may be there; where the first are none, at least one of the second
 FIELDS: dict[tuple[Action, About], tuple[frozenset[str], frozenset[str]]] = {
@@ -144,6 +149,89 @@ def cosigners_are_keys(mirror: Mirror, snapshot: Snapshot) -> Iterator[Broken]:
         seen[found.public] = found.name
 
 
+@rule("trust.validated-by-the-loop", source="docs/trust.md")
+def validated_by_the_loop(party: RelyingParty, snapshot: Snapshot) -> Iterator[Broken]:
+    """The loop knows no folder but by its whole path, and gives a validation the time that it may take."""
+    if party.every is None:
+        return
+    if party.mirror is not None and not party.mirror.startswith("/"):
+        yield Broken("mirror", party.mirror, "an absolute path, since `every` lets the loop validate")
+    if party.every.seconds < 1:
+        yield Broken("every", party.every, "1s or more")
+
+
+@rule("trust.cache-on-its-lan", source="RFC 8210, 9")
+def cache_on_its_lan(cache: RtrCache, snapshot: Snapshot) -> Iterator[Broken]:
+    """A cache has host addresses of its LAN, a peering LAN, where nobody else has them; what it listens at besides lies outside."""
+    lan = snapshot.at(cache.lan)
+    if lan.purpose is not LanPurpose.PEERING:
+        yield Broken("lan", cache.lan, "a peering LAN")
+    if cache.v4 is None and cache.v6 is None:
+        yield Broken("v4", "unset", "an address on the LAN, v4, v6 or both")
+    for field in ("v4", "v6"):
+        address, prefix = getattr(cache, field), getattr(lan, field)
+        if address is None:
+            continue
+        if prefix is None or address not in prefix or address in (prefix.network_address, prefix.broadcast_address):
+            yield Broken(field, address, f"a host address of {cache.lan.id}" + (f", {prefix}" if prefix else f", which has no IP{field}"))
+        yield from _not_alone(cache, field, address, snapshot.where(Session, **{field: address}))
+        yield from _not_alone(cache, field, address, snapshot.where(RouteServer, **{field: address}))
+        yield from _not_alone(cache, field, address, snapshot.where(RtrCache, **{field: address}))
+    for index, each in enumerate(cache.listen):
+        if each.is_unspecified or each.is_multicast or any(each in prefix for prefix in (lan.v4, lan.v6) if prefix is not None):
+            yield Broken(f"listen.{index}", each, "one address of its machine, outside of the LAN")
+
+
+def _not_alone(cache: RtrCache, field: str, value: object, others: Iterable[Session | RouteServer | RtrCache]) -> Iterator[Broken]:
+    for other in others:
+        if other.id != cache.id and other.lan == cache.lan:
+            yield Broken(field, value, f"one that nobody else on {cache.lan.id} has; {other.id} has this one")
+
+
+@rule("trust.cache-mac-once", source="IEEE 802.1Q, 8.7")
+def cache_mac_once(cache: RtrCache, snapshot: Snapshot) -> Iterator[Broken]:
+    """A cache's MAC address is that of one station, and nobody else's on its LAN."""
+    if cache.mac is None:
+        return
+    if int(cache.mac[:2], 16) & 1 or cache.mac == "00:00:00:00:00:00":
+        yield Broken("mac", cache.mac, "the MAC address of one station, not a multicast or zero one")
+    yield from _not_alone(cache, "mac", cache.mac, snapshot.where(Session, macs=cache.mac))
+    yield from _not_alone(cache, "mac", cache.mac, snapshot.where(RouteServer, mac=cache.mac))
+    yield from _not_alone(cache, "mac", cache.mac, snapshot.where(RtrCache, mac=cache.mac))
+
+
+@rule("trust.cache-stands-alone", source="docs/rtr.md")
+def cache_stands_alone(cache: RtrCache, snapshot: Snapshot) -> Iterator[Broken]:
+    """A cache has a machine to itself: what routers depend on does not die of its neighbours."""
+    taken = {site.name: site.id for site in snapshot.of(Site)}
+    taken |= {str(each.machine or each.name): each.id for each in snapshot.of(RouteServer)}
+    for stations in (snapshot.of(NameGate), snapshot.of(NameNode), snapshot.of(Resolver)):
+        taken |= {str(each.machine or each.name): each.id for each in stations}
+    taken |= {each.runs_on: each.id for each in snapshot.of(RtrCache) if each.id != cache.id}
+    if cache.runs_on in taken:
+        yield Broken("machine", cache.runs_on, f"a machine of its own; {taken[cache.runs_on]} runs there")
+
+
+@rule("trust.cache-clocks", source="RFC 8210, 6")
+def cache_clocks(cache: RtrCache, snapshot: Snapshot) -> Iterator[Broken]:
+    """What routers are told lies within the protocol's bounds, in whole seconds; they expire later than they refresh and retry."""
+    for field, (least, most) in CLOCKS.items():
+        seconds = getattr(cache, field).seconds
+        if not least <= seconds <= most or seconds % 1:
+            yield Broken(field, getattr(cache, field), f"whole seconds, {least}s to {most}s")
+    if cache.expire <= max(cache.refresh, cache.retry):
+        yield Broken("expire", cache.expire, f"more than refresh ({cache.refresh}) and retry ({cache.retry})")
+    if cache.age_max.seconds < 60:
+        yield Broken("age_max", cache.age_max, "1min or more")
+
+
+@rule("trust.cache-ports", source="RFC 8210, 14")
+def cache_ports(cache: RtrCache, snapshot: Snapshot) -> Iterator[Broken]:
+    """Its port is none that it needs otherwise."""
+    if cache.port in TAKEN_PORTS:
+        yield Broken("port", cache.port, f"another port than {', '.join(map(str, sorted(TAKEN_PORTS)))}, such as 323")
+
+
 RULES = (
     exception_says_what,
     exception_length,
@@ -157,4 +245,10 @@ RULES = (
     places_apart,
     mirror_names,
     cosigners_are_keys,
+    validated_by_the_loop,
+    cache_on_its_lan,
+    cache_mac_once,
+    cache_stands_alone,
+    cache_clocks,
+    cache_ports,
 )

@@ -260,6 +260,8 @@ class Server:
             str(served.kept_at),
             served.loaded_digest,
             served.table.may_be_empty,
+            served.table.marked,
+            served.table.any_length,
             secrets.choice(SESSIONS),
             secrets.randbelow(SERIALS),
             time.time(),

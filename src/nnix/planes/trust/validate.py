@@ -161,7 +161,7 @@ async def validated(order: Order, archive: Archive, host: Host, name: str, *, se
     payloads, did = slurm.applied(outcome.served, slurm.in_force(order.exceptions, order.at))
     findings = await asyncio.to_thread(_with_objects, outcome, logs, archive, order.index)
     counts = {each.validator: {a: len(f) for a, f in each.concluded.anchors.items()} for each in verdicts if each.concluded}
-    return Validated(outcome, payloads, served(payloads), versions, counts, findings, did)
+    return Validated(outcome, payloads, served(payloads, order.at), versions, counts, findings, did)
 
 
 async def _both(

@@ -25,6 +25,7 @@ from typing import NoReturn
 from nnix.planes.trust.rtr.history import History, begun
 from nnix.planes.trust.rtr.keeping import kept, read_back
 from nnix.planes.trust.rtr.reading import Refused, read
+from nnix.planes.trust.rtr.records import any_length, marked
 
 DOCUMENT_OCTETS_MAX = 1 << 30
 MEMORY_OCTETS_MAX = 4 << 30
@@ -40,6 +41,8 @@ class Task:
     kept_at: str
     digest: str  # of the document that was loaded last
     may_be_empty: bool
+    marked: bool
+    any_length: bool
     session: int
     serial: int
     now: float
@@ -153,7 +156,9 @@ def loaded(task: Task, history: History | None) -> tuple[Outcome, bytes]:
     built = about.st_mtime if found.built is None else found.built
     if built > task.now + BUILT_AHEAD_SECONDS_MAX:
         return Outcome("refused", digest, reason=f"the document says that it was made {built - task.now:.0f} s from now"), b""
-    following = begun(task.session, task.serial, found.found, built) if history is None else history.updated(found.found, built)
+    records = any_length(found.found) if task.any_length else found.found
+    records = marked(records) if task.marked else records
+    following = begun(task.session, task.serial, records, built) if history is None else history.updated(records, built)
     octets = kept(following)
     return Outcome("taken", digest, built, unkept=_keep(octets, Path(task.kept_at)), dated=found.built is not None), octets
 

@@ -102,6 +102,27 @@ def records(v4: Rows, v6: Rows, keys: Iterable[RouterKeyRow] = (), aspas: Iterab
     )
 
 
+MARK4 = bytes((192, 0, 0, 8, 32, 32)) + bytes(4)
+MARK6 = bytes.fromhex("20010db8") + b"\xff" * 12 + bytes((128, 128)) + bytes(4)
+"""VRPs of AS0 for the dummy address (RFC 7600, 7) and the last one for documentation (RFC 3849), which nobody may announce: whoever finds
+these covered has data. BIRD drops what is no host's address, so the last address there is would not do"""
+
+
+def marked(found: Records) -> Records:
+    """`found` and the marks."""
+    return _with(found, Records(np.array([MARK4], ROW4), np.array([MARK6], ROW6)))
+
+
+def any_length(found: Records) -> Records:
+    """`found`, with every VRP allowing all more specifics of its prefix."""
+    parts = []
+    for rows, octets, longest in ((found.v4, 4, 32), (found.v6, 16, 128)):
+        bare = np.frombuffer(rows.tobytes(), np.uint8).reshape(len(rows), octets + 6).copy()
+        bare[:, octets] = longest
+        parts.append(_each_once(np.frombuffer(bare.tobytes(), rows.dtype)))
+    return Records(parts[0], parts[1], found.keys, found.aspas)
+
+
 def change(old: Records, new: Records) -> Change:
     """What must be added to `old` and removed from it to get `new`."""
     return Change(less(new, old), less(old, new))

@@ -7,7 +7,7 @@ asking the server anything. `rows` makes the table that people see.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,12 +35,17 @@ class Router(NamedTuple):
 def read_status(state: Path) -> dict[str, Any]:
     """What the server wrote last. Raises OSError when there is none, ValueError when it is no status."""
     found = json.loads((state / STATUS).read_bytes())
-    if not isinstance(found, dict) or not isinstance(found.get("tables"), list):
+    if not is_status(found):
         raise ValueError(f"{state / STATUS} is no status of an RTR server")
-    return found
+    return dict(found)
 
 
-def rows(status: dict[str, Any], now: float) -> Iterator[Router]:
+def is_status(found: object) -> bool:
+    """Whether it is what a server writes."""
+    return isinstance(found, dict) and isinstance(found.get("tables"), list)
+
+
+def rows(status: Mapping[str, Any], now: float) -> Iterator[Router]:
     """Every router of every table. `now` is seconds since 1970: a server that stopped writing looks as old as it is."""
     written = max(0.0, now - status["written"])
     silent = f"no news for {span(written)}: the server does not run" if written > SILENT_SECONDS else ""

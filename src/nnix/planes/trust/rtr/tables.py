@@ -45,6 +45,8 @@ class Table(Record):
     notify_seconds_min: float = Field(default=60, ge=0, description="between two Serial Notifies to one router (RFC 8210, 5.2: 60)")
     age_seconds_max: int = Field(default=86_400, ge=60, description="a set made longer ago is not served any more: Error Report 2")
     may_be_empty: bool = Field(default=False, description="for derived sets: a document without a VRP is the truth")
+    marked: bool = Field(default=False, description="hand out one VRP more, by which a filter can tell that it has data (records.MARK4)")
+    any_length: bool = Field(default=False, description="let every VRP allow all more specifics: to judge by, what a prefix covers")
     peers_max: int = Field(default=1000, ge=1)
     peers_per_address_max: int = Field(default=64, ge=1)
 
@@ -72,6 +74,7 @@ class Caches(Record):
     """All tables of one server."""
 
     state: str = Field(description="folder for histories and the status; one server at a time")
+    program: str = Field(default="", description="digest of the program that shall run; for whoever starts it")
     look_seconds: float = Field(default=0.5, gt=0, le=60, description="how often the files are looked at; SIGHUP looks at once")
     tables: tuple[Table, ...] = Field(min_length=1)
 
