@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from nnix.cli.root import Setting
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
-from nnix.planes.routing.compile import ServerPolicy, compile, policy
+from nnix.planes.routing.compile import SPEAKERS, ServerPolicy, compile, policy
 
 if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
     from nnix.planes.routing.trial.run import Proof
@@ -64,8 +65,14 @@ def _sources(setting: Setting, folder: Path | None) -> tuple[Snapshot, Evidence]
 
 
 def _candidates(snapshot: Snapshot, evidence: Evidence) -> list[tuple[ServerPolicy, Artifact]]:
+    """Each route server's policy with its configuration. Where ROA tables come by RTR, those that the evidence holds stand in the configuration
+    instead, as there is no cache beside the trial; all else is what would run."""
     policies = {each.name: each for each in policy(snapshot, evidence)}
-    return [(policies[each.name], each) for each in compile(snapshot, evidence) if each.name in policies]
+    candidates = [(policies[each.name], each) for each in compile(snapshot, evidence) if each.driver in SPEAKERS and each.name in policies]
+    return [
+        (server, replace(each, content=SPEAKERS[each.driver].spell(replace(server, feeds=())).encode()) if server.feeds else each)
+        for server, each in candidates
+    ]
 
 
 async def _proved(setting: Setting, chosen: list[tuple[ServerPolicy, Artifact]]) -> tuple[Proof, ...]:

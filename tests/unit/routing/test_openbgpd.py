@@ -16,6 +16,7 @@ from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.routing.compile import SPEAKERS, ClientPolicy, ServerPolicy, compile
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy
+from nnix.planes.trust.kinds import RtrCache
 from tests.unit.routing.exchange import evidence as given
 from tests.unit.routing.exchange import exchange, member
 
@@ -96,6 +97,13 @@ def test_what_openbgpd_cannot_do_is_refused_by_name() -> None:
         assert "route-server/rs2" in refusal.found
         assert "daemon: bird" in refusal.mend
         compile(exchange(policy=policy), given())
+    cache = RtrCache.model_validate({"name": "rtr", "site": "east", "lan": "lan", "v4": "10.9.0.201", "source": "v.json"})
+    for field in ("rpki_caches", "irr_caches"):
+        with pytest.raises(Refused) as refused:
+            compile(both_makes(cache, policy={field: ["rtr"]}), given())
+        (refusal,) = refused.value.refusals
+        assert (refusal.resource, refusal.field, refusal.rule) == ("routing-policy/safe", field, "routing.daemon-can")
+        compile(exchange(cache, policy={field: ["rtr"]}), given())
 
 
 def test_what_only_an_older_version_lacks_is_asked_for_by_name() -> None:
@@ -126,14 +134,26 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
             "bogons_v6",
         ),
         *("bogon_asns", "never", "transit_free", "clients", "registered_v4", "registered_v6", "registered_covering_v4"),
-        *("registered_covering_v6", "vrps_v4", "vrps_v6", "vrps_covering_v4", "vrps_covering_v6", "about", "findings"),
+        *("registered_covering_v6", "vrps_v4", "vrps_v6", "vrps_covering_v4", "vrps_covering_v6", "feeds", "about", "findings"),
     }
     assert {each.name for each in fields(ClientPolicy)} == {
         *("session", "member", "asn", "v4", "v6", "next_hops_v4", "next_hops_v6", "irr", "origins", "prefixes_v4", "prefixes_v6"),
         *("routes_max_v4", "routes_max_v6", "passive", "role_strict", "blackhole"),
     }
     assert set(RoutingPolicy.model_fields) - set(Resource.model_fields) == {
-        *("prefix_lengths", "path_length_max", "irr", "irr_sources", "irr_more_specifics", "rpki", "rpki_sources", "bogons"),
+        *(
+            "prefix_lengths",
+            "path_length_max",
+            "irr",
+            "irr_sources",
+            "irr_more_specifics",
+            "rpki",
+            "rpki_sources",
+            "bogons",
+            "rpki_caches",
+            "rpki_without_data",
+            "irr_caches",
+        ),
         *("never_via_route_servers", "transit_free", "blackhole", "blackhole_v4", "blackhole_v6", "graceful_shutdown", "roles"),
         *("prefixes_max", "prefixes_max_margin_percent", "limit_action", "limit_restart_seconds", "hold_time_seconds"),
     }

@@ -49,6 +49,9 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "irr_more_specifics",
             "rpki",
             "rpki_sources",
+            "rpki_caches",
+            "rpki_without_data",
+            "irr_caches",
             "bogons",
             "never_via_route_servers",
             "transit_free",
@@ -91,6 +94,7 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "vrps_v6",
             "vrps_covering_v4",
             "vrps_covering_v6",
+            "feeds",
             "about",
             "findings",
         ]
