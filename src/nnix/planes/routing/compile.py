@@ -59,8 +59,9 @@ ORDER = (
     "irrdb_origin_as_filtered",
     "irrdb_prefix_filtered",
     "blackhole_not_covered",
+    "rpki_no_data",  # no judgement of a route, but of a moment
     "rpki_invalid",
-)  # and rpki_no_data, before the last: no judgement of a route, but of a moment
+)
 
 BLACKHOLES_MAX = 10  # host routes that a member may blackhole beyond the prefixes that it means to announce
 
