@@ -594,7 +594,9 @@ TESTS: Mapping[str, Test] = {
     "irrdb_origin_as_filtered": lambda of, client, route: client.origins is not None and origin_of(route.path) not in client.origins,
     "irrdb_prefix_filtered": lambda of, client, route: not of.beyond(route) and _unregistered(of, client, route),
     "blackhole_not_covered": lambda of, client, route: of.beyond(route) and _unregistered(of, client, route),
-    "rpki_no_data": lambda of, client, route: False,  # a policy in values has its VRPs; whether a cache has given them yet is not a route's doing
+    "rpki_no_data": lambda of, client, route: (
+        False
+    ),  # a policy in values has its VRPs; whether a cache has given them yet is not a route's doing
     "rpki_invalid": _rpki_invalid,
 }
 """slug → whether a route breaks that rule, whatever else it breaks. The order is `compile.ORDER`'s."""
