@@ -27,8 +27,9 @@ def resource(kind: str, name: str, **fields: Any) -> Resource:
     return KINDS[kind].model_validate({"name": name, **fields})
 
 
-def frame() -> list[Resource]:
-    """Everything but members: two route servers at different sites, a triangle of links, policy without registries."""
+def frame(second: str = "bird") -> list[Resource]:
+    """Everything but members: two route servers at different sites, a triangle of links, policy without registries. `second` is the make of the
+    second route server; its policy has no roles, since OpenBGPD 7.7 does not do all of RFC 9234 with members that send none."""
     made = [
         resource("Exchange", "small", title={"en": "Small"}, asn=65551, country="CN", lab=True),
         resource("Lan", "lan", title={"en": "LAN"}, v4="203.0.113.0/24", v6="2001:db8:1::/64"),
@@ -36,6 +37,9 @@ def frame() -> list[Resource]:
         resource("RouteServer", "rs-a", site="east", lan="lan", policy="open", v4="203.0.113.1", v6="2001:db8:1::1"),
         resource("RouteServer", "rs-b", site="south", lan="lan", policy="open", v4="203.0.113.2", v6="2001:db8:1::2"),
     ]
+    if second != "bird":
+        made[-1] = made[-1].changed(policy="without-roles", daemon=second)
+        made.append(resource("RoutingPolicy", "without-roles", irr="off", rpki="off", roles=False))
     for index, name in enumerate(SITES):
         role = "hub" if index == 0 else "node"
         made.append(resource("Site", name, title={"en": name}, role=role, level="city", city=name, country="CN"))

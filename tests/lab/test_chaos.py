@@ -1,4 +1,5 @@
-"""A random walk of changes, undos, kills and hand edits: at each step the daemons equal the model, at the end the ledger is true."""
+"""A random walk of changes, undos, kills and hand edits, with a route server of each make: at each step the daemons equal the model, at the end the
+ledger is true."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ class Walk:
         self.keeper = Loop(lab.setting.office, lab.setting.lock, lab.setting.state / "loop.json", lambda line: None)
 
     def declared(self) -> list[Resource]:
-        return [*frame(), *(r for n, state in self.states.items() for r in member(n, site=self.sites[n], state=state))]
+        return [*frame(second="openbgpd"), *(r for n, state in self.states.items() for r in member(n, site=self.sites[n], state=state))]
 
     def change(self) -> str:
         """Join, leave, move, or change the state of a port."""
@@ -86,14 +87,14 @@ class Walk:
     def kill(self) -> str:
         """kill -9 on a daemon, found by its pid file."""
         home = self.lab.setting.state / "hosts"
-        pid_file = self.chance.choice(sorted(home.glob("*/bird/*/bird.pid")) + sorted(home.glob("*/frr/*/*.pid")))
+        pid_file = self.chance.choice(sorted(each for daemon in ("bird", "frr", "openbgpd") for each in home.glob(f"*/{daemon}/*/*.pid")))
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
         return f"kill {pid_file.relative_to(home)}"
 
     def edit(self) -> str:
         """A hand edit of a configuration file."""
         home = self.lab.setting.state / "hosts"
-        file = self.chance.choice(sorted(home.glob("*/bird/*/bird.conf")))
+        file = self.chance.choice(sorted(home.glob("*/bird/*/bird.conf")) + sorted(home.glob("*/openbgpd/*/bgpd.conf")))
         file.write_text(file.read_text() + "# somebody was here\n")
         return f"edit {file.relative_to(home)}"
 
@@ -141,9 +142,13 @@ def _equal(lab: Lab, where: str) -> None:
     served = [s for s in snapshot.of(Session) if snapshot.at(s.port).state.value in ("production", "drained")]
     expected = {protocol_name(s, 4) for s in served} | {protocol_name(s, 6) for s in served}
     for server in snapshot.of(RouteServer):
-        control = lab.setting.state / "hosts" / server.name / "bird" / server.name / "bird.ctl"
-        shown = lab.host_run(server.name, "birdc", "-r", "-s", str(control), "show", "protocols")
-        found = {line.split()[0] for line in shown.splitlines() if re.match(r"c_\S+\s+BGP", line)}
+        home = lab.setting.state / "hosts" / server.name / server.daemon / server.name
+        if server.daemon == "bird":
+            shown = lab.host_run(server.name, "birdc", "-r", "-s", str(home / "bird.ctl"), "show", "protocols")
+            found = {line.split()[0] for line in shown.splitlines() if re.match(r"c_\S+\s+BGP", line)}
+        else:
+            shown = lab.host_run(server.name, "bgpctl", "-s", str(home / "bgpd.sock"), "show", "summary")
+            found = {line.split()[0] for line in shown.splitlines() if line.startswith("c_")}
         assert found == expected, where
     for site in SITES:
         rules = lab.host_run(site, "nft", "list", "set", "bridge", "nnix", "macs")

@@ -392,7 +392,7 @@ class NamespaceHost:
     home: str
 
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = 30.0) -> Result:
-        process = await asyncio.create_subprocess_exec("ip", "netns", "exec", self.name, *argv, stdin=-1, stdout=-1, stderr=-1)
+        process = await asyncio.create_subprocess_exec("nsenter", f"--net=/run/netns/{self.name}", *argv, stdin=-1, stdout=-1, stderr=-1)
         out, err = await asyncio.wait_for(process.communicate(stdin), timeout_seconds)
         return Result(process.returncode or 0, out.decode(), err.decode())
 
