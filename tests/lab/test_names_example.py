@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.lab.test_exchange import Nnix, until
 
 pytestmark = pytest.mark.lab
 
 RESOLVER, NODE = "203.0.113.70", "203.0.113.63"
-KILLED = {"ns-hz": "nsd/ns-hz/nsd: xfrd", "ns-nb": "knot/ns-nb/knotd", "gate": "knot/gate/knotd"}
+SERVERS = ("name-node/ns-hz", "name-node/ns-nb", "resolver/resolver")
+KILLED = {
+    "ns-hz": "nsd/ns-hz/nsd: xfrd",
+    "ns-nb": "knot/ns-nb/knotd",
+    "gate": "knot/gate/knotd",
+    "ns-jh": "counter/ns-jh/python3",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +65,43 @@ def test_a_member_resolves_with_signatures_verified_by_the_root_of_the_model(nni
     assert '"hello"' in asked(nnix, "west-lake", f"@{NODE}", "www.zj", "TXT")
 
 
+def test_what_was_asked_is_counted_by_member_with_causes_and_as_rssac002(nnix: Nnix, tmp_path: Path) -> None:
+    """Over UDP and TCP, at three makes of daemon; a SERVFAIL has its lame delegation as cause; who sends rubbish to a counter changes nothing."""
+
+    def counted() -> dict[str, Any]:
+        return {each["server"]: each for each in nnix.json("naming", "stats", status=None)}
+
+    def answers() -> list[int]:  # to the registry, which asks nothing of its own
+        found = counted()
+        return [found[each]["latency"].get("registry", {}).get("answers", 0) for each in SERVERS]
+
+    for junk in (b"GET / HTTP/1.1\r\n\r\n", bytes(4) + b"\xff" * 4, os.urandom(70_000)):
+        with socket.socket(socket.AF_UNIX) as peer, contextlib.suppress(OSError):
+            peer.connect(f"/proc/self/fd/{os.open(nnix.home('ns-hz') / 'counter/ns-hz', os.O_PATH)}/tap")
+            peer.sendall(junk)
+    for number in range(10):
+        asked(nnix, "registry", "@203.0.113.61", "+tcp" if number % 2 else "+notcp", f"x{number}.zj", "A")
+        asked(nnix, "registry", "@203.0.113.62", f"x{number}.zj", "A")
+    asked(nnix, "registry", f"@{RESOLVER}", "+time=9", "another.lame.zj", "A")
+    until(lambda: answers() == [10, 10, 1], 20, "all is counted")
+    told = counted()
+    node, _, resolver = (told[each] for each in SERVERS)
+    assert any(each.endswith("203.0.113.102 refused") for each in resolver["lame"]), resolver["lame"]
+    assert "lame.zj. lame delegation: refused" in resolver["failing"]
+    assert node["volume"]["dns-tcp-queries-received-ipv4"] >= 5
+    assert node["unreadable"] >= 2
+    assert node["not_told"] == 0
+    nnix("naming", "stats", "--rssac002", str(tmp_path / "published"), "--plot", str(tmp_path / "day.svg"))
+    found = {path.parent.name: yaml.safe_load(path.read_text()) for path in (tmp_path / "published").rglob("ns-hz*.yaml")}
+    assert found["rcode-volume"]["3"] >= 10
+    assert found["zone-size"]["metric"] == "zone-size"
+    assert (tmp_path / "day.svg").read_text().startswith("<svg")
+    assert "did you mean resolver" in nnix.raw("naming", "stats", "resolvr").stderr
+
+
 def test_what_is_killed_comes_back_and_is_told_meanwhile(nnix: Nnix) -> None:
-    """`kill -9` of an NSD, a Knot and the gate's Knot: show says so at once, and `nnix run` has all of them back."""
+    """`kill -9` of an NSD, a Knot, the gate's Knot and a counter: show says so at once, and `nnix run` has all of them back; the counter says how many
+    seconds it was away."""
     for machine, comm in KILLED.items():
         os.kill(int(Path(f"{nnix.home(machine) / comm}.pid").read_text()), signal.SIGKILL)
     assert shown(nnix)["name-gate/gate"] == "down"
@@ -67,5 +112,6 @@ def test_what_is_killed_comes_back_and_is_told_meanwhile(nnix: Nnix) -> None:
     finally:
         loop.send_signal(signal.SIGINT)
         said, _ = loop.communicate(timeout=30)
+    assert len(nnix.json("naming", "stats", "ns-jh")[0]["gaps"]) == 2
     for machine, comm in KILLED.items():
         assert f"{machine}/{comm.split('/')[0]}/{machine}" in said

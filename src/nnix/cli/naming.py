@@ -14,6 +14,7 @@ import click
 
 from nnix.cli import tables
 from nnix.cli.command import DISAGREES, DONE, as_root, begun, json_option, pass_setting
+from nnix.cli.naming_stats import stats
 from nnix.cli.root import Setting
 from nnix.kernel.plane import Status
 from nnix.kernel.snapshot import Snapshot
@@ -138,4 +139,5 @@ def _told(setting: Setting, reference: str) -> None:
     tables.out.print(f"✓ {reference}: made at random, at {_place(setting, reference)}", markup=False)
 
 
+naming_group.add_command(stats)
 COMMANDS = (naming_group,)

@@ -69,6 +69,12 @@ HERALD = ProgramDriver(
     f"ip -4 route flush table {HEALTH_TABLE} 2>/dev/null; ip -6 route flush table {HEALTH_TABLE} 2>/dev/null; true",
 )
 
+COUNTER = ProgramDriver(
+    "counter",
+    "nnix.planes.naming.counting",
+    {f"nnix/planes/naming/{each}.py": NAMING_FOLDER / f"{each}.py" for each in ("ask", "counting", "dnstap", "tally")},
+)
+
 
 def rtr_driver(secrets: Secrets) -> ProgramDriver:
     """The RTR server (planes/trust/serve.py), which needs no more of nnix than its own folder and what records are made of."""
@@ -97,10 +103,11 @@ def drivers(prefix: str, secrets: Path, find: Find = lambda source, pinned: None
     """
     known = Secrets(secrets)
     names: tuple[Driver, ...] = (knot(known), nsd(known), unbound(known))
+    ours: tuple[Driver, ...] = (HERALD, COUNTER)
     payloads: tuple[Driver, ...] = (DocumentDriver(find), rtr_driver(known))
     everyone: tuple[Driver, ...] = (
         *(WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR),
-        *(*payloads, *names, GOBGP, BIRD, OPENBGPD, HERALD),
+        *(*payloads, *names, GOBGP, BIRD, OPENBGPD, *ours),
     )
     return {each.name: each for each in everyone}
 

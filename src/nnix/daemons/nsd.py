@@ -43,7 +43,7 @@ MAKE = Make(
     start="nsd -d -c nsd.conf",
     ask="timeout 2 nsd-control -c nsd.conf status",
     reload="timeout 20 nsd-control -c nsd.conf reconfig",
-    cold=("server", "remote-control"),
+    cold=("server", "remote-control", "dnstap"),
     version=(("nsd", "-v"), r"NSD version (\S+)"),
     features=FEATURES,
 )

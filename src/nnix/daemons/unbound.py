@@ -41,7 +41,7 @@ MAKE = Make(
     start="unbound -d -p -c unbound.conf",
     ask="timeout 2 unbound-control -c unbound.conf status",
     reload="timeout 20 unbound-control -c unbound.conf reload_keep_cache || timeout 20 unbound-control -c unbound.conf reload",
-    cold=("server", "remote-control"),
+    cold=("server", "remote-control", "dnstap"),
     version=(("unbound", "-V"), r"Version (\S+)"),
     features=FEATURES,
 )

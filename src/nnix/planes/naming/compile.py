@@ -30,6 +30,15 @@ from nnix.planes.routing.kinds import RouteServer, Session
 Station = NameGate | NameNode | Resolver
 
 HEALTH_TABLE = 8482  # a routing table that forwards nothing; RFC 8482 has nothing to do with it
+SOCKET = "tap"  # in the folder of a counter, for dnstap
+COUNTER_CPU_SHARE = 0.25  # of one CPU, for looking into what is told
+COUNTER_DAYS_KEPT = 35
+OWN_COUNTS = {
+    "nsd": ("nsd-control -c nsd.conf stats_noreset", "num.queries="),
+    "knot": ("knotc -s knot.sock stats mod-stats.request-protocol", "mod-stats.request-protocol["),
+    "unbound": ("unbound-control -c unbound.conf stats_noreset", "total.num.queries="),
+}
+"""how each daemon says how many questions it was asked, and what those lines begin with"""
 CHECK_SECONDS = 1.0
 ILL_CHECKS = 3  # so many in a row before a node is ill: one lost packet is no illness
 TURN_SECONDS = 3.0  # between one node's turn to leave and the next one's, so that they do not all leave at once
@@ -117,6 +126,7 @@ class NodePolicy:
     cookie_secret: str | None
     certificate: str | None
     names: tuple[str, ...]
+    tap: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,7 @@ class ResolverPolicy:
     serve_stale_seconds: int
     certificate: str | None
     names: tuple[str, ...]
+    tap: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +174,12 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
         yield Artifact(machine_of(node), node.daemon.value, node.name, spell(policy).encode(), frozenset(about))
         yield _speaker(node, snapshot)
         yield Artifact(machine_of(node), "herald", node.name, _herald(node, snapshot), frozenset(about))
+        yield from _counter(node, snapshot)
     for resolver in snapshot.of(Resolver):
         about = {resolver.id, resolver.session.id, resolver.root.id}
         content = unbound.spell(resolver_policy(resolver, snapshot)).encode()
         yield Artifact(machine_of(resolver), "unbound", resolver.name, content, frozenset(about))
+        yield from _counter(resolver, snapshot)
         yield _speaker(resolver, snapshot)
 
 
@@ -217,6 +230,7 @@ def node_policy(node: NameNode, snapshot: Snapshot) -> NodePolicy:
         cookie_secret=token(anycast.cookie_secret) if node.cookies and anycast.cookie_secret else None,
         certificate=file_token(node.dot_certificate) if node.dot_certificate else None,
         names=(node.id, *(each.id for each in zones)),
+        tap=_tap(node),
     )
 
 
@@ -234,7 +248,35 @@ def resolver_policy(resolver: Resolver, snapshot: Snapshot) -> ResolverPolicy:
         serve_stale_seconds=int(resolver.serve_stale.seconds),
         certificate=file_token(resolver.dot_certificate) if resolver.dot_certificate else None,
         names=(resolver.id,),
+        tap=_tap(resolver),
     )
+
+
+def _tap(server: NameNode | Resolver) -> str | None:
+    """Where its counter listens, from the daemon's own folder."""
+    return f"../../counter/{server.name}/{SOCKET}" if server.statistics else None
+
+
+def _counter(server: NameNode | Resolver, snapshot: Snapshot) -> Iterator[Artifact]:
+    if not server.statistics:
+        return
+    daemon = server.daemon.value if isinstance(server, NameNode) else "unbound"
+    argv, begins = OWN_COUNTS[daemon]
+    lan = snapshot.at(server.session).lan
+    sessions = [each for each in snapshot.where(Session, lan=lan) if each.name != server.session]
+    own = addresses_of(server, snapshot)  # our own looks, and the gate's NOTIFYs, are nobody's questions
+    if isinstance(server, NameNode):
+        own = (*own, *snapshot.at(server.anycast).addresses, *addresses_of(snapshot.at(server.gate), snapshot))
+    settings = {
+        "neighbours": {str(address): str(each.member) for each in sessions for address in (each.v4, each.v6) if address is not None},
+        "own": [str(each) for each in own],
+        "herald": f"@HOME@/../../herald/{server.name}/state" if isinstance(server, NameNode) else None,
+        "audit": {"argv": argv.split(), "begins": begins, "folder": f"@HOME@/../../{daemon}/{server.name}"},
+        "cpu_share": COUNTER_CPU_SHARE,
+        "days_kept": COUNTER_DAYS_KEPT,
+    }
+    about = frozenset({server.id, server.session.id, *(each.id for each in sessions)})
+    yield Artifact(machine_of(server), "counter", server.name, json.dumps(settings, sort_keys=True, indent=1).encode(), about)
 
 
 def _gate_server(gate: NameGate, snapshot: Snapshot, own: tuple[Address, ...], key: Key | None) -> Server:

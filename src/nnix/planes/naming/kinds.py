@@ -144,6 +144,10 @@ class NameNode(Resource):
     dot_certificate: Secret | None = Field(
         default=None, description="reference to certificate chain and private key in PEM; set: DNS over TLS as well"
     )
+    statistics: bool = Field(
+        default=False,
+        description="count questions and answers, by dnstap; what that costs the daemon is in docs/naming.md",
+    )
     machine: Ref[Machine] | None = Field(default=None, description="where it runs; unset: a machine of its own name")
 
 
@@ -161,6 +165,10 @@ class Resolver(Resource):
     )
     dot_certificate: Secret | None = Field(
         default=None, description="reference to certificate chain and private key in PEM; set: DNS over TLS as well"
+    )
+    statistics: bool = Field(
+        default=False,
+        description="count questions and answers, by dnstap; what that costs the daemon is in docs/naming.md",
     )
     machine: Ref[Machine] | None = Field(default=None, description="where it runs; unset: a machine of its own name")
 

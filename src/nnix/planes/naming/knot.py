@@ -78,6 +78,16 @@ def _node(policy: NodePolicy) -> Iterator[str]:
     yield "acl:"
     yield from _acl("told-by-gate", policy.gate, "notify")
     modules = []
+    if policy.tap:
+        yield "mod-dnstap:"
+        yield "  - id: counted"
+        yield f'    sink: "unix:{policy.tap}"'
+        yield "mod-stats:"
+        yield "  - id: counted"
+        yield "    request-protocol: on"
+        yield from (f"    {each}: off" for each in ("server-operation", "request-bytes", "response-bytes", "response-code"))
+        yield from (f"    {each}: off" for each in ("edns-presence", "flag-presence", "query-type"))
+        modules += ["mod-dnstap/counted", "mod-stats/counted"]
     if policy.responses_per_second:
         yield "mod-rrl:"
         yield "  - id: public"

@@ -55,6 +55,12 @@ def _lines(policy: NodePolicy) -> Iterator[str]:
         yield "    tls-port: 853"
         yield f'    tls-service-key: "{policy.certificate}"'
         yield f'    tls-service-pem: "{policy.certificate}"'
+    if policy.tap:
+        yield "dnstap:"
+        yield "    dnstap-enable: yes"
+        yield f'    dnstap-socket-path: "/proc/self/cwd/{policy.tap}"'
+        yield "    dnstap-log-auth-query-messages: yes"
+        yield "    dnstap-log-auth-response-messages: yes"
     yield from CONTROL.splitlines()
     key = policy.gate.key
     if key:

@@ -66,6 +66,12 @@ def _lines(policy: ResolverPolicy) -> Iterator[str]:
         yield "    tls-port: 853"
         yield f'    tls-service-key: "{policy.certificate}"'
         yield f'    tls-service-pem: "{policy.certificate}"'
+    if policy.tap:
+        yield "    ede: yes"
+        yield "dnstap:"
+        yield "    dnstap-enable: yes"
+        yield f'    dnstap-socket-path: "/proc/self/cwd/{policy.tap}"'
+        yield from (f"    dnstap-log-{who}-{what}-messages: yes" for who in ("client", "resolver") for what in ("query", "response"))
     yield from CONTROL.splitlines()
     yield "auth-zone:"
     yield '    name: "."'
