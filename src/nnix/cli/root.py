@@ -222,6 +222,11 @@ class Setting:
         """Where the folders of this machine's own hosts stand."""
         return rootless.HOMES if rootless.inside() else self.state / "hosts"
 
+    @property
+    def runs(self) -> Path:
+        """Where validators run: their users must be able to enter, and may not walk through an ordinary user's home."""
+        return rootless.HOMES.parent / "validators" if rootless.inside() else self.state / "trust" / "runs"
+
     @cached_property
     def ledger(self) -> Ledger:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)

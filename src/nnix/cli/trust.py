@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -59,11 +58,8 @@ def _party(snapshot: Snapshot, name: str | None) -> RelyingParty:
 def _carry_out(setting: Setting, order: Order, party: str, *, set_clock: bool) -> Validated:
     from nnix.planes.trust.validate import validated
 
-    as_root(setting)
-    if os.geteuid() != 0:
-        raise PermissionError("validators run as users of their own, which only root can become; run it as root")
     archive = archive_of(setting)
-    host = NamespaceHost("relying-party", None, archive.folder / "runs")
+    host = NamespaceHost("relying-party", None, setting.runs)
     with archive.alone():
         return setting.run(validated(order, archive, host, party, set_clock=set_clock))
 
@@ -125,7 +121,6 @@ def fetch(setting: Setting, folder: Path, party: str | None, as_json: bool) -> i
     from nnix.planes.trust import tal
     from nnix.planes.trust.mirror import walk
 
-    as_root(setting)
     snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
     chosen = _party(snapshot, party)
     if chosen.mirror is None:
@@ -158,12 +153,12 @@ def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[st
     \b
       nnix trust validate examples/zhejiang && nnix apply examples/zhejiang
 
-    Needs root: validators run as users of their own. The mirror as it was, the order and the outcome are archived, and the ledger says so. Where
+    Validators run as users of their own, which takes root or a user namespace (`nnix up` says what that needs). The mirror as it was, the order and the outcome are archived, and the ledger says so. Where
     nothing can be served the file stays as it is. Exit status 3: something is contested, unconfirmed or held.
     """
     from nnix.planes.trust.validate import Order
 
-    as_root(setting)
+    as_root(setting, for_now=True)
     snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
     chosen = _party(snapshot, party)
     anchors = tuple(snapshot.at(each) for each in chosen.anchors)
@@ -338,6 +333,7 @@ def at_command(setting: Setting, moment: str, party: str | None, output: Path | 
     """
     from nnix.planes.trust.validate import Order
 
+    as_root(setting, for_now=True)
     entry = newest(setting, party, moment_of(moment))
     archive = archive_of(setting)
     order = Order.of(archive, entry.body["order"])
