@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from nnix.daemons import fort
+from nnix.daemons import rpki_client
 from nnix.hosts.namespace import NamespaceHost
 from nnix.kernel.document import write
 from nnix.planes.trust.archive import Archive
@@ -28,7 +28,7 @@ from nnix.planes.trust.payloads import Network, Vrp
 from nnix.planes.trust.validate import Order, Validated, validated
 from tests.lab.exchange import frame, resource
 from tests.rpki.deviations import DEVIATIONS, authority, published
-from tests.rpki.tree import anchor
+from tests.rpki.tree import anchor, aspa
 from tests.rpki.tree import write as write_tree
 
 pytestmark = pytest.mark.lab
@@ -239,17 +239,23 @@ def test_both_clocks_are_set(archive: Archive, tmp_path: Path) -> None:
     assert not list((archive.folder / "runs").glob("*")), "nothing of a run is left"
 
 
-def test_router_keys_pass(archive: Archive, tmp_path: Path) -> None:
-    """Where only one validator reads them, unconfirmed."""
+def test_router_keys_and_aspas_have_a_second_reader(archive: Archive, tmp_path: Path) -> None:
+    """One validator reads them, and our own reader finds the same in the objects. An ASPA that is not valid is in the mirror as well, and is not served."""
     ca = authority("sound", 0)
-    ca.routers.append((ca.asns[0][0], "router.cer"))
+    asn = ca.asns[0][0]
+    ca.routers.append((asn, "router.cer"))
+    lapsed = aspa("lapsed.asa", asn, asn + 3)
+    lapsed.ee.validity.until = timedelta(hours=-1)
+    ca.objects += [aspa("one.asa", asn, asn + 1, asn + 2), aspa("two.asa", asn + 1, 0), lapsed]
     root = anchor("lab", ca)
     now = datetime.now(UTC)
     write_tree(root.files(now), tmp_path / "mirror")
     made = carried_out(archive, tmp_path / "mirror", root.tal(), now)
-    assert [each.asn for each in made.payloads.router_keys] == [ca.asns[0][0]]
-    readers = {"rpki-client"} | ({"fort"} if "router-key" not in fort.lacks(made.versions["fort"]) else set())
-    assert made.outcome.findings == (() if len(readers) == 2 else ("1 router keys unconfirmed: only rpki-client reads them",))
+    assert [each.asn for each in made.payloads.router_keys] == [asn]
+    only = "confirmed in content, unconfirmed in validity: only rpki-client validates them"
+    read = "aspa" not in rpki_client.lacks(made.versions["rpki-client"])
+    assert made.payloads.aspas == ({asn: {asn + 1, asn + 2}, asn + 1: {0}} if read else {})
+    assert made.outcome.findings == (f"1 router keys {only}", *((f"2 ASPAs {only}",) if read else ()))
 
 
 def test_what_would_become_of_routes_is_told_before_it_happens(party: Party, tmp_path: Path) -> None:
