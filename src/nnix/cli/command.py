@@ -103,6 +103,9 @@ def cli(context: click.Context, state: Path | None, ledger: str | None) -> None:
 
 pass_setting = click.make_pass_decorator(Setting)
 json_option: Callable[..., Any] = click.option("--json", "as_json", is_flag=True, help="The same facts for programs.")
+applied_argument: Callable[..., Any] = click.argument(
+    "folder", metavar="[DIR]", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
 folder_argument: Callable[..., Any] = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
