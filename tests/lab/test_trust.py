@@ -290,7 +290,7 @@ def test_what_would_become_of_routes_is_told_before_it_happens(party: Party, tmp
     dry = party("what-if", "--add", f"203.0.113.0/24,AS{asn}", *given)
     assert dry["invalid_by_member"] == {"m64500": 1}
     told = party("forecast", "--hours", "24", "--hours", "8760", "--member", f"m{asn}", *given)
-    assert [(each["prefix"], each["origin"], each["then"]) for each in told["prefixes"]] == [(str(other), asn, "NotFound")]
+    assert [(each["prefix"], each["origin"], each["then"]) for each in told["prefixes"]] == [(str(hit), asn, "NotFound")]
     ahead = told["forecast"]
     assert [(each["hours"], each["Valid"], each["NotFound"]) for each in ahead if each["member"]] == [(0, 1, 0), (24, 1, 0), (8760, 0, 2)]
     missing: Any = party("advice", "m64500", *given)
