@@ -69,6 +69,12 @@ HERALD = ProgramDriver(
     f"ip -4 route flush table {HEALTH_TABLE} 2>/dev/null; ip -6 route flush table {HEALTH_TABLE} 2>/dev/null; true",
 )
 
+GUARD = ProgramDriver(
+    "guard",
+    "nnix.planes.naming.guard",
+    {f"nnix/planes/naming/{each}.py": NAMING_FOLDER / f"{each}.py" for each in ("anchored", "ask", "guard", "transfer")},
+)
+
 COUNTER = ProgramDriver(
     "counter",
     "nnix.planes.naming.counting",
@@ -102,7 +108,7 @@ def drivers(prefix: str, secrets: Path, find: Find = lambda source, pinned: None
     `secrets` is the folder in which the operator's secrets are, and `find` knows documents by name; drivers fill them in.
     """
     known = Secrets(secrets)
-    names: tuple[Driver, ...] = (knot(known), nsd(known), unbound(known))
+    names: tuple[Driver, ...] = (GUARD, knot(known), nsd(known), unbound(known))
     ours: tuple[Driver, ...] = (HERALD, COUNTER)
     payloads: tuple[Driver, ...] = (DocumentDriver(find), rtr_driver(known))
     everyone: tuple[Driver, ...] = (

@@ -5,7 +5,7 @@ is served, journalled or passed on; what fails leaves the zone as it was, and th
 validated where it changed something, while the digest is always that of the whole zone.
 
 Knot validates against the keys *in* the zone, not against a trust anchor: a zone signed anew by a stranger's key would pass. That the stranger
-cannot speak for the primary is TSIG's part, and that the keys are the right ones is watched by who asks (planes/naming/health.py).
+cannot speak for the primary is TSIG's part, and that the keys are the right ones the guard's, through which it fetches (planes/naming/guard.py).
 
 Sockets are named without their path, since `knotd` stands in its own folder.
 

@@ -108,7 +108,7 @@ def test_every_rule_of_naming_is_broken_here() -> None:
 
 
 def test_the_same_snapshot_gives_the_same_bytes_and_no_secret() -> None:
-    """Artifacts hold tokens where secrets belong, and a machine has one name server, one BIRD, and a herald if it announces."""
+    """Artifacts hold tokens where secrets belong, and a machine has one name server, one BIRD, a herald if it announces, and a guard where zones have anchors."""
     first, second = ([(each.key, each.content) for each in compile(snapshot({}), Evidence())] for _ in range(2))
     assert first == second
     by_machine: dict[str, list[str]] = {}
@@ -116,7 +116,7 @@ def test_the_same_snapshot_gives_the_same_bytes_and_no_secret() -> None:
         by_machine.setdefault(machine, []).append(driver)
     assert by_machine["n2"] == ["iproute", "nsd", "bird", "herald"]
     assert by_machine["n3"] == ["iproute", "knot", "bird", "herald"]
-    assert by_machine["gate"] == ["knot", "bird"]
+    assert by_machine["gate"] == ["knot", "guard", "bird"]
     assert by_machine["r"] == ["unbound", "bird"]
     held = b"".join(content for _, content in first)
     assert held.count(b"@SECRET:tsig-registry@") == 1

@@ -30,6 +30,7 @@ from nnix.planes.routing.kinds import RouteServer, Session
 Station = NameGate | NameNode | Resolver
 
 HEALTH_TABLE = 8482  # a routing table that forwards nothing; RFC 8482 has nothing to do with it
+GUARD_PORT = 8400  # of the gate's own loopback, and those behind it
 SOCKET = "tap"  # in the folder of a counter, for dnstap
 COUNTER_CPU_SHARE = 0.25  # of one CPU, for looking into what is told
 COUNTER_DAYS_KEPT = 35
@@ -88,13 +89,14 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class GateZone:
-    """A zone as the gate keeps it."""
+    """A zone as the gate keeps it. `guarded`: at which ports of the guard its primaries are found, where it has anchors."""
 
     origin: str
     primaries: tuple[Server, ...]
     dnssec: bool
     zonemd: bool
     resolvers: tuple[Server, ...]
+    guarded: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
         nodes = snapshot.where(NameNode, gate=gate.name)
         about = {gate.id, gate.session.id, gate.key.id, *(each.id for each in (*zones, *nodes)), *(each.key.id for each in zones)}
         yield Artifact(machine_of(gate), "knot", gate.name, content, frozenset(about))
+        yield from _guard(gate, snapshot)
         yield _speaker(gate, snapshot)
     for node in snapshot.of(NameNode):
         anycast = snapshot.at(node.anycast)
@@ -191,6 +194,7 @@ def gate_policy(gate: NameGate, snapshot: Snapshot) -> GatePolicy:
     def heard(station: Station, with_key: Key | None) -> Server:
         return Server(station.name, tuple((each, 53) for each in addresses_of(station, snapshot) if each.version in family), with_key)
 
+    ports = _guarded(gate, snapshot)
     return GatePolicy(
         name=gate.name,
         listen=addresses_of(gate, snapshot),
@@ -204,6 +208,7 @@ def gate_policy(gate: NameGate, snapshot: Snapshot) -> GatePolicy:
                 dnssec=zone.dnssec,
                 zonemd=zone.zonemd,
                 resolvers=tuple(heard(each, None) for each in snapshot.where(Resolver, root=zone.name)),
+                guarded=ports.get(zone.name, ()),
             )
             for zone in zones
         ),
@@ -212,6 +217,37 @@ def gate_policy(gate: NameGate, snapshot: Snapshot) -> GatePolicy:
         catalog=gate.catalog,
         names=(gate.id,),  # nobody asks a gate, so its restart disturbs nobody
     )
+
+
+def _guarded(gate: NameGate, snapshot: Snapshot) -> dict[str, tuple[int, ...]]:
+    """zone → the guard's port for each of its primaries; of zones with anchors."""
+    found: dict[str, tuple[int, ...]] = {}
+    port = GUARD_PORT
+    for zone in snapshot.where(Zone, gate=gate.name):
+        if zone.anchors:
+            found[zone.name] = tuple(range(port, port + len(zone.primaries)))
+            port += len(zone.primaries)
+    return found
+
+
+def _guard(gate: NameGate, snapshot: Snapshot) -> Iterator[Artifact]:
+    own = {each.version: str(each) for each in addresses_of(gate, snapshot)}
+    guarded = _guarded(gate, snapshot)
+    ways = [
+        {
+            "origin": zone.origin,
+            "port": port,
+            "primary": [str(primary.address), primary.port],
+            "source": own[primary.address.version],
+            "anchors": list(zone.anchors),
+        }
+        for zone in snapshot.where(Zone, gate=gate.name)
+        for port, primary in zip(guarded.get(zone.name, ()), zone.primaries, strict=False)
+    ]
+    if ways:
+        settings = {"ways": ways, "own": str(addresses_of(gate, snapshot)[0]), "knot": f"@HOME@/../../knot/{gate.name}/knot.sock"}
+        about = frozenset({gate.id, *(each.id for each in snapshot.where(Zone, gate=gate.name))})
+        yield Artifact(machine_of(gate), "guard", gate.name, json.dumps(settings, sort_keys=True, indent=1).encode(), about)
 
 
 def node_policy(node: NameNode, snapshot: Snapshot) -> NodePolicy:

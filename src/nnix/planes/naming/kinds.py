@@ -98,7 +98,7 @@ class Zone(Resource):
     )
     anchors: tuple[Annotated[str, Field(pattern=r"^[0-9]{1,5} [0-9]{1,3} 2 [0-9A-F]{64}$")], ...] = Field(
         default=(),
-        description="DS of its key signing keys: tag, algorithm, 2, SHA-256. A zone without any of them in its DNSKEY is not healthy",
+        description="DS of its key signing keys: tag, algorithm, 2, SHA-256. A version whose keys none of them signs is refused by the gate",
         examples=[["20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"]],
     )
     algorithms: tuple[Annotated[int, Field(ge=1, le=255)], ...] = Field(

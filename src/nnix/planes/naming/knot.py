@@ -7,10 +7,14 @@ address and key, to a resolver by address alone (Unbound knows no TSIG, and veri
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nnix.planes.naming.compile import GatePolicy, Key, NodePolicy, Server
+
+LOOPBACK = IPv4Address("127.0.0.1")
 
 
 def spell_gate(policy: GatePolicy) -> str:
@@ -32,9 +36,15 @@ def _gate(policy: GatePolicy) -> Iterator[str]:
     primaries = [each for zone in policy.zones for each in zone.primaries]
     resolvers = list({each.name: each for zone in policy.zones for each in zone.resolvers}.values())
     yield from _keys([policy.key, *(each.key for each in primaries if each.key)])
-    if remotes := [*primaries, *policy.nodes, *resolvers]:
+    if primaries or policy.nodes or resolvers:
         yield "remote:"
-        for each in remotes:
+        for zone in policy.zones:
+            for index, each in enumerate(zone.primaries):
+                if zone.guarded:
+                    yield from _remote(replace(each, addresses=((LOOPBACK, zone.guarded[index]),)), ())
+                else:
+                    yield from _remote(each, policy.listen)
+        for each in (*policy.nodes, *resolvers):
             yield from _remote(each, policy.listen)
         yield "acl:"
     for each in primaries:

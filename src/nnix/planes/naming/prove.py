@@ -23,7 +23,7 @@ def _zones(snapshot: Snapshot) -> Iterator[Finding]:
         if not zone.dnssec:
             yield Finding(zone.id, "its signatures are not verified: a zone with expired ones would be served")
         if not zone.anchors:
-            yield Finding(zone.id, "no anchors: a zone that was signed anew by a stranger's key would be taken for healthy")
+            yield Finding(zone.id, "no anchors: a zone that was signed anew by a stranger's key would be served")
         if not snapshot.where(NameNode, gate=zone.gate):
             yield Finding(zone.id, f"nobody serves it: no NameNode has {zone.gate.id}")
 

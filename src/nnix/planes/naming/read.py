@@ -72,11 +72,20 @@ async def gate_seen(gate: NameGate, machines: Machines) -> GateSeen:
         host = machines.host(machine_of(gate))
         place = f"{host.home}/knot/{gate.name}"
         result = await host.run(["sh", "-c", f'knotc -s "$0/knot.sock" zone-status; tail -c {LOG_BYTES} "$0/log" >&2', place])
+        guard = (await host.get([path := f"guard/{gate.name}/state"]))[path]
     except (Unreachable, Failed) as error:
         return GateSeen({}, {}, str(error))
     if not result.out:
         return GateSeen({}, {}, "Knot does not answer")
-    return GateSeen(serials(result.out), refusals(result.err))
+    return GateSeen(serials(result.out), {**refusals(result.err), **guarded(guard or b"{}")})
+
+
+def guarded(state: bytes) -> dict[str, str]:
+    """origin → why the guard let its newest version not through. Pure."""
+    try:
+        return {str(origin): str(words) for origin, words in json.loads(state).get("refused", {}).items()}
+    except (ValueError, AttributeError):
+        return {}
 
 
 def serials(said: str) -> dict[str, int]:
