@@ -366,6 +366,52 @@ def test_what_a_version_lacks_is_said_by_name(host: NamespaceHost, secrets: Secr
         assert run(driver.check(host, spell(plain).encode())) == ""
 
 
+def has(host: NamespaceHost, driver: Any, feature: str) -> None:
+    """Skip where the daemon of this Debian lacks it."""
+    from nnix.daemons.nameserver import lacks, version
+
+    if feature in (lacking := lacks(driver.make, run(version(driver.make, host)))):
+        pytest.skip(lacking[feature])
+
+
+def test_knot_answers_over_tls_and_over_quic(host: NamespaceHost, secrets: Secrets) -> None:
+    """RFC 7858, RFC 9250: with one certificate, at one port."""
+    has(host, knot(secrets), "dot")
+    has(host, knot(secrets), "doq")
+    key, chain = secrets.folder / "key", secrets.folder / "chain"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=ns",
+         "-keyout", key, "-out", chain], check=True, capture_output=True)  # fmt: skip
+    (secrets.folder / "dot").write_bytes(key.read_bytes() + chain.read_bytes())
+    registry = HiddenPrimary(host, secrets, primary(str(PRIMARY), 53, (KEY.name, KEY.secret), [], ["."]))
+    run(registry.publish({".": "\n".join(real_root()) + "\n"}))
+    gate_server = Server("strict", ((PRIMARY, 53),), KEY)
+    policy = NodePolicy("node", (), (NODE,), (NODE,), gate_server, (".",), None, 0, True, None, "@SECRETFILE:dot@", (), quic=True)
+    run(knot(secrets).drive(host, "node", knot_spelling.spell_node(policy).encode()))
+    until(lambda: serial(host, NODE) == 2026082201, 15, "the node has the zone")
+    assert "TLS session (TLS1.3)" in ask(host, NODE, "+tls", "com", "DS")
+    assert "QUIC session" in ask(host, NODE, "+quic", "com", "DS")
+
+
+@pytest.mark.parametrize("make", ["nsd", "knot"])
+def test_a_node_takes_its_zones_from_the_gates_catalog(host: NamespaceHost, secrets: Secrets, make: str) -> None:
+    """RFC 9432: no zone stands in its configuration, and it serves what the gate's catalog names."""
+    driver = {"nsd": nsd, "knot": knot}[make](secrets)
+    has(host, driver, "catalog")
+    registry = HiddenPrimary(host, secrets, primary(str(PRIMARY), 53, (KEY.name, KEY.secret), [], ["."]))
+    run(registry.publish({".": "\n".join(real_root()) + "\n"}))
+    zone = GateZone(".", (Server("registry", ((PRIMARY, 53),), KEY),), True, True, ())
+    node = Server("node", ((NODE, 53),), KEY)
+    policy = GatePolicy("strict", (STRICT,), (zone,), (node,), KEY, "catalog.nnix.", ())
+    run(knot(secrets).drive(host, "strict", knot_spelling.spell_gate(policy).encode()))
+    until(lambda: serial(host, STRICT) == 2026082201, 15, "the gate has the zone")
+    gate_server = Server("strict", ((STRICT, 53),), KEY)
+    there = NodePolicy("node", (), (NODE,), (NODE,), gate_server, (), "catalog.nnix.", 0, True, None, None, ())
+    spell = {"nsd": nsd_spelling.spell, "knot": knot_spelling.spell_node}[make]
+    run(driver.drive(host, "node", spell(there).encode()))
+    until(lambda: serial(host, NODE) == 2026082201, 20, "the node has it by the catalog")
+
+
 def test_a_secret_that_is_missing_is_a_complaint_and_none_is_in_an_artifact(host: NamespaceHost, secrets: Secrets) -> None:
     """By name, at check; drive refuses as well. The artifact holds only the reference."""
     content = gate("strict", STRICT, dnssec=True, zonemd=True)

@@ -47,7 +47,7 @@ MAKE = Make(
     ask="timeout 2 knotc -s knot.sock status",
     reload="timeout 20 knotc -s knot.sock reload",
     cold=("server", "database", "mod-dnstap", "mod-stats"),
-    version=(("knotd", "-V"), r"version (\S+)"),
+    version=(("knotd", "-V"), r"(?:version|Knot DNS) (\d\S*)"),
     features=FEATURES,
     stale=("knot.pid",),  # by which it holds itself to be running already
 )

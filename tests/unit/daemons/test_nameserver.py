@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,22 @@ def test_start_stop_and_nothing() -> None:
 def test_what_debian_13_has_that_debian_12_lacks(make: Make, old: str, new: str, gained: set[str]) -> None:
     """By the versions of both."""
     assert lacks(make, old).keys() - lacks(make, new).keys() == gained
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "version"),
+    [
+        (knot.MAKE, "knotd (Knot DNS), version 3.2.6", "3.2.6"),
+        (knot.MAKE, "knotd, Knot DNS 3.4.6", "3.4.6"),
+        (nsd.MAKE, "NSD version 4.12.0\nWritten by NLnet Labs.", "4.12.0"),
+        (unbound.MAKE, "Version 1.26.2\n\nConfigure line: --build", "1.26.2"),
+    ],
+)
+def test_a_version_is_read_in_the_words_of_its_time(make: Make, said: str, version: str) -> None:
+    """As Debian 12's and Debian 13's say it."""
+    found = re.search(make.version[1], said)
+    assert found is not None
+    assert found[1] == version
 
 
 def test_a_secret_is_filled_in_on_the_way_and_masked_for_parsers(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("naming.node-of-its-member", {"Anycast/tld": {"member": "registry"}}, "name-node/n2"),
     ("naming.node-announces", {"Session/s2": {"route_servers": False}}, "name-node/n2"),
     ("naming.cookies-good-everywhere", {"Anycast/tld": {"cookie_secret": None}}, "name-node/n2"),
+    ("naming.quic-has-a-certificate", {"NameNode/n3": {"quic": True}}, "name-node/n3"),
     ("naming.gate-family", {"Session/s1": {"v6": None}, "Session/s2": {"v4": None}}, "name-node/n2"),
     ("naming.local-root", {"Resolver/r": {"root": "cn"}}, "resolver/r"),
     ("naming.key-name-once", {"TransferKey/nodes": {"key_name": "registry."}}, "transfer-key/nodes"),

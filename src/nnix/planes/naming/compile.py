@@ -129,6 +129,7 @@ class NodePolicy:
     certificate: str | None
     names: tuple[str, ...]
     tap: str | None = None
+    quic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +268,7 @@ def node_policy(node: NameNode, snapshot: Snapshot) -> NodePolicy:
         certificate=file_token(node.dot_certificate) if node.dot_certificate else None,
         names=(node.id, *(each.id for each in zones)),
         tap=_tap(node),
+        quic=node.quic,
     )
 
 

@@ -144,6 +144,9 @@ class NameNode(Resource):
     dot_certificate: Secret | None = Field(
         default=None, description="reference to certificate chain and private key in PEM; set: DNS over TLS as well"
     )
+    quic: bool = Field(
+        default=False, description="DNS over QUIC (RFC 9250) as well, with the certificate of dot_certificate; Knot from 3.3 on"
+    )
     statistics: bool = Field(
         default=False,
         description="count questions and answers, by dnstap; what that costs the daemon is in docs/naming.md",

@@ -77,11 +77,16 @@ def _gate(policy: GatePolicy) -> Iterator[str]:
 
 
 def _node(policy: NodePolicy) -> Iterator[str]:
-    needs = [*(["catalog"] if policy.catalog else []), *(["dot"] if policy.certificate else [])]
+    needs = [
+        *(["catalog"] if policy.catalog else []),
+        *(["dot"] if policy.certificate else []),
+        *(["doq"] if policy.quic else []),
+    ]
     yield from _head(policy.name, policy.names, needs)
     everywhere = (*policy.service, *policy.listen)
     tls = [f"{address}@853" for address in everywhere] if policy.certificate else []
-    yield from _server(policy.name, [f"{address}@53" for address in everywhere], tls, policy.certificate)
+    quic = [f"{address}@853" for address in everywhere] if policy.certificate and policy.quic else []
+    yield from _server(policy.name, [f"{address}@53" for address in everywhere], tls, quic, policy.certificate)
     yield from _keys([policy.gate.key] if policy.gate.key else [])
     yield "remote:"
     yield from _remote(policy.gate, policy.outgoing)
@@ -141,7 +146,9 @@ def _head(name: str, names: Iterable[str], needs: Iterable[str]) -> Iterator[str
         yield f"# needs: {words}"
 
 
-def _server(name: str, listen: Iterable[str], tls: Iterable[str] = (), certificate: str | None = None) -> Iterator[str]:
+def _server(
+    name: str, listen: Iterable[str], tls: Iterable[str] = (), quic: Iterable[str] = (), certificate: str | None = None
+) -> Iterator[str]:
     yield "server:"
     yield '    rundir: "."'
     yield f'    identity: "{name}"'
@@ -149,6 +156,7 @@ def _server(name: str, listen: Iterable[str], tls: Iterable[str] = (), certifica
     yield '    version: ""'
     yield from _listed("listen", list(listen))
     yield from _listed("listen-tls", list(tls))
+    yield from _listed("listen-quic", list(quic))
     if certificate:
         yield f'    cert-file: "{certificate}"'
         yield f'    key-file: "{certificate}"'

@@ -24,6 +24,7 @@ def _lines(policy: NodePolicy) -> Iterator[str]:
         "ixfr-out",
         *(["cookies"] if policy.cookies else []),
         *(["dot"] if policy.certificate else []),
+        *(["doq"] if policy.quic else []),
         *(["catalog"] if policy.catalog else []),
     ]
     yield f"# needs: {', '.join(needs)}"

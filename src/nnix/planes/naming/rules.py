@@ -110,6 +110,13 @@ def cookies_good_everywhere(node: NameNode, snapshot: Snapshot) -> Iterator[Brok
         yield Broken("cookies", "true", f"a cookie_secret at {anycast.id}", "name one there, or say cookies: false")
 
 
+@rule("naming.quic-has-a-certificate", source="RFC 9250, 4.1")
+def quic_has_a_certificate(node: NameNode, snapshot: Snapshot) -> Iterator[Broken]:
+    """DNS over QUIC is encrypted, so that the node needs a certificate."""
+    if node.quic and node.dot_certificate is None:
+        yield Broken("quic", "true", "a dot_certificate beside it")
+
+
 @rule("naming.gate-family", source="RFC 5936, 2")
 def gate_family(node: NameNode, snapshot: Snapshot) -> Iterator[Broken]:
     """A node and its gate have an address family in common on one LAN."""
@@ -181,6 +188,7 @@ RULES = (
     node_of_its_member,
     node_announces,
     cookies_good_everywhere,
+    quic_has_a_certificate,
     gate_family,
     local_root,
     key_name_once,
