@@ -29,10 +29,13 @@ class Folder:
 
 
 def put_whole(path: Path, content: bytes) -> None:
-    """Write it whole or not at all, so that whoever reads it meanwhile sees no half. Raises OSError."""
+    """Write it whole or not at all, so that whoever reads it meanwhile sees no half, nor anybody after a power cut. Raises OSError."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(content)
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

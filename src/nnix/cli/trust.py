@@ -212,6 +212,7 @@ def validate(setting: Setting, folder: Path | None, party: str | None, let_go: t
     served = made.outcome.sound
     record = {"relying_party": chosen.name, "order": digest, "mirror": mirrored,
               "served": served, **made.record(archive)}  # fmt: skip
+    archive.flush()
     entry = _recorded(setting, order, record, why or ("let go: " + ", ".join(let_go) if let_go else "validation"))
     if served:
         for place in (folder / chosen.serves, setting.accepted(chosen.serves)):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from nnix.planes.trust.archive import OBJECT_OCTETS_MAX, Archive, Lost
+from tests.rpki.powercut import Loss, cut_at
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -92,3 +95,22 @@ def test_what_is_lost_or_altered_is_told(mirror: Path, tmp_path: Path) -> None:
 def test_one_validation_at_a_time(tmp_path: Path) -> None:
     with Archive(tmp_path).alone(), pytest.raises(TimeoutError, match="another validation"), Archive(tmp_path).alone():
         pass
+
+
+@pytest.mark.parametrize("loss", Loss)
+def test_after_a_power_cut_the_mirror_is_taken_in_again(mirror: Path, tmp_path: Path, loss: Loss) -> None:
+    """Whenever it came: what was not flushed is not taken for kept, and what was kept before is there."""
+    cut = 0
+    for number in itertools.count(1):
+        folder = tmp_path / f"archive-{number}"
+        (mirror / "a.example/repo/one.roa").write_bytes(b"one")
+        first = Archive(folder).index(mirror).digest
+        (mirror / "a.example/repo/one.roa").write_bytes(f"one of run {number}".encode())
+        if not cut_at(number, partial(Archive(folder).index, mirror), folder, loss):
+            break
+        cut += 1
+        Archive(folder).lay_out(Archive(folder).index(mirror).digest, tmp_path / f"out-{number}")
+        assert tree(tmp_path / f"out-{number}") == tree(mirror), number
+        Archive(folder).lay_out(first, tmp_path / f"first-{number}")
+        assert tree(tmp_path / f"first-{number}")["a.example/repo/one.roa"] == b"one", number
+    assert cut > 5

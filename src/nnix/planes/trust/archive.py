@@ -85,6 +85,11 @@ class Archive:
             draft.rename(place)
         return digest
 
+    def flush(self) -> None:
+        """Whatever was kept is on the disk when this returns: to be called before something that lasts names it. One sync(2) for all objects, since one
+        fsync(2) for each would take minutes for a repository; it flushes the whole machine."""
+        os.sync()
+
     def get(self, digest: str) -> bytes:
         """Raises Lost."""
         try:
@@ -133,9 +138,12 @@ class Archive:
         index = "".join(f"{seen[path][3]} {path}\n" for path in sorted(seen)).encode()
         draft = known_file.with_suffix(f".{os.getpid()}")
         self.folder.mkdir(parents=True, exist_ok=True)
+        digest = self.keep(index)
         draft.write_text(json.dumps(seen))
+        if fresh:
+            self.flush()
         draft.rename(known_file)
-        return Indexed(self.keep(index), len(seen), fresh, tuple(left_out))
+        return Indexed(digest, len(seen), fresh, tuple(left_out))
 
     def files(self, index: str) -> Iterator[tuple[str, str]]:
         """(path, digest) of an index. Raises Lost."""

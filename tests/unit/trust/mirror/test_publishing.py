@@ -16,6 +16,7 @@ from nnix.planes.trust.archive import Archive
 from nnix.planes.trust.mirror import rrdp, tree
 from nnix.planes.trust.mirror.publishing import Press, Record, read_record
 from tests.rpki.killed import killed_at
+from tests.rpki.powercut import Loss, cut_at
 
 PLACES = ("rpki.lab.test/repo/",)
 FIRST, SECOND = ({f"{PLACES[0]}{name}": f"{name} {age}".encode() for name in names} for age, names in (("old", "ab"), ("new", "bc")))
@@ -167,3 +168,24 @@ def test_a_publication_that_is_killed_at_any_moment_is_not_seen(tmp_path: Path) 
         assert {str(each.relative_to(place)) for each in place.rglob("*.xml")} <= named, "nothing that was half written is left lying"
     assert killed > 30
     assert 0 < old < killed
+
+
+@pytest.mark.parametrize("loss", Loss)
+def test_a_power_cut_at_any_moment_leaves_the_old_or_the_new(tmp_path: Path, loss: Loss) -> None:
+    """What was not flushed is lost: all that is served is whole nevertheless, and the next publication goes on."""
+    cut = 0
+    for number in itertools.count(1):
+        folder = tmp_path / str(number)
+        this = press(folder)
+        publish(this, FIRST)
+        place = this.folder / "lab"
+        if not cut_at(number, partial(publish, this, SECOND), folder, loss):
+            break
+        cut += 1
+        found, got = as_a_stranger_reads_it(place)
+        assert got == (FIRST if found.serial == 1 else SECOND), number
+        assert laid(place) in (FIRST, SECOND), number
+        publish(this, SECOND)
+        found, got = as_a_stranger_reads_it(place)
+        assert (found.serial, got, laid(place)) == (2, SECOND, SECOND), number
+    assert cut > 30

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import itertools
 import ssl
 from collections.abc import Iterator
@@ -136,3 +138,24 @@ def test_a_former_notification_can_still_be_followed(served: Served) -> None:
     assert served.get(f"/lab/{former}")[0] == 200
     served.publish({"rpki.lab.test/repo/a.roa": b"newer"})
     assert served.get(f"/lab/{former}")[0] == 404
+
+
+def test_an_object_is_found_by_its_digest(served: Served) -> None:
+    """RFC 6920: what is published and nothing else that the archive holds; what was withdrawn is gone."""
+
+    def name(content: bytes) -> str:
+        return f"/.well-known/ni/sha-256/{base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip('=')}"
+
+    assert served.get(name(b"a" * 1000)) == (200, b"a" * 1000)
+    served.press.archive.keep(b"an order, of no repository")
+    assert served.get(name(b"an order, of no repository"))[0] == 404
+    served.publish({"rpki.lab.test/repo/b.roa": b"newer"})
+    assert served.get(name(b"newer")) == (200, b"newer")
+    assert served.get(name(b"a" * 1000))[0] == 404
+    for bad in (
+        name(b"newer") + "=",
+        name(b"newer")[:-1],
+        name(b"newer").replace("256", "256-128"),
+        "/.well-known/ni/sha-256/../../secret",
+    ):
+        assert served.get(bad)[0] == 404

@@ -167,6 +167,7 @@ class Kept:
             past.append(Past(state.session, state.serial, root, len(now_tree)))
             state = replace(state, index=f"index-{root}", objects=len(now_tree), root=root, past=tuple(past[-PAST_MAX:]))
             put(place / state.index, tree.index(now_tree))
+            os.sync()  # the objects that the index names, before the state names the index
         put(place / "state", json.dumps(asdict(state)).encode())
         for each in place.iterdir():
             if each.name not in ("state", state.index):
@@ -183,6 +184,11 @@ def put(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # before anything is removed that the former content named
+    finally:
+        os.close(folder)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ All that is published of one repository stands in its folder:
     index-ROOT                   the tree as lines
 
 A publication writes new files beside the old, and puts them in force by renaming the record over the former: then, in the same moment, the notification,
-the checkpoint and all files are new. A crash before leaves the old; what it left lying is swept away by the next publication. Files of the former
+the checkpoint and all files are new. A crash or power cut before leaves the old, since all that the record names is flushed to the disk first; what it left lying is
+swept away by the next publication. Files of the former
 record go on being served, for those who have just read its notification.
 
 As many deltas are offered as are asked for, and never more octets of them than the snapshot has (RFC 8182, 3.3.2).
@@ -98,6 +99,8 @@ class Press:
         root = tree.root(now_tree).hex()
         made = former if former is not None and former.root == root else self._next(place, former, now_tree, root)
         made = replace(made, note=note(made))
+        if made.root != (former.root if former else ""):
+            self.archive.flush()  # all that the record names, before the record does
         put(place / "record", json.dumps(asdict(made)).encode())
         self._lead(place, made)
         if made.root != (former.root if former else ""):

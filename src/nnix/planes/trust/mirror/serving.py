@@ -4,6 +4,9 @@
     /REPOSITORY/SESSION/SERIAL/*.xml              files that this record or the one before names; nothing else that lies there
     /REPOSITORY/checkpoint                        of the same record
     /ta/ANCHOR.cer, /tals/ANCHOR.tal
+    /.well-known/ni/sha-256/DIGEST                an object of a repository in force by what it is (RFC 6920, 4), the digest in base64url
+
+The last is the ground of the Erik protocol (draft-ietf-sidrops-rpki-erik-protocol), experimental like it. Its indices and partitions are not served: docs/mirror.md says why.
 
 Under the names of origins that are *led home* (docs/mirror.md) the same is found at the origin's own URIs: then the notification's
 links lead to the origin's name too, because whoever follows it must stay at one origin (RFC 9674).
@@ -15,13 +18,17 @@ a notification can follow it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 
+from nnix.planes.trust.mirror import tree
 from nnix.planes.trust.mirror.publishing import Record, read_record
 from nnix.planes.trust.mirror.uris import origin, target
 
@@ -31,6 +38,8 @@ SEND_SECONDS = 120.0
 CONNECTIONS_MAX = 1_000
 CHUNK_OCTETS = 256 << 10
 XML, CER, TEXT = "application/xml", "application/pkix-cert", "text/plain; charset=utf-8"
+OBJECT = "application/octet-stream"
+NAMED_BY_DIGEST = re.compile(r"/\.well-known/ni/sha-256/([A-Za-z0-9_-]{43})")
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,21 @@ class Shelf:
                 return f"https://{host}/{repository}"
         return f"{self.uri}/{repository}"
 
+    def _object(self, digest: str) -> tuple[str, Path] | None:
+        """Of the trees in force, and of nothing else that the archive holds."""
+        for repository in sorted(self.repositories):
+            record = read_record(self.folder / repository)
+            if record is None:
+                continue
+            with contextlib.suppress(OSError):  # the record was just replaced
+                if path := _paths(self.folder / repository / record.index).get(digest):
+                    return OBJECT, self.folder / repository / record.tree / path
+        return None
+
     def find(self, host: str, path: str) -> tuple[str, bytes | Path] | None:
         """(media type, content) of what is asked for; None: there is nothing."""
+        if by_digest := NAMED_BY_DIGEST.fullmatch(path):
+            return self._object(base64.urlsafe_b64decode(f"{by_digest[1]}=").hex())
         led = f"https://{host}{path}"
         if document := self.documents.get(led) or self.documents.get(path):
             return document
@@ -69,6 +91,12 @@ class Shelf:
         if name == "checkpoint":
             return TEXT, record.note.encode()
         return (XML, self.folder / repository / name) if _named(record, name) else None
+
+
+@lru_cache(maxsize=64)
+def _paths(index: Path) -> Mapping[str, str]:
+    """Digest → a path. An index has its tree's root in its name, so it never changes. Raises OSError for one that was just replaced."""
+    return {digest: path for path, digest in tree.read(index.read_bytes()).items()}
 
 
 def _named(record: Record, name: str) -> bool:
