@@ -43,6 +43,7 @@ RIGHT: dict[str, Json] = {
     "Lan/peering": {"title": {"en": "Peering"}, "v4": "192.0.2.0/24", "v6": "2001:db8:1::/64", "vni": 4000},
     "Lan/test": {"title": {"en": "Test"}, "purpose": "quarantine", "v4": "198.51.100.0/24", "vni": 4001},
     "RoutingPolicy/open": {"irr_sources": ["irr.rpsl"], "rpki_sources": ["vrps.json"], "blackhole_v4": "192.0.2.66"},
+    "RoutingRegistry/radb": {"server": "irr.example", "databases": ["RADB"]},
     "RtrCache/rtr-hz": {"site": "hz", "lan": "peering", "v4": "192.0.2.241", "source": "vrps.json"},
     "Lan/far": {"title": {"en": "Far"}, "v4": "203.0.113.0/24", "vni": 4002},
     "RtrCache/rtr-nb": {"site": "nb", "lan": "far", "v4": "203.0.113.7", "source": "vrps.json"},
@@ -107,6 +108,7 @@ BROKEN: dict[str, tuple[Changes, set[tuple[str, str]]]] = {
         {("routing-policy/open", "prefix_lengths.v4_min")},
     ),
     "routing.irr-has-sources": ({"RoutingPolicy/open": {"irr_sources": []}}, {("routing-policy/open", "irr_sources")}),
+    "routing.registry-can-be-asked": ({"RoutingRegistry/radb": {"server": None}}, {("routing-registry/radb", "server")}),
     "routing.rpki-has-sources": ({"RoutingPolicy/open": {"rpki_sources": []}}, {("routing-policy/open", "rpki_sources")}),
     "routing.caches-within-reach": ({"RoutingPolicy/open": {"rpki_caches": ["rtr-hz", "rtr-nb"]}}, {("routing-policy/open", "rpki_caches.1")}),
     "routing.caches-hand-out-its-sources": (

@@ -39,7 +39,8 @@ from nnix.kernel.snapshot import Snapshot
 @click.command()
 @folder_argument
 @json_option
-def check(folder: Path, as_json: bool) -> int:
+@pass_setting
+def check(setting: Setting, folder: Path, as_json: bool) -> int:
     """Is the exchange in DIR sound? Reads and judges every file; touches nothing.
 
     \b
@@ -47,7 +48,7 @@ def check(folder: Path, as_json: bool) -> int:
       nnix check examples/zhejiang
     """
     try:
-        found = admitted(folder, Snapshot())
+        found = admitted(folder, Snapshot(), asked=setting)
         compile_all(ALL_PLANES, found.snapshot, found.evidence)
         findings = proved(ALL_PLANES, found.snapshot, found.evidence)
     except Refused as refused:
@@ -77,7 +78,8 @@ def _counts(snapshot: Snapshot) -> dict[str, int]:
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write every artifact below this folder.")
 @click.option("-m", "--machine", help="Print the artifacts of one machine.")
 @json_option
-def compile_command(folder: Path, output: Path | None, machine: str | None, as_json: bool) -> int:
+@pass_setting
+def compile_command(setting: Setting, folder: Path, output: Path | None, machine: str | None, as_json: bool) -> int:
     """What daemons would be told: every configuration that DIR compiles to.
 
     \b
@@ -85,7 +87,7 @@ def compile_command(folder: Path, output: Path | None, machine: str | None, as_j
       nnix compile examples/zhejiang --machine rs1     what rs1 would run
       nnix compile examples/zhejiang -o /tmp/out       all of it as files
     """
-    found = admitted(folder, Snapshot())
+    found = admitted(folder, Snapshot(), asked=setting)
     artifacts = compile_all(ALL_PLANES, found.snapshot, found.evidence)
     if machine is not None:
         chosen = [each for each in artifacts.values() if each.machine == machine]
@@ -179,7 +181,6 @@ def apply(setting: Setting, what: Path, yes: bool, offline: bool, why: str, as_j
     """
     if what.is_dir():
         made, approved = _admitted_or_recorded(setting, what, why), False
-        setting.remember(what)
     else:
         made = setting.office.redraft(loaded(what.read_text()))
         approved = plan_approved(made.plan.digest, setting.ledger.entries(what=APPROVED))

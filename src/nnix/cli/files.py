@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nnix.cli import answers
 from nnix.cli.root import ALL_PLANES, KINDS, Setting
 from nnix.kernel.change import admit, evidence_keys
 from nnix.kernel.document import Read, read
@@ -14,6 +15,8 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.lab.compile import OPERATOR_KEY
+from nnix.planes.routing.irr import ASKED
+from nnix.planes.routing.kinds import RoutingRegistry
 
 YAML_OCTETS_MAX = 64 * 2**20
 
@@ -73,14 +76,14 @@ def read_folder(folder: Path) -> Read:
     return replace(found, refusals=(*refusals, *found.refusals))
 
 
-def admitted(folder: Path, before: Snapshot, setting: Setting | None = None, *, pure: bool = False) -> Folder:
+def admitted(folder: Path, before: Snapshot, setting: Setting | None = None, *, pure: bool = False, asked: Setting | None = None) -> Folder:
     """Read, complete and judge a folder. Raises Refused with every refusal, each with its place in the files.
 
     Without a setting nothing but the folder is looked at, so evidence that the operator's own state holds is left out. `pure`: what that
-    state does not hold yet is left out as well, instead of being made.
+    state does not hold yet is left out as well, instead of being made. `asked`: whose answers of registries count where there is no setting.
     """
     found, snapshot = sound(folder, before)
-    return Folder(folder, found, snapshot, gathered(folder, snapshot, setting, pure=pure))
+    return Folder(folder, found, snapshot, gathered(folder, snapshot, setting, pure=pure, asked=asked))
 
 
 def sound(folder: Path, before: Snapshot) -> tuple[Read, Snapshot]:
@@ -100,7 +103,7 @@ def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:
     return [each if each.place else replace(each, place=found.place(each.resource, each.field)) for each in refusals]
 
 
-def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure: bool = False) -> Evidence:
+def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure: bool = False, asked: Setting | None = None) -> Evidence:
     """The evidence that a snapshot needs, from files relative to its folder. Raises Refused for a file that is not there."""
     items: dict[str, bytes] = {}
     missing = []
@@ -108,6 +111,12 @@ def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure:
         if key == OPERATOR_KEY:
             if setting is not None and (setting.has_operator_key or not pure):
                 items[key] = setting.operator_key()
+            continue
+        if key.startswith(ASKED):
+            registry = snapshot.get(RoutingRegistry, key.removeprefix(ASKED))
+            keeper = setting or asked
+            if registry and keeper is not None and keeper.begun and (answered := answers.evidence(keeper, registry)) is not None:
+                items[key] = answered
             continue
         path = folder / key.removeprefix("file:")
         try:

@@ -47,6 +47,7 @@ KERNEL_RULES = (
     ("kernel.undo-newest-first", "docs/change.md", "A change is taken back only while what it touched is as it left it."),
     ("members.vtep-pool", "docs/kinds.md", "There is an address for the tunnel end of every site without one."),
     ("routing.evidence-is-there", "docs/files.md", "A policy's IRR and RPKI files can be read as what they are."),
+    ("routing.evidence-is-fresh", "docs/registries.md", "What a registry answered last is no older than it may be."),
     (
         "routing.daemon-can",
         "docs/routing.md",

@@ -57,7 +57,7 @@ def prove_routing(setting: Setting, folder: Path | None, server: str | None, as_
 
 def _sources(setting: Setting, folder: Path | None) -> tuple[Snapshot, Evidence]:
     if folder is not None:
-        found = admitted(folder, Snapshot())
+        found = admitted(folder, Snapshot(), asked=setting)
         return found.snapshot, found.evidence
     begun(setting)
     model = setting.book.model()

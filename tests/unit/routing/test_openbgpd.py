@@ -146,6 +146,7 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
             "path_length_max",
             "irr",
             "irr_sources",
+            "irr_registries",
             "irr_more_specifics",
             "rpki",
             "rpki_sources",

@@ -12,7 +12,7 @@ from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Lan, mac_of
 from nnix.planes.routing.allocate import allocate
-from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
+from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, RoutingRegistry, Session
 from nnix.planes.routing.rules import RULES
 from nnix.planes.trust.kinds import RtrCache
 from tests.unit.routing.exchange import exchange, member
@@ -32,6 +32,10 @@ def session(**fields: Any) -> Resource:
     return Session.model_validate(
         {"name": "m1-t", "member": "m1", "lan": "lan", "port": "m1-p", "v4": "10.9.0.99", "macs": ["02:00:00:00:00:01"], **fields}
     )
+
+
+def registry(**fields: Any) -> Resource:
+    return RoutingRegistry.model_validate({"name": "r", **fields})
 
 
 def cache(name: str = "rtr", **fields: Any) -> Resource:
@@ -95,6 +99,10 @@ BREAKS: tuple[tuple[str, str, str, Callable[[], Snapshot]], ...] = (
     ("routing.caches-within-reach", "routing-policy/safe", "irr_caches.0", with_(QUARANTINE, FAR, irr_caches=["rtr"])),
     ("routing.caches-hand-out-its-sources", "routing-policy/safe", "rpki_sources", with_(cache(source="w.json"), rpki_caches=["rtr"])),
     ("routing.one-policy-for-a-cache", "routing-policy/safe", "irr_caches.0", with_(cache(), SPARE, irr_caches=["rtr"])),
+    ("routing.registry-can-be-asked", "routing-registry/r", "server", with_(registry())),
+    ("routing.registry-can-be-asked", "routing-registry/r", "server", with_(registry(asked="dump", server="r.example", dumps=["r.db"]))),
+    ("routing.registry-can-be-asked", "routing-registry/r", "dumps", with_(registry(server="r.example", dumps=["r.db"]))),
+    ("routing.registry-can-be-asked", "routing-registry/r", "dumps", with_(registry(asked="dump"))),
     ("routing.member-as-sets-well-formed", "member/m1", "as_sets.0", with_(*member(1, {"as_sets": ["ASX"]}))),
     ("routing.session-as-sets-well-formed", "session/m1-s", "as_sets.1", with_(*member(1, as_sets=["AS-OK", "AS1:"]))),
 )

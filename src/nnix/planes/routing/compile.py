@@ -35,7 +35,8 @@ from nnix.planes.fabric.kinds import Lan, PortState
 from nnix.planes.members.kinds import Exchange, Member
 from nnix.planes.routing import bird, bogons, irr, openbgpd, rpki
 from nnix.planes.routing.communities import short_asn
-from nnix.planes.routing.kinds import Irr, RouteServer, RoutingPolicy, Rpki, Session
+from nnix.planes.routing.irr import ASKED
+from nnix.planes.routing.kinds import Irr, RouteServer, RoutingPolicy, RoutingRegistry, Rpki, Session
 from nnix.planes.routing.rpki import Roa, RoaTable
 from nnix.planes.trust.kinds import IRR_COVERING_PORT, IRR_DOCUMENT, IRR_PORT, VRP_COVERING_PORT, VRP_PORT, RtrCache
 
@@ -152,12 +153,30 @@ SPEAKERS: Mapping[str, Speaker] = {
 
 
 def evidence(snapshot: Snapshot) -> Iterable[str]:
-    """Keys of all that the policies in use rest on: `file:<path>`, relative to the exchange's folder."""
+    """Keys of all that the policies in use rest on: `file:<path>`, relative to the exchange's folder; `irr:<name>`, what a registry answered."""
     for policy in _in_use(snapshot):
         if policy.rpki is not Rpki.OFF:
             yield from (f"file:{path}" for path in policy.rpki_sources)
         if _asks_registries(policy, snapshot):
             yield from (f"file:{path}" for path in policy.irr_sources)
+            yield from (f"{ASKED}{name}" for name in policy.irr_registries)
+
+
+def names_asked(registry: RoutingRegistry, snapshot: Snapshot) -> tuple[tuple[str, ...], bool]:
+    """The as-sets and ASNs that `registry` is to be asked for, and whether for their route objects as well. Pure."""
+    names: dict[str, None] = {}
+    strict = False
+    for rules in _in_use(snapshot):
+        if registry.name not in rules.irr_registries:
+            continue
+        for server in snapshot.where(RouteServer, policy=rules.name):
+            for each in clients(server, snapshot):
+                how, member = each.irr or rules.irr, snapshot.at(each.member)
+                if how is not Irr.OFF:
+                    as_sets = each.as_sets if each.as_sets is not None else member.as_sets
+                    names |= dict.fromkeys(name.upper() for name in (*as_sets, f"AS{member.asn}"))
+                    strict |= how is Irr.STRICT
+    return tuple(names), strict
 
 
 def policy(snapshot: Snapshot, evidence: Evidence) -> tuple[ServerPolicy, ...]:
@@ -275,24 +294,26 @@ def _grounds(policy: RoutingPolicy, snapshot: Snapshot, evidence: Evidence, refu
         if len(parts) == 1
         else rpki.Vrps(RoaTable(roa for part in parts for roa in part.v4.roas), RoaTable(roa for part in parts for roa in part.v6.roas), ())
     )
-    items = [
-        (path, item)
-        for path in (policy.irr_sources if _asks_registries(policy, snapshot) else ())
-        if (item := had(path, "irr_sources")) is not None
-    ]
+    asks = _asks_registries(policy, snapshot)
+    items = [(path, item) for path in (policy.irr_sources if asks else ()) if (item := had(path, "irr_sources")) is not None]
+    for registry in policy.irr_registries if asks else ():
+        if (answered := evidence.get(f"{ASKED}{registry}")) is not None:
+            items.append((registry.id, answered))
+        else:
+            refusals.append(_missing(policy, "irr_registries", f"{registry.id} has never answered", mend="ask it: nnix irr fetch DIR"))
     known = irr.registries(items)
     return _Grounds(known, merged, (*findings, *known.findings))
 
 
-def _missing(policy: RoutingPolicy, field: str, found: str) -> Refusal:
+def _missing(policy: RoutingPolicy, field: str, found: str, mend: str = "fetch it again, or take the source out") -> Refusal:
     return Refusal(
         policy.id,
         field,
         found,
-        "a file that can be read, below the exchange's folder",
+        "evidence that can be read",
         "routing.evidence-is-there",
         "RFC 7454, 6.1",
-        "fetch it again, or take the source out; until then what runs stays as it is",
+        f"{mend}; until then what runs stays as it is",
     )
 
 

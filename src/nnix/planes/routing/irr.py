@@ -1,6 +1,6 @@
 """Routing registries: which origins a member speaks for, and which prefixes they have registered (RFC 2622, RFC 4012).
 
-Sources are RPSL files, as registries publish them, or what `bgpq4 -j` prints. An as-set names ASNs and other as-sets; it is
+Sources are RPSL files, as registries publish them, what `bgpq4 -j` prints, or answers that were asked for (registries/). An as-set names ASNs and other as-sets; it is
 unfolded with every set visited once, so that sets which name each other end, and up to ASNS_MAX, because a set that names
 half the Internet is no list of customers and would let everything pass. Such a set is refused as a whole: its member is
 left with its own ASN, and a finding says so. Of several files that know a name the first wins; `APNIC::AS-X` is looked for
@@ -20,13 +20,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from nnix.kernel.evidence import Item
+from nnix.planes.routing.registries import answers
+from nnix.planes.routing.registries.answers import HEAD, Answers
 from nnix.planes.routing.rpki import Roa, RoaTable, canonical
 
+ASKED = "irr:"  # evidence of a registry: what it answered, by its name
 ASNS_MAX = 50_000
 SETS_MAX = 20_000
 
 _ASN = re.compile(r"AS0*(\d{1,10})", re.IGNORECASE)
-_SET = re.compile(r"(?:[A-Z][A-Z0-9-]*::)?(?:AS\d+:)*AS-[A-Z0-9_-]+(?::AS-[A-Z0-9_-]+|:AS\d+)*", re.IGNORECASE)
+SET_NAME = re.compile(r"(?:[A-Z][A-Z0-9-]*::)?(?:AS\d+:)*AS-[A-Z0-9_-]+(?::AS-[A-Z0-9_-]+|:AS\d+)*", re.IGNORECASE)
 
 
 def asn_of(text: str) -> int | None:
@@ -72,7 +75,50 @@ def read(key: str, item: Item) -> Source:
     """Read one source, and the same bytes once; `.json` is bgpq4's, everything else RPSL. Never raises for what stands in it: findings
     say what was left out."""
     text = item.content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
-    return _bgpq4(key, text) if key.endswith(".json") else _rpsl(key, text)
+    if HEAD.match(text):
+        return of_answers(key, answers.read(text))
+    return _bgpq4(key, text) if key.endswith(".json") else read_rpsl(key, text)
+
+
+def together(sources: Iterable[Source]) -> Source:
+    """Several files as one; of two objects of one name in one registry the first counts."""
+    sets: dict[tuple[str, str], AsSetObject] = {}
+    routes: dict[int, tuple[str, ...]] = {}
+    memberships: list[Membership] = []
+    prefixes: dict[str, tuple[str, ...]] = {}
+    findings: list[str] = []
+    for each in sources:
+        sets = {**each.sets, **sets}
+        for origin, more in each.routes.items():
+            routes[origin] = tuple(dict.fromkeys((*routes.get(origin, ()), *more)))
+        memberships += each.memberships
+        prefixes = {**each.prefixes, **prefixes}
+        findings += each.findings
+    return Source(sets, routes, tuple(memberships), prefixes, tuple(findings))
+
+
+# answers ------------------------------------------------------------------------------------------------------------
+
+
+def of_answers(key: str, given: Answers) -> Source:
+    """Answers as a source."""
+    sets: dict[tuple[str, str], AsSetObject] = {}
+    for (registry, name), members in given.sets.items():
+        numbers = {each: number for each in members if (number := asn_of(each)) is not None}
+        inner = tuple(each for each in members if each not in numbers)
+        sets[registry, name] = AsSetObject(name, registry, tuple(numbers.values()), inner)
+    return Source(sets, given.routes, (), given.prefixes, tuple(f"{key}: {each}" for each in given.findings))
+
+
+def answers_of(source: Source, names: Iterable[str], routes: Mapping[int, tuple[str, ...]]) -> Answers:
+    """What `source` says of `names` and of all that they name, as answers; who is a member by reference is a member."""
+    cones = Registries([source])
+    sets: dict[tuple[str, str], tuple[str, ...]] = {}
+    for key in cones.reached(names):
+        each = source.sets[key]
+        numbers = dict.fromkeys((*each.asns, *sorted(cones.referring(each))))
+        sets[key] = (*(f"AS{number}" for number in numbers), *each.sets)
+    return Answers(sets, routes, source.prefixes, source.findings)
 
 
 # RPSL ---------------------------------------------------------------------------------------------------------------
@@ -104,7 +150,8 @@ def objects(text: str) -> Iterator[tuple[int, list[tuple[str, str]]]]:
         yield start + (len(block) - len(block.lstrip("\n"))), attributes
 
 
-def _rpsl(key: str, text: str) -> Source:
+def read_rpsl(key: str, text: str) -> Source:
+    """The objects in `text` that matter here. Never raises."""
     sets: dict[tuple[str, str], AsSetObject] = {}
     routes: dict[int, dict[str, None]] = {}
     memberships: list[Membership] = []
@@ -124,7 +171,7 @@ def _rpsl(key: str, text: str) -> Source:
                 continue
             routes.setdefault(origin, {})[known[1]] = None
         elif kind == "as-set":
-            if not _SET.fullmatch(subject) or "::" in subject:
+            if not SET_NAME.fullmatch(subject) or "::" in subject:
                 findings.append(f"{where}: no as-set name; left out")
                 continue
             asns: dict[int, None] = {}
@@ -133,7 +180,7 @@ def _rpsl(key: str, text: str) -> Source:
                 number = asn_of(word)
                 if number is not None:
                     asns[number] = None
-                elif _SET.fullmatch(word):
+                elif SET_NAME.fullmatch(word):
                     inner[word.upper()] = None
                 else:
                     findings.append(f"{where}: member {word[:60]!r} is neither ASN nor as-set; left out")
@@ -148,7 +195,7 @@ def _rpsl(key: str, text: str) -> Source:
             memberships += [
                 Membership(number, word.upper(), registry, maintainers)
                 for word in _words(values.get("member-of", []))
-                if _SET.fullmatch(word)
+                if SET_NAME.fullmatch(word)
             ]
     return Source(sets, {origin: tuple(each) for origin, each in routes.items()}, tuple(memberships), {}, tuple(findings))
 
@@ -160,6 +207,17 @@ def _words(values: Iterable[str]) -> list[str]:
 # bgpq4 --------------------------------------------------------------------------------------------------------------
 
 
+def bgpq4_answers(document: Mapping[str, Sequence[object]]) -> Answers:
+    """What bgpq4 printed of several as-sets, as answers."""
+    found = _bgpq4_source("bgpq4", document)
+    return Answers(
+        {(each.registry, each.name): tuple(f"AS{number}" for number in each.asns) for each in found.sets.values()},
+        {},
+        found.prefixes,
+        found.findings,
+    )
+
+
 def _bgpq4(key: str, text: str) -> Source:
     """`bgpq4 -j -l AS-X` gives {"AS-X": [{"prefix": …, "exact": true}]}; `bgpq4 -jt -l AS-X` gives {"AS-X": [64500, …]}."""
     try:
@@ -168,12 +226,16 @@ def _bgpq4(key: str, text: str) -> Source:
         return Source(findings=(f"{key}: no JSON ({error}); nothing is taken from it",))
     if not isinstance(document, dict):
         return Source(findings=(f"{key}: not what bgpq4 -j prints; nothing is taken from it",))
+    return _bgpq4_source(key, document)
+
+
+def _bgpq4_source(key: str, document: Mapping[str, object]) -> Source:
     sets: dict[tuple[str, str], AsSetObject] = {}
     prefixes: dict[str, tuple[str, ...]] = {}
     findings: list[str] = []
     for name, entries in document.items():
         subject = str(name).upper()
-        if not (_SET.fullmatch(subject) or asn_of(subject)) or not isinstance(entries, list):
+        if not (SET_NAME.fullmatch(subject) or asn_of(subject)) or not isinstance(entries, list):
             findings.append(f"{key}: {str(name)[:60]!r} names no as-set; run bgpq4 with -l and the as-set's name; left out")
             continue
         asns: dict[int, None] = {}
@@ -223,6 +285,7 @@ class Registries:
             for membership in source.memberships:
                 self._referring.setdefault(membership.as_set, []).append(membership)
         self._cones: dict[str, Cone] = {}
+        self._seen: dict[str, set[tuple[str, str]]] = {}  # name → the sets that unfolding it comes to
         self._registered: dict[tuple[frozenset[int], int | None, int | None], tuple[RoaTable, RoaTable]] = {}
         self.findings = tuple(finding for source in self._sources for finding in source.findings)
 
@@ -260,6 +323,22 @@ class Registries:
             found = self._registered[key] = RoaTable(v4), RoaTable(v6)
         return found
 
+    def referring(self, each: AsSetObject) -> frozenset[int]:
+        """ASNs that say that they are members of a set, and whom it lets (mbrs-by-ref, RFC 2622, 5.1)."""
+        return frozenset(
+            membership.asn
+            for membership in self._referring.get(each.name, ())
+            if each.by_reference
+            and membership.registry == each.registry
+            and ("ANY" in each.by_reference or membership.maintainers & each.by_reference)
+        )
+
+    def reached(self, names: Iterable[str]) -> frozenset[tuple[str, str]]:
+        """(registry, name) of each as-set that unfolding `names` comes to."""
+        for name in (wanted := [each.upper() for each in names]):
+            self._unfolded(name)
+        return frozenset().union(*(self._seen.get(name, frozenset()) for name in wanted))
+
     def _find(self, name: str, near: str) -> AsSetObject | None:
         registry, _, bare = name.rpartition("::")
         candidates = self._by_name.get(bare, ())
@@ -283,7 +362,7 @@ class Registries:
             return Cone(frozenset((own,)), (), ())
         asns: set[int] = set()
         findings: list[str] = []
-        seen: set[tuple[str, str]] = set()
+        seen = self._seen.setdefault(name, set())
         queue: list[tuple[str, str]] = [(name, "")]
         while queue:
             wanted, near = queue.pop()
@@ -295,13 +374,7 @@ class Registries:
                 continue
             seen.add((each.registry, each.name))
             asns.update(each.asns)
-            asns.update(
-                membership.asn
-                for membership in self._referring.get(each.name, ())
-                if each.by_reference
-                and membership.registry == each.registry
-                and ("ANY" in each.by_reference or membership.maintainers & each.by_reference)
-            )
+            asns.update(self.referring(each))
             if len(asns) > ASNS_MAX or len(seen) > SETS_MAX:
                 return Cone(frozenset(), (), (f"as-set {name} names more than {ASNS_MAX} networks: no list of customers, not used",))
             qualified = near or ("::" in wanted and each.registry) or ""

@@ -111,6 +111,59 @@ class PrefixLengths(Record):
     v6_max: int = Field(default=48, ge=1, le=128, description="longest IPv6 prefix")
 
 
+class Asked(StrEnum):
+    """How a routing registry is asked."""
+
+    WHOIS = "whois"
+    BGPQ4 = "bgpq4"
+    DUMP = "dump"
+
+
+class WhenOld(StrEnum):
+    """What becomes of members' routes when a registry's last good answer is older than it may be. Neither lets more pass than before."""
+
+    REFUSE = "refuse"
+    OWN_ASN = "own-asn"
+
+
+class RoutingRegistry(Resource):
+    """A routing registry, or a server that mirrors several: where as-sets and route objects of this exchange's members are asked for."""
+
+    columns: ClassVar = ("asked", "server", "databases", "age_max_hours")
+
+    asked: Asked = Field(
+        default=Asked.WHOIS,
+        description="whois: IRRd's query protocol, as RADB speaks it; bgpq4: by that program, which does not tell origins; dump: whole databases, as published",
+    )
+    server: str | None = Field(
+        default=None,
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?$",
+        description="whom whois and bgpq4 ask, HOST or HOST:PORT; port 43 where none is given",
+        examples=["rr.ntt.net"],
+    )
+    dumps: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]+$")], ...] = Field(
+        default=(),
+        description="RPSL files, packed (gzip) or not, relative to the exchange's folder, where something else puts them",
+        examples=[["irr/ripe.db.route.gz"]],
+    )
+    databases: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9-]{0,39}$")], ...] = Field(
+        default=(),
+        description="which of the server's databases count, the first that knows an as-set wins; unset: all",
+        examples=[["RIPE", "APNIC"]],
+    )
+    seconds_max: int = Field(default=300, ge=1, le=7200, description="how long asking may take altogether")
+    age_max_hours: int = Field(
+        default=72, ge=1, le=8760, description="how old the last good answer may be while the registry cannot be asked"
+    )
+    when_old: WhenOld = Field(
+        default=WhenOld.REFUSE,
+        description="and then: refuse every change, so that what runs stays as it is; or own-asn, so that a member may announce what it originates itself",
+    )
+    growth_max: int = Field(
+        default=10, ge=2, le=1000, description="how many times larger or smaller an as-set may become before somebody looks at it"
+    )
+
+
 class RoutingPolicy(Resource):
     """What route servers accept and how they pass it on. The defaults are what the field holds to be safe (RFC 7454, MANRS for IXPs)."""
 
@@ -126,6 +179,9 @@ class RoutingPolicy(Resource):
         default=(),
         description="RPSL files, relative to the exchange's folder; the first that knows an as-set wins",
         examples=[["irr/apnic.rpsl"]],
+    )
+    irr_registries: tuple[Ref[RoutingRegistry], ...] = Field(
+        default=(), description="registries that are asked (`nnix irr fetch`); irr_sources come before them", examples=[["radb"]]
     )
     irr_more_specifics: bool = Field(
         default=False, description="true: more specifics of a route object are accepted down to the longest length"
@@ -168,4 +224,4 @@ class RoutingPolicy(Resource):
 
 
 RouteServer.model_rebuild()
-KINDS: tuple[type[Resource], ...] = (Session, RouteServer, RoutingPolicy)
+KINDS: tuple[type[Resource], ...] = (Session, RouteServer, RoutingPolicy, RoutingRegistry)

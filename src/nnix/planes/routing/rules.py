@@ -12,7 +12,7 @@ from nnix.planes.fabric.kinds import Lan, LanPurpose
 from nnix.planes.members.kinds import Exchange, Member
 from nnix.planes.routing import bogons
 from nnix.planes.routing.compile import clients, reached
-from nnix.planes.routing.kinds import Irr, Role, RouteServer, RoutingPolicy, Rpki, Session
+from nnix.planes.routing.kinds import Asked, Irr, Role, RouteServer, RoutingPolicy, RoutingRegistry, Rpki, Session
 
 ROLE_PAIRS = frozenset(
     {
@@ -251,10 +251,37 @@ def _has_clients(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Session]
 @rule("routing.irr-has-sources", source="RFC 7948, 4.6.2")
 def irr_has_sources(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
     """Who checks against registries names some: without sources nothing would be accepted but, where only origins are asked, a member's own ASN."""
-    if not policy.irr_sources and any((each.irr or policy.irr) is Irr.STRICT for each in _has_clients(policy, snapshot)):
+    if not (policy.irr_sources or policy.irr_registries) and any(
+        (each.irr or policy.irr) is Irr.STRICT for each in _has_clients(policy, snapshot)
+    ):
         yield Broken(
-            "irr_sources", "none", "at least one RPSL or bgpq4 file, since route objects are asked for", "or set irr: off, in the open"
+            "irr_sources",
+            "none",
+            "at least one RPSL or bgpq4 file, or a registry, since route objects are asked for",
+            "or set irr: off, in the open",
         )
+
+
+@rule("routing.registry-can-be-asked", source="RFC 7948, 4.6.2")
+def registry_can_be_asked(registry: RoutingRegistry, snapshot: Snapshot) -> Iterator[Broken]:
+    """A registry says where it is to be asked, by the way that it is asked."""
+    if registry.asked is Asked.DUMP:
+        if not registry.dumps:
+            yield Broken("dumps", "none", "at least one file, since whole databases are read")
+        if registry.server:
+            yield Broken(
+                "server",
+                registry.server,
+                "nothing, since nobody is asked where whole databases are read",
+                "take it out, or set asked: whois",
+            )
+    else:
+        if not registry.server:
+            yield Broken("server", "none", "HOST or HOST:PORT, which is asked")
+        if registry.dumps:
+            yield Broken(
+                "dumps", registry.dumps[0], "nothing, since no file is read where a server is asked", "take it out, or set asked: dump"
+            )
 
 
 @rule("routing.rpki-has-sources", source="RFC 7454, 6.1.4")
@@ -339,6 +366,7 @@ RULES = (
     blackhole_next_hop_in_lan,
     prefix_lengths_in_order,
     irr_has_sources,
+    registry_can_be_asked,
     rpki_has_sources,
     caches_within_reach,
     caches_hand_out_its_sources,

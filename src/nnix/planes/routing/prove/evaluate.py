@@ -46,6 +46,7 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "path_length_max",
             "irr",
             "irr_sources",
+            "irr_registries",
             "irr_more_specifics",
             "rpki",
             "rpki_sources",

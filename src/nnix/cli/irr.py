@@ -1,0 +1,161 @@
+"""nnix irr: ask routing registries, see what they said and when, and let through what the guard holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from nnix.cli import answers, tables
+from nnix.cli.command import DISAGREES, DONE, begun, folder_argument, json_option, pass_setting
+from nnix.cli.files import sound
+from nnix.cli.root import Setting, clock
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.routing.compile import names_asked
+from nnix.planes.routing.kinds import Asked, RoutingRegistry
+from nnix.planes.routing.registries import bgpq4, dump, whois
+from nnix.planes.routing.registries.answers import Answers
+from nnix.planes.routing.registries.guard import Lost, guarded
+from nnix.planes.routing.registries.whois import Unanswered
+
+FINDINGS_SHOWN = 20
+
+
+@click.group("irr")
+def irr_group() -> None:
+    """Routing registries: what members registered, asked for and guarded."""
+
+
+def _asked(registry: RoutingRegistry, folder: Path, names: tuple[str, ...], routes: bool) -> Answers:
+    match registry.asked:
+        case Asked.DUMP:
+            return dump.asked([folder / each for each in registry.dumps], names, routes=routes)
+        case Asked.BGPQ4:
+            return bgpq4.asked(registry.server or "", registry.databases, names, registry.seconds_max, routes=routes)
+        case Asked.WHOIS:
+            return whois.asked(registry.server or "", registry.databases, names, registry.seconds_max, routes=routes)
+
+
+def _chosen(snapshot: Snapshot, names: tuple[str, ...]) -> Iterator[RoutingRegistry]:
+    known = [each.name for each in snapshot.of(RoutingRegistry)]
+    if unknown := [each for each in names if each not in known]:
+        raise click.UsageError(f"no registry {unknown[0]!r}; {', '.join(known) or 'none is declared'}")
+    yield from (each for each in snapshot.of(RoutingRegistry) if not names or each.name in names)
+
+
+@irr_group.command()
+@folder_argument
+@click.argument("registries", nargs=-1, metavar="[REGISTRY]...")
+@json_option
+@pass_setting
+def fetch(setting: Setting, folder: Path, registries: tuple[str, ...], as_json: bool) -> int:
+    """Ask the registries that DIR names for the as-sets and route objects of its members. What runs is not touched: `nnix apply` takes it up.
+
+    \b
+      nnix irr fetch my-exchange && nnix apply my-exchange
+      nnix irr fetch my-exchange radb         only this one
+
+    What was good last stays where a registry cannot be asked, or answers what cannot be believed. An as-set that has become many times larger or
+    smaller stays as it was until `nnix irr accept`; all others go on. Exit status 3: something failed, or is held.
+    """
+    snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
+    whole = True
+    for registry in _chosen(snapshot, registries):
+        names, routes = names_asked(registry, snapshot)
+        if not names:
+            answers.note_failure(setting, registry, "no member's as-set is asked for here")
+            continue
+        stands = answers.standing(setting, registry.name)
+        try:
+            last = None if answers.EVERYTHING in stands.accepted else answers.given(setting, stands)
+            with tables.err.status(f"{registry.id}: {len(names)} names"):
+                fresh = _asked(registry, folder, names, routes)
+            taken = guarded(fresh, last, names, registry.growth_max, stands.accepted)
+        except (Unanswered, Lost) as error:
+            answers.note_failure(setting, registry, str(error))
+            whole = False
+        else:
+            answers.note(setting, registry, taken)
+            whole &= not taken.held
+    _show(setting, snapshot, as_json)
+    return DONE if whole else DISAGREES
+
+
+@irr_group.command()
+@json_option
+@pass_setting
+def show(setting: Setting, as_json: bool) -> int:
+    """Each registry of the running exchange: when it answered last, how old that may become, and what is held."""
+    begun(setting)
+    _show(setting, setting.book.model().snapshot, as_json)
+    return DONE
+
+
+def _show(setting: Setting, snapshot: Snapshot, as_json: bool) -> None:
+    now = clock()
+    rows, records = [], []
+    findings: list[str] = []
+    for each in snapshot.of(RoutingRegistry):
+        stands = answers.standing(setting, each.name)
+        answered = answers.given(setting, stands) or Answers()
+        age = stands.age(now)
+        hours = age.total_seconds() / 3600 if age else None
+        held = [*(stands.held or {}).values()]
+        findings += [f"{each.id}: {finding}" for finding in answered.findings]
+        rows.append(
+            (
+                each.name,
+                each.asked,
+                each.server or ", ".join(each.dumps),
+                "never" if hours is None else f"{hours:.1f} h of {each.age_max_hours}",
+                len(answered.sets),
+                answered.routes_count,
+                "; ".join([*([stands.failed] if stands.failed else []), *held]) or "✓",
+            )
+        )
+        records.append(
+            {
+                "registry": each.id,
+                "asked": each.asked,
+                "answered_at": stands.at.isoformat() if stands.at else None,
+                "age_hours": hours,
+                "age_max_hours": each.age_max_hours,
+                "when_old": each.when_old,
+                "sets": len(answered.sets),
+                "routes": answered.routes_count,
+                "failed": stands.failed or None,
+                "held": dict(stands.held or {}),
+                "findings": list(answered.findings),
+            }
+        )
+    if as_json:
+        tables.as_json(records)
+        return
+    tables.table("Registries", ("registry", "asked by", "where", "last good answer", "as-sets", "route objects", "state"), rows)
+    for finding in findings[:FINDINGS_SHOWN]:
+        tables.out.print(finding, markup=False)
+    if len(findings) > FINDINGS_SHOWN:
+        tables.out.print(f"and {len(findings) - FINDINGS_SHOWN} more; --json has them all")
+
+
+@irr_group.command()
+@click.argument("registry")
+@click.argument("as_sets", nargs=-1, required=True, metavar="AS-SET...")
+@click.option("--why", required=True, help="Why, for the ledger.")
+@pass_setting
+def accept(setting: Setting, registry: str, as_sets: tuple[str, ...], why: str) -> int:
+    """Let through what the guard holds: these as-sets, or '*' for all that a registry says, with the next `nnix irr fetch`.
+
+    \b
+      nnix irr accept radb AS-EXAMPLE --why "they have bought another network, ticket 4711"
+    """
+    held = answers.standing(setting, registry).held or {}
+    names = {each.upper() for each in as_sets}
+    if unknown := sorted(names - held.keys() - {answers.EVERYTHING}):
+        raise click.UsageError(f"{unknown[0]} is not held; {', '.join(held) or 'nothing is'}")
+    answers.accept(setting, registry, names, why)
+    return DONE
+
+
+COMMANDS = (irr_group,)
