@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,9 @@ class World:
         root = notifying(deviating(*names))
         self.generation += 1
         root.ca.manifest.number = self.generation
+        root.ca.manifest.since += timedelta(
+            seconds=self.generation
+        )  # rpki-client 9.5 takes no manifest that is not issued later (RFC 9286, 4.2.1)
         shutil.rmtree(self.tree, ignore_errors=True)
         write_tree(root.files(self.now), self.tree)
         if self.origin is not None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from nnix.cli.root import Setting
 from nnix.hosts.rootless import Rootless
 from nnix.kernel.document import write
 from tests.lab.exchange import frame, member, resource
+from tests.rpki.deviations import published
+from tests.rpki.tree import write as write_tree
 
 pytestmark = pytest.mark.lab
 
@@ -53,6 +56,9 @@ class Ordinary:
         step = "mount --rbind / /mnt\nexec /usr/sbin/chroot /mnt" if chroot else "exec"
         enter = f'set -e\n{self.prepare}{step} {" ".join(AS_ACCOUNT)} "$@"'
         environment = {"HOME": str(self.home), "USER": ACCOUNT, "NNIX_STATE": str(self.state), "PATH": path}
+        environment |= {
+            name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ
+        }  # code that stands elsewhere than it was installed
         script = Path(sys.prefix) / "bin/nnix"
         done = subprocess.run(
             ["unshare", "--mount", "sh", "-c", enter, "enter", sys.executable, str(script), *words],
@@ -130,6 +136,28 @@ def test_down_ends_every_process_of_it(nnix: Ordinary) -> None:
     left = [pid for pid in Path("/proc").glob("[0-9]*/cwd") if "/run/nnix/hosts" in _target(pid)]
     assert not left
     assert "nothing is up" in nnix("down").stdout
+
+
+def test_validators_need_no_root_on_the_machine(nnix: Ordinary) -> None:
+    """Both run as users of their own in a user namespace that is there for this command alone; and again for the repetition from the archive."""
+    folder = nnix.home / "relying"
+    party = [resource("TrustAnchor", "lab", tal="rpki/lab.tal")]
+    party += [resource("RelyingParty", "national", site="east", anchors=["lab"], mirror="mirror")]
+    files, tal = published(datetime.now(UTC), "sound", "roa-expired")
+    write_tree(files, folder / "mirror")
+    (folder / "rpki").mkdir()
+    (folder / "rpki/lab.tal").write_bytes(tal)
+    (folder / "small.yaml").write_text(write([*frame(), *party]))
+    subprocess.run(["chown", "-R", ACCOUNT, folder], check=True)
+    state = nnix.state
+    nnix.state = nnix.home / "validated"
+    try:
+        told = json.loads(nnix("trust", "validate", str(folder), "--json").stdout)
+        assert (told["vrps"], told["anchors"]["lab"]["standing"]) == (6, "confirmed")
+        assert json.loads(nnix("trust", "at", told["at"], "--json").stdout)["same"]
+        assert Rootless(nnix.state).holder is None
+    finally:
+        nnix.state = state
 
 
 def _target(link: Path) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from nnix.daemons import fort
+from nnix.daemons import rpki_client
 from nnix.hosts.namespace import NamespaceHost
 from nnix.kernel.document import write
 from nnix.planes.trust.archive import Archive
@@ -28,7 +31,7 @@ from nnix.planes.trust.payloads import Network, Vrp
 from nnix.planes.trust.validate import Order, Validated, validated
 from tests.lab.exchange import frame, resource
 from tests.rpki.deviations import DEVIATIONS, authority, published
-from tests.rpki.tree import anchor
+from tests.rpki.tree import anchor, aspa
 from tests.rpki.tree import write as write_tree
 
 pytestmark = pytest.mark.lab
@@ -83,6 +86,16 @@ class Party:
         done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 1, done.stdout + done.stderr
         return done.stderr
+
+    def running(self) -> dict[str, int]:
+        """The loop's rounds that are under way: `trust` → the process that leads it."""
+        found = {}
+        for place in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = place.read_bytes().split(b"\0")
+                if str(self.state).encode() in words and b"trust" in words:
+                    found["trust"] = int(place.parent.name)
+        return found
 
     def vrps(self) -> set[Vrp]:
         return {Vrp(ip_network(e["prefix"]), e["maxLength"], e["asn"]) for e in json.loads(self.served.read_text())["roas"]}
@@ -239,17 +252,23 @@ def test_both_clocks_are_set(archive: Archive, tmp_path: Path) -> None:
     assert not list((archive.folder / "runs").glob("*")), "nothing of a run is left"
 
 
-def test_router_keys_pass(archive: Archive, tmp_path: Path) -> None:
-    """Where only one validator reads them, unconfirmed."""
+def test_router_keys_and_aspas_have_a_second_reader(archive: Archive, tmp_path: Path) -> None:
+    """One validator reads them, and our own reader finds the same in the objects. An ASPA that is not valid is in the mirror as well, and is not served."""
     ca = authority("sound", 0)
-    ca.routers.append((ca.asns[0][0], "router.cer"))
+    asn = ca.asns[0][0]
+    ca.routers.append((asn, "router.cer"))
+    lapsed = aspa("lapsed.asa", asn, asn + 3)
+    lapsed.ee.validity.until = timedelta(hours=-1)
+    ca.objects += [aspa("one.asa", asn, asn + 1, asn + 2), aspa("two.asa", asn + 1, 0), lapsed]
     root = anchor("lab", ca)
     now = datetime.now(UTC)
     write_tree(root.files(now), tmp_path / "mirror")
     made = carried_out(archive, tmp_path / "mirror", root.tal(), now)
-    assert [each.asn for each in made.payloads.router_keys] == [ca.asns[0][0]]
-    readers = {"rpki-client"} | ({"fort"} if "router-key" not in fort.lacks(made.versions["fort"]) else set())
-    assert made.outcome.findings == (() if len(readers) == 2 else ("1 router keys unconfirmed: only rpki-client reads them",))
+    assert [each.asn for each in made.payloads.router_keys] == [asn]
+    only = "confirmed in content, unconfirmed in validity: only rpki-client validates them"
+    read = "aspa" not in rpki_client.lacks(made.versions["rpki-client"])
+    assert made.payloads.aspas == ({asn: {asn + 1, asn + 2}, asn + 1: {0}} if read else {})
+    assert made.outcome.findings == (f"1 router keys {only}", *((f"2 ASPAs {only}",) if read else ()))
 
 
 def test_what_would_become_of_routes_is_told_before_it_happens(party: Party, tmp_path: Path) -> None:
@@ -270,7 +289,79 @@ def test_what_would_become_of_routes_is_told_before_it_happens(party: Party, tmp
     assert party("what-if", "--anchor", "lab", *given)["vrps_gone"] == 8
     dry = party("what-if", "--add", f"203.0.113.0/24,AS{asn}", *given)
     assert dry["invalid_by_member"] == {"m64500": 1}
-    ahead = party("forecast", "--hours", "24", "--hours", "8760", "--member", f"m{asn}", *given)["forecast"]
+    told = party("forecast", "--hours", "24", "--hours", "8760", "--member", f"m{asn}", *given)
+    assert [(each["prefix"], each["origin"], each["then"]) for each in told["prefixes"]] == [(str(hit), asn, "NotFound")]
+    ahead = told["forecast"]
     assert [(each["hours"], each["Valid"], each["NotFound"]) for each in ahead if each["member"]] == [(0, 1, 0), (24, 1, 0), (8760, 0, 2)]
     missing: Any = party("advice", "m64500", *given)
-    assert missing == [{"prefix": "203.0.113.0/24", "maxLength": 24, "asn": 64500, "mends": 1, "breaks": []}]
+    assert [(e["prefix"], e["maxLength"], e["asn"], e["mends"], e["breaks"]) for e in missing] == [("203.0.113.0/24", 24, 64500, 1, [])]
+
+
+@pytest.fixture
+def applied(party: Party) -> Iterator[Party]:
+    """What the party's folder says is applied, driving nothing: the loop has nothing but a clock to keep."""
+    party.publish(*published(datetime.now(UTC), "sound"))
+    yield party
+
+
+def nnix(party: Party, *words: str) -> list[str]:
+    return [sys.executable, "-c", "from nnix.cli import main; main()", *words]
+
+
+def test_the_loop_validates_again_and_again_and_goes_on_wherever_it_was_killed(applied: Party) -> None:
+    """No hand touches it: what is published is validated and accepted, also after the loop and its round were killed in the middle of one; when the
+    mirror is nonsense, what was accepted stays, and the status says since when nothing came."""
+    party = applied
+    mirror = party.folder / "mirror"
+    lab = resource("TrustAnchor", "lab", tal="rpki/lab.tal", drop_free=1000)
+    relying = resource("RelyingParty", "national", site="east", anchors=["lab"], mirror=str(mirror), every="2s")
+    (party.folder / "small.yaml").write_text(write([lab, relying, resource("Site", "east", title={"en": "East"}, role="hub", level="city", city="E", country="CN"),
+                                                   resource("Exchange", "small", title={"en": "Small"}, asn=139136, country="CN")]))  # fmt: skip
+    (party.folder / "rpki/vrps.json").write_text("{}")
+    environment = {**party.environment, "RSYNC_CONNECT_PROG": "false"}
+    subprocess.run(nnix(party, "apply", str(party.folder), "--yes", "--offline"), env=environment, check=True, capture_output=True)
+    accepted = party.state / "accepted/rpki/vrps.json"
+
+    def run() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(nnix(party, "run"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def until(claim: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 60
+        while not claim():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.2)
+
+    def tried() -> dict[str, Any]:
+        with contextlib.suppress(FileNotFoundError):
+            return dict(json.loads((party.state / "validating.json").read_bytes())["national"])
+        return {}
+
+    def vrps() -> int:
+        return len(json.loads(accepted.read_bytes())["roas"]) if accepted.exists() else 0
+
+    loop = run()
+    try:
+        until(lambda: vrps() == 4, "nothing was validated")
+        party.publish(*published(datetime.now(UTC), "sound", "ca-inherits"))
+        until(lambda: vrps() == 8, "what was published anew was not validated")
+        until(lambda: "trust" in party.running(), "no round is under way")
+        loop.kill()
+        loop.wait()
+        for pid in party.running().values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        accepted.unlink()  # as if the kill had come between the ledger and the file
+        loop = run()
+        until(lambda: vrps() == 8, "after a kill nothing was validated any more")
+        subprocess.run(["rm", "-rf", mirror], check=True)
+        mirror.write_bytes(b"nonsense")
+        until(lambda: tried().get("status") == 1, "nobody says that it failed")
+        assert vrps() == 8
+        told = party("status")
+        assert "no folder" in told["tried"]["words"] and told["vrps"] == 8
+        mirror.unlink()
+        party.publish(*published(datetime.now(UTC), "sound"))
+        until(lambda: tried().get("status") in (0, 3), "it does not recover")
+    finally:
+        loop.terminate()
+        assert loop.wait(30) == 0

@@ -42,7 +42,8 @@ def authority(folder: Path, *names: str) -> tuple[Path, Path, Path]:
 
     ca_key, own_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     own_name = x509.SubjectAlternativeName([x509.DNSName(each) for each in names])
-    ca = built("lab CA", "lab CA", ca_key.public_key(), ca_key, (x509.BasicConstraints(True, None), True),
+    signing = x509.KeyUsage(False, False, False, False, False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
+    ca = built("lab CA", "lab CA", ca_key.public_key(), ca_key, (x509.BasicConstraints(True, None), True), (signing, True),
                (x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), False))  # fmt: skip
     own = built(names[0], "lab CA", own_key.public_key(), ca_key, (own_name, False), (x509.BasicConstraints(False, None), True),
                 (x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), False))  # fmt: skip

@@ -277,8 +277,10 @@ def forecast(
             total.update(spelled)
             rows.append({"hours": horizon, "member": name, "vrps_alive": alive, **_three(spelled)})
         rows.append({"hours": horizon, "member": None, "vrps_alive": alive, **_three(total)})
+    lapses = _lapses(made, expires, member)
     if as_json:
-        tables.as_json({"validated": entry.at.isoformat(), "vrps": len(made.vrps), "forecast": rows})
+        prefixes = [{"prefix": prefix, "origin": origin, "until": until, "then": then} for prefix, origin, until, then in lapses]
+        tables.as_json({"validated": entry.at.isoformat(), "vrps": len(made.vrps), "forecast": rows, "prefixes": prefixes})
         return DONE
     share = 100 / max(len(made.vrps), 1)
     tables.out.print(f"{len(made.vrps)} VRPs served, validated {entry.at:%Y-%m-%d %H:%M} UTC; {len(made.routes)} routes\n")
@@ -291,11 +293,31 @@ def forecast(
             for r in shown
         ],
     )
+    if member is not None:
+        tables.out.print()
+        told = ((prefix, f"AS{origin}", _after(until, begun_at), then) for prefix, origin, until, then in lapses)
+        tables.table("", ("prefix", "origin", "is Valid for", "then"), told)
     lasting = np.sort(expires[expires < NEVER])
     if lasting.size:
         first, last = ((int(lasting[at]) - begun_at) / 3600 for at in (0, -1))
         tables.out.print(f"\nthe first VRP lapses {first:.1f} h after the validation, the last after {last:.1f} h")
     return DONE
+
+
+def _lapses(made: Forecast, expires: NDArray[np.int64], member: str | None) -> list[tuple[str, int, int | None, str]]:
+    """(prefix, origin, until when it is Valid, what then) of a member's routes that are Valid, the first to go first; until is None where only a local
+    exception holds it. Nothing without a member."""
+    found: list[tuple[str, int, int | None, str]] = []
+    for row in range(len(made.routes)) if member is not None else ():
+        route = made.routes.route(row)
+        if route.member == member and (lapse := made.lapse(row, expires)) is not None:
+            until, then = lapse
+            found.append((str(route.prefix), route.origin, until if until < NEVER else None, str(then)))
+    return sorted(found, key=lambda each: (each[2] or NEVER, each[0]))
+
+
+def _after(until: int | None, begun_at: int) -> str:
+    return "as long as its exception" if until is None else f"{(until - begun_at) / 3600:.1f} h"
 
 
 def _three(counts: dict[str, int] | Counter[str]) -> dict[str, int]:

@@ -181,6 +181,7 @@ def apply(setting: Setting, what: Path, yes: bool, offline: bool, why: str, as_j
     """
     if what.is_dir():
         made, approved = _admitted_or_recorded(setting, what, why), False
+        setting.remember(what)
     else:
         made = setting.office.redraft(loaded(what.read_text()))
         approved = plan_approved(made.plan.digest, setting.ledger.entries(what=APPROVED))

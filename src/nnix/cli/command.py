@@ -103,6 +103,9 @@ def cli(context: click.Context, state: Path | None, ledger: str | None) -> None:
 
 pass_setting = click.make_pass_decorator(Setting)
 json_option: Callable[..., Any] = click.option("--json", "as_json", is_flag=True, help="The same facts for programs.")
+applied_argument: Callable[..., Any] = click.argument(
+    "folder", metavar="[DIR]", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
 folder_argument: Callable[..., Any] = click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
@@ -112,14 +115,20 @@ def begun(setting: Setting) -> None:
         raise LookupError(f"there is no exchange in {setting.state} yet; `nnix up DIR` or `nnix apply DIR` makes one")
 
 
-def as_root(setting: Setting, *, start: bool = False) -> None:
+def as_root(setting: Setting, *, start: bool = False, for_now: bool = False) -> None:
     """Go on as root. Without root, the command is run again inside the state folder's rootless place and ends here with that status;
-    where there is no such place, `start` makes one, and else the command goes on as it is. Raises NotHere."""
+    where there is no such place, `start` makes one, `for_now` makes one for this command alone, and else the command goes on as it is. Raises NotHere."""
     place = rootless.Rootless(setting.state)
-    if os.geteuid() == 0 or (place.holder is None and not start):
+    there = place.holder is not None
+    if os.geteuid() == 0 or not (there or start or for_now):
         return
     place.start()
-    raise click.exceptions.Exit(place.run(rootless.this_command()))
+    try:
+        status = place.run(rootless.this_command())
+    finally:
+        if for_now and not there:
+            place.end()
+    raise click.exceptions.Exit(status)
 
 
 def kind_named(text: str) -> type[Resource]:

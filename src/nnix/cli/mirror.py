@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.command import DISAGREES, DONE, REFUSED, folder_argument, json_option, pass_setting
+from nnix.cli.command import DISAGREES, DONE, REFUSED, applied_argument, folder_argument, json_option, pass_setting
 from nnix.cli.files import gathered, sound
 from nnix.cli.root import Setting, clock, who
-from nnix.cli.trust import archive_of
+from nnix.cli.trust import archive_of, said
 from nnix.kernel.ledger import Moved
 from nnix.kernel.ledger_head import SignedHead
 from nnix.kernel.snapshot import Snapshot
@@ -74,21 +74,22 @@ def _signer(setting: Setting, name: str) -> tuple[Key, Sign]:
 
 
 @mirror_group.command()
-@folder_argument
+@applied_argument
 @mirror_option
 @click.option("--only", multiple=True, metavar="REPOSITORY", help="Fetch only these.")
 @json_option
 @pass_setting
-def fetch(setting: Setting, folder: Path, name: str | None, only: tuple[str, ...], as_json: bool) -> int:
+def fetch(setting: Setting, folder: Path | None, name: str | None, only: tuple[str, ...], as_json: bool) -> int:
     """Fetch all repositories of a mirror, publish what changed, and sign checkpoints.
 
     \b
       nnix trust mirror fetch examples/zhejiang
 
-    What is wrong is rejected under its name, and the last good state stays. To be run by a timer, every ten minutes. Exit status 3: something was
+    Without DIR: for what was applied. What is wrong is rejected under its name, and the last good state stays. To be run by a timer, every ten minutes. Exit status 3: something was
     rejected or is held.
     """
-    this = _read(setting, folder, name)
+    found = said(setting, folder)
+    this = declared(found.snapshot, found.folder, name)
     for each in only:
         if each not in this.mirror.repositories:
             raise click.UsageError(f"{this.mirror.id} has no repository {each!r}")

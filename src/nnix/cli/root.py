@@ -228,6 +228,11 @@ class Setting:
         """Where the folders of this machine's own hosts stand."""
         return rootless.HOMES if rootless.inside() else self.state / "hosts"
 
+    @property
+    def runs(self) -> Path:
+        """Where validators run: their users must be able to enter, and may not walk through an ordinary user's home."""
+        return rootless.HOMES.parent / "validators" if rootless.inside() else self.state / "trust" / "runs"
+
     @cached_property
     def ledger(self) -> Ledger:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -261,6 +266,25 @@ class Setting:
             # zebra takes along what EVPN had put beside our own entries of a group, and the kernel knows no difference.
             unsettled={FRR.name: frozenset({IPROUTE.name})},
         )
+
+    @property
+    def options(self) -> list[str]:
+        """The options of the command line that make another process see the same."""
+        return ["--state", str(self.state), *(["--ledger", self._ledger_url] if self._ledger_url else [])]
+
+    def remember(self, folder: Path) -> None:
+        """Keep in mind from which folder the exchange was applied."""
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.state / "folder").write_text(str(folder.absolute()))
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder from which the exchange was applied last, if it is there."""
+        try:
+            found = Path((self.state / "folder").read_text())
+        except OSError:
+            return None
+        return found if found.is_dir() else None
 
     def accepted(self, source: str) -> Path:
         """Where the newest document is kept that the gate has accepted for `source`."""

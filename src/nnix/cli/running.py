@@ -21,6 +21,7 @@ from nnix.cli.files import admitted
 from nnix.cli.naming import lay
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
+from nnix.cli.validating import Validations
 from nnix.hosts import rootless
 from nnix.kernel.document import nearest
 from nnix.kernel.drive import Outcome, converge, look
@@ -65,6 +66,7 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
         raise
     if is_lab(found.snapshot):  # nobody else has them: both ends of every transfer are here
         lay(found.snapshot, setting)
+    setting.remember(folder)
     made = setting.office.draft(found.snapshot, found.evidence)
     status = DONE if made.plan.empty else carry_out(setting, made, f"up {folder}", yes=True, offline=False, as_json=False, whole=True)
 
@@ -222,7 +224,10 @@ def _status_record(status: Status) -> dict[str, Any]:
 @click.option("--every", "every_seconds", type=click.FloatRange(0.2, 3600), default=1.5, show_default=True, help="Seconds between looks.")
 @pass_setting
 def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
-    """Keep the world as the newest change says, until stopped. What had to be put right is in `nnix log --what drift`."""
+    """Keep the world as the newest change says, until stopped. What had to be put right is in `nnix log --what drift`.
+
+    A relying party that says `every` is fetched for and validated meanwhile; `nnix trust status` says when that went well last.
+    """
     begun(setting)
     as_root(setting, start=is_lab(setting.book.model().snapshot))
     loop = Loop(setting.office, setting.lock, setting.state / "loop.json", _said, every_seconds)
@@ -235,7 +240,7 @@ def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         _said(f"keeping change {setting.book.model().seq}, process {os.getpid()}")
-        await loop.run(stop)
+        await asyncio.gather(loop.run(stop), Validations(setting, _said).run(stop))
         _said("stopped; the exchange runs on")
         return DONE
 

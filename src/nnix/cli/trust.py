@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, folder_argument, json_option, pass_setting
+from nnix.cli.command import DISAGREES, DONE, REFUSED, applied_argument, as_root, begun, folder_argument, json_option, pass_setting
 from nnix.cli.files import gathered, put_whole, sound
 from nnix.cli.history import moment_of
 from nnix.cli.root import Setting, clock, who
+from nnix.cli.validating import VALIDATED, tries_file
 from nnix.daemons.document import DOCUMENT
 from nnix.hosts.namespace import NamespaceHost
 from nnix.kernel.drive import converge
+from nnix.kernel.evidence import Evidence
 from nnix.kernel.ledger import Entry, Moved
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed, Unreachable
@@ -26,13 +29,13 @@ from nnix.planes.trust import slurm
 from nnix.planes.trust.compile import compile
 from nnix.planes.trust.kinds import LocalException, RelyingParty, RtrCache, TrustAnchor
 from nnix.planes.trust.read import cache_status
+from nnix.planes.trust.rtr.routers import span
 
 if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
     from nnix.planes.trust.archive import Archive
     from nnix.planes.trust.gate import Accepted
     from nnix.planes.trust.validate import Order, Validated
 
-VALIDATED = "validated"
 TRIES = 5
 
 
@@ -47,6 +50,25 @@ def archive_of(setting: Setting) -> Archive:
     return Archive(setting.state / "trust")
 
 
+@dataclass(frozen=True)
+class Declared:
+    """An exchange as files say it, or as it was applied. `folder` is where paths that are not absolute begin."""
+
+    folder: Path
+    snapshot: Snapshot
+    evidence: Callable[[Snapshot], Evidence]
+
+
+def said(setting: Setting, folder: Path | None) -> Declared:
+    """What `folder` says; without one, what was applied last, and the folder from which it was. Raises LookupError."""
+    if folder is not None:
+        snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
+        return Declared(folder, snapshot, lambda part: gathered(folder, part, None))
+    begun(setting)
+    model = setting.book.model()
+    return Declared(setting.folder or setting.state, model.snapshot, lambda part: setting.vault.evidence(model.evidence))
+
+
 def _party(snapshot: Snapshot, name: str | None) -> RelyingParty:
     parties = snapshot.of(RelyingParty)
     chosen = [each for each in parties if name is None or each.name == name]
@@ -59,11 +81,8 @@ def _party(snapshot: Snapshot, name: str | None) -> RelyingParty:
 def _carry_out(setting: Setting, order: Order, party: str, *, set_clock: bool) -> Validated:
     from nnix.planes.trust.validate import validated
 
-    as_root(setting)
-    if os.geteuid() != 0:
-        raise PermissionError("validators run as users of their own, which only root can become; run it as root")
     archive = archive_of(setting)
-    host = NamespaceHost("relying-party", None, archive.folder / "runs")
+    host = NamespaceHost("relying-party", None, setting.runs)
     with archive.alone():
         return setting.run(validated(order, archive, host, party, set_clock=set_clock))
 
@@ -112,28 +131,30 @@ def _mirrored(
 
 
 @trust_group.command()
-@folder_argument
+@applied_argument
 @click.option("--party", metavar="NAME", help="Which relying party, where there are several.")
 @json_option
 @pass_setting
-def fetch(setting: Setting, folder: Path, party: str | None, as_json: bool) -> int:
+def fetch(setting: Setting, folder: Path | None, party: str | None, as_json: bool) -> int:
     """Bring the mirror up to date by rsync: every publication point that the trust anchors lead to. Exit status 3: something could not be fetched.
 
     \b
       nnix trust fetch examples/zhejiang && nnix trust validate examples/zhejiang
+
+    Without DIR: for what was applied.
     """
     from nnix.planes.trust import tal
     from nnix.planes.trust.mirror import walk
 
-    as_root(setting)
-    snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
+    declared = said(setting, folder)
+    snapshot = declared.snapshot
     chosen = _party(snapshot, party)
     if chosen.mirror is None:
         raise click.UsageError(f"{chosen.id} follows mirror/{chosen.follows}; `nnix trust mirror fetch` fetches that")
     anchors = Snapshot(snapshot.at(each) for each in chosen.anchors)
-    evidence = gathered(folder, anchors, None)
+    evidence = declared.evidence(anchors)
     compile(anchors, evidence)
-    place = (folder / chosen.mirror).absolute()
+    place = (declared.folder / chosen.mirror).absolute()
     place.mkdir(parents=True, exist_ok=True, mode=0o755)
     tals = {each.name: tal.read(evidence[f"file:{each.tal}"].content) for each in anchors.of(TrustAnchor)}
     with archive_of(setting).alone():
@@ -146,31 +167,32 @@ def fetch(setting: Setting, folder: Path, party: str | None, as_json: bool) -> i
 
 
 @trust_group.command()
-@folder_argument
+@applied_argument
 @click.option("--party", metavar="NAME", help="Which relying party, where there are several.")
 @click.option("--let-go", multiple=True, metavar="ANCHOR", help="Accept that most of a trust anchor's VRPs are gone; named in the ledger.")
 @click.option("--why", default="", help="Why, for the ledger.")
 @json_option
 @pass_setting
-def validate(setting: Setting, folder: Path, party: str | None, let_go: tuple[str, ...], why: str, as_json: bool) -> int:
+def validate(setting: Setting, folder: Path | None, party: str | None, let_go: tuple[str, ...], why: str, as_json: bool) -> int:
     """Validate the mirror with rpki-client and FORT, compare, and write what both agree on where routing reads it.
 
     \b
       nnix trust validate examples/zhejiang && nnix apply examples/zhejiang
 
-    Needs root: validators run as users of their own. The mirror as it was, the order and the outcome are archived, and the ledger says so. Where
+    Without DIR: for what was applied. Validators run as users of their own, which takes root or a user namespace (`nnix up` says what that needs). The mirror as it was, the order and the outcome are archived, and the ledger says so. Where
     nothing can be served the file stays as it is. Exit status 3: something is contested, unconfirmed or held.
     """
     from nnix.planes.trust.validate import Order
 
-    as_root(setting)
-    snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
+    as_root(setting, for_now=True)
+    declared = said(setting, folder)
+    snapshot, folder = declared.snapshot, declared.folder
     chosen = _party(snapshot, party)
     anchors = tuple(snapshot.at(each) for each in chosen.anchors)
     for name in let_go:
         if name not in chosen.anchors:
             raise click.UsageError(f"{chosen.id} has no trust anchor {name!r}")
-    tals = gathered(folder, Snapshot(anchors), None)
+    tals = declared.evidence(Snapshot(anchors))
     compile(Snapshot(anchors), tals)
     archive = archive_of(setting)
     mirrored, left_behind = _mirrored(setting, archive, snapshot, folder, chosen)
@@ -272,21 +294,27 @@ def _shown(record: Mapping[str, Any], findings: list[str], exceptions: list[str]
 @json_option
 @pass_setting
 def status(setting: Setting, party: str | None, everything: bool, as_json: bool) -> int:
-    """What was concluded last, who agreed, and what was found. Exit status 3: something is contested, unconfirmed or held."""
+    """What was concluded last, who agreed, and what was found; and the three clocks that run when nothing comes in any more: the objects' own expiry,
+    the age of what caches hand out, and how long routers keep what they have. Exit status 3: something is contested, unconfirmed or held."""
     archive = archive_of(setting)
     entry = newest(setting, party, None)
     findings: list[str] = json.loads(archive.get(entry.body["findings"]))
     age_seconds, lapse = _clocks(archive, entry)
+    caches = _cache_clocks(setting, entry.body["relying_party"])
+    tried = _tried(setting, entry.body["relying_party"])
     if as_json:
-        clocks = {"age_seconds": age_seconds, "lapse_in_seconds": lapse}
-        tables.as_json({**entry.body, "entry": entry.seq, "at": entry.at.isoformat(), "clocks": clocks, "findings": findings})
+        clocks = {"age_seconds": age_seconds, "lapse_in_seconds": lapse, "caches": caches}
+        told = {"entry": entry.seq, "at": entry.at.isoformat(), "clocks": clocks, "tried": tried, "findings": findings}
+        tables.as_json({**entry.body, **told})
     else:
         tables.out.print(
             f"{entry.body['relying_party']}: validated {entry.at:%Y-%m-%d %H:%M:%S} UTC, {age_seconds // 60} min ago (entry {entry.seq})"
         )
-        if lapse:
-            first, half, last = (f"{seconds / 3600:.1f} h" for seconds in lapse.values())
-            tables.out.print(f"without any renewal the first VRP lapses in {first}, half have in {half}, the last in {last}")
+        if tried and tried["status"] not in (DONE, DISAGREES):
+            tables.out.print(
+                f"✗ the newest try of the loop failed, {span(clock().timestamp() - tried['ended'])} ago: {tried['words']}", markup=False
+            )
+        tables.table("", ("clock", "now", "when nothing comes in any more"), list(_clock_rows(age_seconds, lapse, caches)))
         _shown(entry.body, findings, [], limit=10**9 if everything else 40)
     return DONE if _calm(entry.body) else DISAGREES
 
@@ -303,6 +331,58 @@ def _clocks(archive: Archive, entry: Entry) -> tuple[int, dict[str, int]]:
     marks = {"first": 0, "half": len(expires) // 2, "last": -1}
     lapse = {name: int(expires[at]) - int(now.timestamp()) for name, at in marks.items()} if len(expires) else {}
     return int((now - entry.at).total_seconds()), lapse
+
+
+def _cache_clocks(setting: Setting, party: str) -> list[dict[str, Any]]:
+    """Of each cache that hands out what `party` writes: how old that is, how long it still may be, and of its routers how soon the first would have
+    nothing left if the cache died now. Nothing of caches that cannot be asked, which `nnix trust routers` tells."""
+    model = setting.book.model()
+    party_now = model.snapshot.get(RelyingParty, party)
+    caches = [each for each in model.snapshot.of(RtrCache) if party_now is not None and each.source == party_now.serves]
+    if not caches or os.geteuid() != 0:
+        return []
+    status, _ = setting.run(_of_the_exchange(setting))
+    now, found = clock().timestamp(), []
+    for cache in caches:
+        table = next((each for each in status.get(cache.name, {}).get("tables", ()) if each["name"] == "vrps"), None)
+        if table is None:
+            continue
+        written = max(0.0, now - status[cache.name]["written"])
+        asked = [each["asked_seconds"] + written for each in table["peers"] if each["asked_seconds"] is not None]
+        age = None if table["built"] is None else round(now - table["built"])
+        found.append({
+            "cache": cache.name,
+            "age_seconds": age,
+            "handed_out_for_seconds": None if age is None else round(cache.age_max.seconds) - age,
+            "routers": len(asked),
+            "routers_keep_for_seconds": round(cache.expire.seconds - max(asked)) if asked else None,
+        })  # fmt: skip
+    return found
+
+
+def _clock_rows(age_seconds: int, lapse: Mapping[str, int], caches: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    if lapse:
+        first, half, last = (f"{seconds / 3600:.1f} h" for seconds in lapse.values())
+        yield "objects", f"validated {span(age_seconds)} ago", f"the first VRP lapses in {first}, half have in {half}, the last in {last}"
+    for each in caches:
+        if each["age_seconds"] is not None:
+            yield (
+                f"data of {each['cache']}",
+                f"{span(each['age_seconds'])} old",
+                f"are handed out for {span(each['handed_out_for_seconds'])} more",
+            )
+        if each["routers"]:
+            words = f"keep what they have for {span(each['routers_keep_for_seconds'])} or longer, should the cache die now"
+            yield f"routers of {each['cache']}", f"{each['routers']} have it", words
+
+
+def _tried(setting: Setting, party: str) -> dict[str, Any]:
+    """How the loop's newest round for `party` went; empty where it made none."""
+    try:
+        found = json.loads(tries_file(setting).read_bytes()).get(party, {})
+    except (OSError, ValueError):
+        return {}
+    return dict(found)
 
 
 def newest(setting: Setting, party: str | None, moment: datetime | None) -> Entry:
@@ -339,6 +419,7 @@ def at_command(setting: Setting, moment: str, party: str | None, output: Path | 
     """
     from nnix.planes.trust.validate import Order
 
+    as_root(setting, for_now=True)
     entry = newest(setting, party, moment_of(moment))
     archive = archive_of(setting)
     order = Order.of(archive, entry.body["order"])

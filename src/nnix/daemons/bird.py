@@ -309,7 +309,6 @@ while read -r protocols && read -r tables; do
   number=$((number + 1))
 done <rounds
 """
-_ANSWER = re.compile(r"^bird> \r?(?:\x1b\[K)?(.*?)\r?$")
 
 
 async def asked(host: Host, folder: str, config: bytes, rounds: Sequence[Round], *, timeout_seconds: float) -> list[list[str]]:
@@ -333,8 +332,8 @@ async def asked(host: Host, folder: str, config: bytes, rounds: Sequence[Round],
 
 
 def _answers(text: str, asked_in: Round) -> list[str]:
-    """What birdc prints to its own echo of a question: the prompt, the question; the prompt wiped, the answer."""
-    said = [found[1] for line in text.split("\n") if (found := _ANSWER.match(line))]
+    """What birdc prints to its own echo of a question: the prompt, the question; the prompt wiped as the terminal wants it, the answer."""
+    said = [line.removeprefix("bird> ").rsplit("\r")[-1].removeprefix("\x1b[K") for line in text.split("\n") if line.startswith("bird> ")]
     questions, answers = said[:-1:2], said[1:-1:2]
     if questions != list(asked_in.questions):
         raise Failed(f"BIRD answered something else than what it was asked: {text.strip()[-300:]}")

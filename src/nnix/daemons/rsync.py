@@ -1,7 +1,8 @@
 """rsync as what fetches RPKI repositories (RFC 6481, 3): one module, or one file, into a folder.
 
 What the far end sends is a stranger's: rsync runs as the validators' user, gains no privileges, takes plain files alone, of at most 4 MB each and of the kinds that
-there are, and gives up when nothing comes for 30 s or when its time is over. What is gone at the far end goes here too; the archive has it.
+there are, and gives up when nothing comes for 30 s or when its time is over. What is gone at the far end goes here too; the archive has it. An ordinary user cannot become
+another one, and fetches as himself.
 
 And as what serves them: a daemon that only reads, whose connections are bounded in number.
 """
@@ -38,7 +39,8 @@ async def fetched(host: Host, folder: str, source: str, target: str, *, seconds_
     confined = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs", "--", *argv(source, target)]
     lend = f"mkdir -p {shlex.quote(parent)} && find {shlex.quote(parent.split('/')[0])} -type d -exec chown {USER} {{}} + || exit 1"
     inside = f"mount --bind . /mnt && cd /mnt && exec {shlex.join(confined)}"
-    script = f"umask 022; cd {shlex.quote(folder)} || exit 1\n{lend}\nexec unshare --mount -- sh -c {shlex.quote(inside)}"
+    alone = f'[ "$(id -u)" = 0 ] || {{ mkdir -p {shlex.quote(parent)} && exec {shlex.join(argv(source, target))}; }}'
+    script = f"umask 022; cd {shlex.quote(folder)} || exit 1\n{alone}\n{lend}\nexec unshare --mount -- sh -c {shlex.quote(inside)}"
     return await host.run(["sh", "-c", script], timeout_seconds=seconds_max)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnix.planes.trust import payloads
-from nnix.planes.trust.gate import EXPIRY_ASSUMED_SECONDS, Accepted, Outcome, Standing, Verdict, judged, withheld
+from nnix.planes.trust.gate import EXPIRY_ASSUMED_SECONDS, Accepted, Content, Outcome, Standing, Verdict, judged, withheld
 from nnix.planes.trust.kinds import TrustAnchor
 from nnix.planes.trust.outputs import Concluded, Found
 from nnix.planes.trust.payloads import Network, RouterKey, Vrp, rows_of, vrp_of
@@ -227,7 +227,7 @@ KEY = RouterKey(1, "00" * 20, "MFk=")
         ({1: {2, 3}}, True, ""),
         ({1: {2}}, False, "ASPA of AS1: withheld, since a: AS2, AS3; b: AS2"),
         ({}, False, "ASPA of AS1: withheld, since a: AS2, AS3; b: none"),
-        (None, True, "1 ASPAs unconfirmed: only a reads them"),
+        (None, True, "1 ASPAs unconfirmed: only a validates them"),
     ],
 )
 def test_aspas_pass_when_those_who_read_them_agree(theirs: dict[int, set[int]] | None, served_too: bool, told: str) -> None:
@@ -249,4 +249,21 @@ def test_a_router_key_that_only_one_of_two_readers_has_is_withheld() -> None:
     assert "only a has it" in outcome.findings[0]
     outcome = judged([LAB], [a, b], {}, NOW)
     assert outcome.served.router_keys == {KEY}
-    assert outcome.findings == ("1 router keys unconfirmed: only a reads them",)
+    assert outcome.findings == ("1 router keys unconfirmed: only a validates them",)
+
+
+def test_what_one_reader_alone_concludes_must_stand_in_some_object() -> None:
+    """Our own reader is no validator, so it confirms content and not validity; what no object says is withheld."""
+    reads = frozenset({"aspa", "router-key"})
+    a = Verdict("a", Concluded({"lab": found("10.0.0.0/8 AS1")}, {1: frozenset({2, 3}), 4: frozenset({5})}, frozenset({KEY})), reads=reads)
+    b = verdict("b", "10.0.0.0/8 AS1")
+    some = Content({1: [frozenset({3}), frozenset({2}), frozenset({9})], 4: [frozenset({5, 6})]}, frozenset())
+    outcome = judged([LAB], [a, b], {}, NOW, content=some)
+    assert (outcome.served.aspas, outcome.served.router_keys) == ({1: frozenset({2, 3})}, frozenset())
+    assert outcome.findings == (
+        f"router key {KEY.key_id} of AS1: a has it, but no router certificate of the mirror; withheld",
+        "ASPA of AS4: withheld, since no object of the mirror says what a does: AS5",
+        "1 ASPAs confirmed in content, unconfirmed in validity: only a validates them",
+    )
+    both_read = judged([LAB], [a, Verdict("b", a.concluded, reads=reads)], {}, NOW, content=some)
+    assert len(both_read.served.aspas) == 2 and both_read.findings == (), "two validators need no third reader"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -11,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnix.planes.trust import tal
-from nnix.planes.trust.objects import Malformed, Words, roa, said_below, saying
-from nnix.planes.trust.payloads import Vrp
+from nnix.planes.trust.objects import Malformed, Words, aspas_said, roa, router_keys_said, said_below, saying
+from nnix.planes.trust.payloads import RouterKey, Vrp
 from tests.rpki.deviations import authority, published
-from tests.rpki.tree import anchor
+from tests.rpki.tree import anchor, aspa, public, router_key
 from tests.rpki.tree import roa as roa_object
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -59,6 +60,22 @@ def test_a_ca_takes_along_what_its_certificates_lead_to() -> None:
     assert (len(said), len(said - elsewhere)) == (8, 7)
     assert said_below("rpki.lab.test/repo/sound/hit.roa", files)[0] == set(SAYS)
     assert said_below("rpki.lab.test/repo/nothing/", files)[0] == set()
+
+
+def test_the_content_of_aspas_and_router_certificates_is_read() -> None:
+    """What is cut off, or is something else, says nothing."""
+    ca = authority("sound", 0)
+    ca.objects = [aspa("one.asa", 64496, 64497, 4200000000), aspa("two.asa", 64496, 1), aspa("older.asa", 64499, 2, version=None)]
+    ca.routers.append((64496, "router.cer"))
+    files = [*anchor("lab", ca).files(NOW).items()]
+    asas = [(name, content) for name, content in files if name.endswith(".asa")]
+    assert {customer: sorted(map(sorted, each)) for customer, each in aspas_said(asas).items()} == {64496: [[1], [64497, 4200000000]]}
+    assert aspas_said((name, content[:cut]) for name, content in asas for cut in range(0, 60)) == {}
+    spki = base64.b64encode(public(router_key())).decode()
+    ours, other, moved = RouterKey(64496, "00", spki), RouterKey(64496, "00", spki[:-8] + "AAAAAA=="), RouterKey(64497, "00", spki)
+    certificates = [(name, content) for name, content in files if name.endswith(".cer")]
+    assert router_keys_said([ours, other, moved], certificates) == {ours}
+    assert router_keys_said([ours], ((name, content[: len(content) // 2]) for name, content in certificates)) == frozenset()
 
 
 def test_words_are_quoted_from_both_logs() -> None:

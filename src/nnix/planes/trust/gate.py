@@ -15,6 +15,9 @@ nobody had signed anything. And what was withheld for that reason may have been 
     I1  no route that either validator finds Valid or NotFound is Invalid by what is served
     I2  nothing is served that a living validator denies
 
+ASPAs and router keys may have one reader alone. What it concludes must then at least stand in the objects of the mirror, as a reader of our own finds them
+(objects.py): *confirmed in content, unconfirmed in validity*. What stands nowhere is withheld.
+
 A validator whose result is empty is dead, whatever its exit status says: rpki-client that found everything expired writes no VRP and exits 0. For the same reason
 a trust anchor is judged by itself, and a *drop guard* holds what was accepted below one when too much of it is gone at
 once. Held VRPs lapse one by one when their certificates do: what nobody vouches for any more is not made up. Keeping one for longer is a
@@ -80,6 +83,18 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What stands in the objects of the mirror, valid or not: customer → the providers that each of its ASPAs names; and router keys."""
+
+    aspas: Mapping[int, Sequence[frozenset[int]]]
+    router_keys: frozenset[RouterKey]
+
+    def has_aspa(self, customer: int, providers: frozenset[int]) -> bool:
+        """Whether ASPAs say all of `providers` together, and no other (a validator unites those that it finds valid)."""
+        return frozenset().union(*(each for each in self.aspas.get(customer, ()) if each <= providers)) == providers
+
+
+@dataclass(frozen=True)
 class Accepted:
     """What is accepted below one trust anchor, before anything contested is withheld. `expires`: seconds since 1970, for each row."""
 
@@ -128,9 +143,10 @@ def judged(
     before: Mapping[str, Accepted],
     now: int,
     let_go: frozenset[str] = frozenset(),
+    content: Content | None = None,
 ) -> Outcome:
     """The gate. `before` is what was accepted last time, by anchor; `let_go` names anchors whose loss an operator has accepted; `now` is in seconds
-    since 1970. Two verdicts, of two different validators."""
+    since 1970; `content` is what a second reader of ASPAs and router keys found, None where there was none. Two verdicts, of two different validators."""
     findings = [f"{each.validator} is dead: {each.fault}" for each in verdicts if each.concluded is None]
     accepted: dict[str, Accepted] = {}
     alone: dict[str, list[Numbers]] = {each.validator: [] for each in verdicts}
@@ -150,7 +166,7 @@ def judged(
         contested = {who: found[~both(found, rows)[0]] for who, found in contested.items()}
     gone, contests = withheld(rows, contested)
     findings += [str(each) for each in contests]
-    aspas, keys, words = _few(verdicts)
+    aspas, keys, words = _few(verdicts, content)
     keep = np.ones(len(rows), dtype=bool)
     keep[gone] = False
     return Outcome(
@@ -254,28 +270,37 @@ def _guarded(
     return kept, [f"{anchor.id}: held as it was accepted before{lapsed}: {kept.why}{mend}"]
 
 
-def _few(verdicts: Sequence[Verdict]) -> tuple[dict[int, frozenset[int]], frozenset[RouterKey], list[str]]:
-    """ASPAs and router keys: of all who read them, where these agree; what they disagree on is withheld."""
+def _few(verdicts: Sequence[Verdict], content: Content | None) -> tuple[dict[int, frozenset[int]], frozenset[RouterKey], list[str]]:
+    """ASPAs and router keys: of all who read them, where these agree; what they disagree on is withheld, and what one alone reads and no object says."""
     findings = []
     reading = {kind: [(each.validator, each.concluded) for each in verdicts if each.concluded and kind in each.reads] for kind in READS}
+    second = {kind: content if len(readers) == 1 else None for kind, readers in reading.items()}
     keys: set[RouterKey] = set()
     for key in sorted({key for _, concluded in reading["router-key"] for key in concluded.router_keys}):
         has = [who for who, concluded in reading["router-key"] if key in concluded.router_keys]
-        if len(has) == len(reading["router-key"]):
+        if second["router-key"] and key not in second["router-key"].router_keys:
+            findings.append(f"router key {key.key_id} of AS{key.asn}: {has[0]} has it, but no router certificate of the mirror; withheld")
+        elif len(has) == len(reading["router-key"]):
             keys.add(key)
         else:
             findings.append(f"router key {key.key_id} of AS{key.asn}: only {has[0]} has it; withheld")
     aspas: dict[int, frozenset[int]] = {}
     for customer in sorted({customer for _, concluded in reading["aspa"] for customer in concluded.aspas}):
         says = {who: concluded.aspas.get(customer) for who, concluded in reading["aspa"]}
-        if len(set(says.values())) == 1:
-            aspas[customer] = frozenset(next(iter(says.values())) or ())
+        one = frozenset(next(iter(says.values())) or ())
+        if second["aspa"] and not second["aspa"].has_aspa(customer, one):
+            findings.append(
+                f"ASPA of AS{customer}: withheld, since no object of the mirror says what {next(iter(says))} does: {_providers(one)}"
+            )
+        elif len(set(says.values())) == 1:
+            aspas[customer] = one
         else:
             sides = "; ".join(f"{who}: {_providers(providers)}" for who, providers in says.items())
             findings.append(f"ASPA of AS{customer}: withheld, since {sides}")
     for kind, count, words in (("router-key", len(keys), "router keys"), ("aspa", len(aspas), "ASPAs")):
         if count and len(reading[kind]) == 1:
-            findings.append(f"{count} {words} unconfirmed: only {reading[kind][0][0]} reads them")
+            how = "confirmed in content, unconfirmed in validity" if second[kind] else "unconfirmed"
+            findings.append(f"{count} {words} {how}: only {reading[kind][0][0]} validates them")
     return aspas, frozenset(keys), findings
 
 

@@ -1,21 +1,29 @@
-"""Which objects of a mirror say a VRP, so that a finding can name them.
+"""What the objects of a mirror say: which of them say a VRP, so that a finding can name them; and whether any says an ASPA or a router key.
 
-A ROA (RFC 9582) lies in a signed object (RFC 6488) in DER. Nothing is validated here; what a validator refused can be malformed in any way, so the
-content is looked for by its type, and what cannot be read says nothing. To find a few VRPs among hundreds of thousands of objects, the bits of their
-prefixes are searched for in the raw octets first.
+A ROA (RFC 9582) or ASPA (draft-ietf-sidrops-aspa-profile) lies in a signed object (RFC 6488) in DER, a router key in a certificate (RFC 8209). Nothing is validated
+here; what a validator refused can be malformed in any way, so the content is looked for by its type, and what cannot be read says nothing. To find a few VRPs among
+hundreds of thousands of objects, the bits of their prefixes are searched for in the raw octets first.
+
+ASPAs and router keys are read by rpki-client alone (FORT 1.5.4 and 1.6.8 do not so much as have the word ASPA in them). This second reader takes the place of a second
+validator for half of what one does: that what is concluded stands in an object. Whether the object is valid it cannot say.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 
-from nnix.planes.trust.payloads import Network, Vrp
+from nnix.planes.trust.payloads import Network, RouterKey, Vrp
 
 ROA_TYPE = bytes.fromhex("060b2a864886f70d0109100118")  # id-ct-routeOriginAuthz, 1.2.840.113549.1.9.16.1.24
+ASPA_TYPE = bytes.fromhex("060b2a864886f70d0109100131")  # id-ct-ASPA, 1.2.840.113549.1.9.16.1.49
+AS_NUMBERS = bytes.fromhex("06082b06010505070108")  # id-pe-autonomousSysIds, 1.3.6.1.5.5.7.1.8 (RFC 3779)
+ROUTER_PURPOSE = bytes.fromhex("06082b0601050507031e")  # id-kp-bgpsec-router, 1.3.6.1.5.5.7.3.30 (RFC 8209, 3.1.3.2)
 ADDRESSES_MAX = 100_000
+PROVIDERS_MAX = 16_000
 
 
 class Malformed(ValueError):
@@ -46,15 +54,71 @@ def values(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         start = found[2]
 
 
+def _signed(content: bytes, kind: bytes) -> list[tuple[int, int, int]]:
+    """The parts of what a signed object says, without its version. Raises Malformed."""
+    where = content.find(kind)
+    if where < 0:
+        raise Malformed("no such content")
+    _, begin, end = value_at(content, where + len(kind), len(content))  # [0] EXPLICIT
+    _, begin, end = value_at(content, begin, end)  # OCTET STRING
+    _, begin, end = value_at(content, begin, end)  # the SEQUENCE in it
+    return [each for each in values(content, begin, end) if each[0] != 0xA0]
+
+
+def aspa(content: bytes) -> tuple[int, frozenset[int]]:
+    """(customer, providers) of a signed object with an ASPA in it. Raises Malformed."""
+    parts = _signed(content, ASPA_TYPE)
+    if len(parts) != 2 or parts[0][0] != 0x02 or parts[1][0] != 0x30:
+        raise Malformed("not the shape of an ASPA")
+    providers: set[int] = set()
+    for tag, begin, end in values(content, *parts[1][1:]):
+        if tag != 0x02 or len(providers) == PROVIDERS_MAX:
+            raise Malformed("no providers, or too many")
+        providers.add(int.from_bytes(content[begin:end]))
+    return int.from_bytes(content[parts[0][1] : parts[0][2]]), frozenset(providers)
+
+
+def aspas_said(files: Iterable[tuple[str, bytes]]) -> dict[int, list[frozenset[int]]]:
+    """Customer → the providers that each of its ASPAs names."""
+    found: dict[int, list[frozenset[int]]] = {}
+    for _, content in files:
+        with suppress(Malformed):
+            customer, providers = aspa(content)
+            found.setdefault(customer, []).append(providers)
+    return found
+
+
+def router_keys_said(keys: Iterable[RouterKey], files: Iterable[tuple[str, bytes]]) -> frozenset[RouterKey]:
+    """Those of `keys` that a router certificate among `files` has, with that AS number."""
+    wanted = {each: base64.b64decode(each.public_key) for each in keys}
+    if not wanted:
+        return frozenset()
+    found: set[RouterKey] = set()
+    for _, content in files:
+        if ROUTER_PURPOSE in content:
+            numbers = as_numbers(content)
+            found.update(each for each, key in wanted.items() if key in content and each.asn in numbers)
+    return frozenset(found)
+
+
+def as_numbers(certificate: bytes) -> frozenset[int]:
+    """The AS numbers that a certificate names one by one (RFC 3779, 3.2.3); none where it cannot be read."""
+    where = certificate.find(AS_NUMBERS)
+    if where < 0:
+        return frozenset()
+    try:
+        parts = [each for each in values(certificate, where + len(AS_NUMBERS), len(certificate)) if each[0] == 0x04][:1]
+        _, begin, end = value_at(certificate, parts[0][1], parts[0][2])  # ASIdentifiers
+        _, begin, end = value_at(certificate, begin, end)  # asnum [0]
+        _, begin, end = value_at(certificate, begin, end)  # asIdsOrRanges
+        return frozenset(int.from_bytes(certificate[a:b]) for tag, a, b in values(certificate, begin, end) if tag == 0x02)
+    except (Malformed, IndexError):
+        return frozenset()
+
+
 def roa(content: bytes) -> tuple[Vrp, ...]:
     """The VRPs of a signed object with a ROA in it. Raises Malformed."""
-    where = content.find(ROA_TYPE)
-    if where < 0:
-        raise Malformed("no ROA")
-    _, begin, end = value_at(content, where + len(ROA_TYPE), len(content))  # [0] EXPLICIT
-    _, begin, end = value_at(content, begin, end)  # OCTET STRING
-    _, begin, end = value_at(content, begin, end)  # RouteOriginAttestation
-    parts = [each for each in values(content, begin, end) if each[0] != 0xA0]
+    parts = _signed(content, ROA_TYPE)
     if len(parts) != 2 or parts[0][0] != 0x02:
         raise Malformed("not the shape of a ROA")
     origin = int.from_bytes(content[parts[0][1] : parts[0][2]])

@@ -26,9 +26,9 @@ from nnix.daemons.validator import Left, ran
 from nnix.kernel.world import Failed, Host
 from nnix.planes.trust import slurm, tal
 from nnix.planes.trust.archive import Archive, Lost
-from nnix.planes.trust.gate import READS, Accepted, Contest, Outcome, Standing, Verdict, judged
+from nnix.planes.trust.gate import READS, Accepted, Content, Contest, Outcome, Standing, Verdict, judged
 from nnix.planes.trust.kinds import LocalException, TrustAnchor
-from nnix.planes.trust.objects import Words, saying
+from nnix.planes.trust.objects import Words, aspas_said, router_keys_said, saying
 from nnix.planes.trust.outputs import Unreadable, from_fort, from_rpki_client, served
 from nnix.planes.trust.payloads import Damaged, Payloads
 
@@ -157,7 +157,8 @@ async def validated(order: Order, archive: Archive, host: Host, name: str, *, se
         verdicts, versions, logs = await _both(order, tals, host, name, order.at if set_clock else None)
     finally:
         await host.put({name if set_clock else run: None})
-    outcome = judged(order.anchors, verdicts, order.before, order.now, order.let_go)
+    content = await asyncio.to_thread(_content, verdicts, archive, order.index)
+    outcome = judged(order.anchors, verdicts, order.before, order.now, order.let_go, content)
     payloads, did = slurm.applied(outcome.served, slurm.in_force(order.exceptions, order.at))
     findings = await asyncio.to_thread(_with_objects, outcome, logs, archive, order.index)
     counts = {each.validator: {a: len(f) for a, f in each.concluded.anchors.items()} for each in verdicts if each.concluded}
@@ -225,6 +226,15 @@ async def _fort(order: Order, host: Host, name: str, at: datetime | None) -> tup
         return Verdict(who, from_fort(outputs), "", _reads(fort.lacks(number))), number, log
     except Unreadable as error:
         return Verdict(who, None, f"its output cannot be read: {error}"), number, log
+
+
+def _content(verdicts: Sequence[Verdict], archive: Archive, index: str) -> Content:
+    """What a reader of our own finds of the ASPAs and router keys that were concluded. Where none was, nothing is read."""
+    found = [each.concluded for each in verdicts if each.concluded]
+    return Content(
+        aspas_said(archive.read(index, ".asa")) if any(each.aspas for each in found) else {},
+        router_keys_said({key for each in found for key in each.router_keys}, archive.read(index, ".cer")),
+    )
 
 
 def _with_objects(outcome: Outcome, logs: Mapping[str, str], archive: Archive, index: str) -> tuple[str, ...]:

@@ -219,6 +219,16 @@ class Forecast:
         fresh = come[self._at(come) < 0]
         return self._turned([(self.vrps[gone], self._begin[gone], self._end[gone], -1), (fresh, *self.routes.below(fresh), 1)])
 
+    def lapse(self, row: int, expires: NDArray[np.int64]) -> tuple[int, Validity] | None:
+        """When the route in `row` stops being Valid if nothing is renewed, seconds since 1970, and what it is then. None where it is not Valid now."""
+        above = np.flatnonzero((self._begin <= row) & (row < self._end))
+        named = (self.vrps[above, REST] & ASN_MASK).astype(np.int64) == self.routes.origins[row]
+        matching = above[named & (self.routes.lengths[row] <= (self.vrps[above, REST] >> LONGEST_SHIFT & OCTET).astype(np.int64))]
+        if not len(matching) or self.routes.origins[row] == 0:
+            return None
+        until = int(expires[matching].max())
+        return until, Validity.INVALID if bool((expires[above] > until).any()) else Validity.NOT_FOUND
+
     def at(self, row: Numbers) -> int | None:
         """The row in which a VRP stands."""
         found = self._at(row.reshape(1, 3))

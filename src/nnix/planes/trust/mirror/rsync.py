@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shlex
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nnix.daemons import rsync
 from nnix.hosts.namespace import NamespaceHost
-from nnix.kernel.world import Result
 from nnix.planes.trust.archive import OBJECT_OCTETS_MAX, Archive
 from nnix.planes.trust.mirror.reasons import Reason, Rejected
 from nnix.planes.trust.mirror.uris import HOST, SEGMENT, rsync_path
@@ -76,18 +74,10 @@ def one_by_rsync(path: str, work: Path, octets_max: int, seconds_max: float) -> 
 
 
 def _run(source: str, work: Path, seconds_max: float) -> None:
-    """Fetch HOST/MODULE/…, to where it says below `work`. As root, by the validators' user; as anybody else, by oneself."""
+    """Fetch HOST/MODULE/…, to where it says below `work`."""
     work.mkdir(parents=True, exist_ok=True)
     host = NamespaceHost("mirror", None, work)
-
-    async def fetched() -> Result:
-        if os.geteuid() == 0:
-            return await rsync.fetched(host, str(work), source, source, seconds_max=seconds_max)
-        (work / source.rpartition("/")[0]).mkdir(parents=True, exist_ok=True)
-        script = f"cd {shlex.quote(str(work))} && exec {shlex.join(rsync.argv(source, source))}"
-        return await host.run(["sh", "-c", script], timeout_seconds=seconds_max)
-
-    result = asyncio.run(fetched())
+    result = asyncio.run(rsync.fetched(host, str(work), source, source, seconds_max=seconds_max))
     if result.status == 124:
         raise Rejected(Reason.SLOW, f"rsync://{source}: it did not end within {seconds_max:g} s")
     if result.status != 0:
