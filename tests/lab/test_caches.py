@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +30,9 @@ from nnix.planes.routing.read import refused_routes
 from nnix.planes.routing.routes import routes_of
 from nnix.planes.trust.read import read
 from tests.lab.exchange import Lab, frame, member, resource
+from tests.rpki.deviations import DEVIATIONS, authority
+from tests.rpki.tree import Validity, anchor
+from tests.rpki.tree import write as write_tree
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="the daemons want root")]
 
@@ -66,9 +73,11 @@ class Fed:
         self.evidence = {"file:irr.rpsl": IRR.encode(), "file:rpki/vrps.json": vrps((FIRST, 64496))}
         self.apply()
 
-    def apply(self) -> None:
+    def apply(self, *more: Resource) -> None:
+        """`more` is added, or takes the place of what has its name."""
         office = self.lab.setting.office
-        wanted = admit(ALL_PLANES, exchange(), office.book.model().snapshot)
+        resources = {each.id: each for each in (*exchange(), *more)}
+        wanted = admit(ALL_PLANES, resources.values(), office.book.model().snapshot)
         applied = self.lab.run(office.apply(office.draft(wanted, Evidence(self.evidence)), "a test"))
         assert applied.verified, applied.failures
 
@@ -93,6 +102,13 @@ class Fed:
     def frr(self, words: str) -> str:
         place = f"{self.lab.setting.homes}/m2/frr/router"
         return self.lab.host_run("m2", "sh", "-c", f"cd {place} && vtysh --vty_socket . --config_dir . -c '{words}'")
+
+    def nnix(self, *words: str, status: int = 0, **environment: str) -> Any:
+        argv = [sys.executable, "-c", "from nnix.cli import main; main()", *words, "--json"]
+        known = {**os.environ, "NNIX_STATE": str(self.lab.setting.state), **environment}
+        done = subprocess.run(argv, env=known, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        return json.loads(done.stdout)
 
     def pid(self, name: str) -> int:
         return int((self.lab.setting.homes / name / "rtr" / name / "python3.pid").read_text())
@@ -130,18 +146,23 @@ def test_route_servers_and_members_take_what_both_caches_hand_out(fed: Fed) -> N
     for name in CACHES:
         seen = fed.tables(name)
         assert {each: seen[each]["vrps"] for each in seen} == {"vrps": 1, "vrp": 3, "vrp-covering": 3, "irr": 5, "irr-covering": 5}
-    who = {row["address"] for row in fed.tables("rtr-east")["vrps"]["peers"]}
-    assert {"203.0.113.101", "203.0.113.102"} <= who
+
+
+def test_whoever_takes_it_is_known_at_the_cache(fed: Fed) -> None:
+    """One that was not there yet is tried again within seconds."""
+
+    def who(name: str) -> set[str]:
+        return {row["address"] for row in fed.tables(name)["vrps"]["peers"]}
+
+    until(lambda: all("203.0.113.101" in who(name) for name in CACHES), lambda: fed.bird("m1", "router", "show protocols"))
+    until(lambda: any("203.0.113.102" in who(name) for name in CACHES), lambda: fed.frr("show rpki cache-connection"))
 
 
 def test_all_caches_are_shown_without_being_told_where(fed: Fed) -> None:
-    environment = {**os.environ, "NNIX_STATE": str(fed.lab.setting.state)}
-    argv = [sys.executable, "-c", "from nnix.cli import main; main()", "trust", "routers"]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert all(name in done.stdout for name in CACHES) and "203.0.113.101" in done.stdout
-    status = subprocess.run([*argv[:-2], "status", "rtr-cache", "--json"], env=environment, capture_output=True, text=True, check=False)
-    assert {row["state"] for row in json.loads(status.stdout)} == {"serving"}, status.stdout
+    shown = fed.nnix("trust", "routers")
+    assert set(shown) == set(CACHES)
+    assert "203.0.113.101" in {peer["address"] for table in shown["rtr-south"]["tables"] for peer in table["peers"]}
+    assert {row["state"] for row in fed.nnix("status", "rtr-cache")} == {"serving"}
 
 
 def test_a_killed_cache_comes_back_with_the_same_session_and_data(fed: Fed) -> None:
@@ -209,3 +230,55 @@ def test_before_the_first_data_and_after_the_last_nothing_passes_unchecked(fed: 
     assert fed.accepted() == set()
     fed.lab.put_right()
     until(lambda: (FIRST, 64496) in fed.accepted(), fed.refused)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that validators' users may enter."""
+    made = Path(tempfile.mkdtemp(prefix="nnix-abroad-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def test_cut_off_from_abroad_everything_is_as_the_drill_foretold(fed: Fed, place: Path) -> None:
+    """The west is abroad. What was fetched from an origin is validated and handed out; with its links dark and the origin out of reach the same set is found,
+    kept by caches and routers; and what lapses in 10 hours and in 300 days falls out then."""
+    index = list(DEVIATIONS).index("sound")
+    ca = authority("sound", index)
+    ca.object("hit.roa").ee.validity = Validity(-timedelta(days=1), timedelta(hours=10))
+    root = anchor("lab", ca)
+    origin, mirror = place / "origin", place / "mirror"
+    write_tree(root.files(datetime.now(UTC)), origin)
+    modules = "".join(f"[{name}]\npath = {origin}/rpki.lab.test/{name}\n" for name in ("repo", "ta"))
+    (place / "rsyncd.conf").write_text(f"use chroot = no\nreverse lookup = no\n{modules}")
+    reached = (
+        f"/sbin/ip link show lo | grep -q LOWER_UP && exec rsync --daemon --config={place}/rsyncd.conf"  # only where there is a network
+    )
+    fed.evidence["file:rpki/lab.tal"] = root.tal()
+    fed.apply(
+        resource("Site", "west", title={"en": "west"}, role="node", level="cross-border", city="west", country="SG"),
+        resource("TrustAnchor", "lab", tal="rpki/lab.tal", drop_free=1000),
+        resource("RelyingParty", "national", site="east", anchors=["lab"], mirror=str(mirror)),
+    )
+    fed.nnix("trust", "fetch", RSYNC_CONNECT_PROG=reached)
+    served = fed.nnix("trust", "validate")["vrps"]
+    assert served == 4
+    until(lambda: fed.tables("rtr-south")["vrps"]["vrps"] == 4, lambda: fed.cache("rtr-south"))
+    held = str(ca.ips[0]).partition("/")[0]
+    until(lambda: held in fed.bird("m1", "router", "show route table vrps4") and held in fed.frr("show rpki prefix-table"),
+          lambda: fed.bird("m1", "router", "show route table vrps4"), 90)  # fmt: skip
+    clocks = {each["cache"]: each for each in fed.nnix("trust", "status")["clocks"]["caches"]}
+    assert set(clocks) == set(CACHES)
+    assert 0 <= clocks["rtr-east"]["age_seconds"] < 200 and 0 < clocks["rtr-east"]["routers_keep_for_seconds"] <= 600
+    argv = [sys.executable, "-c", "from nnix.cli import main; main()", "drill", "foreign", "--json"]
+    known = {**os.environ, "NNIX_STATE": str(fed.lab.setting.state), "RSYNC_CONNECT_PROG": reached}
+    done = subprocess.run(argv, env=known, capture_output=True, text=True, timeout=300, check=False)
+    (came,) = json.loads(done.stdout)
+    abroad = came["abroad"]
+    assert abroad["holds"], json.dumps(abroad, indent=1)
+    assert sorted(abroad["links_cut"]) == ["south-west", "west-east"] and abroad["not_fetched"]
+    assert came["predicted_unreachable"] == came["observed_unreachable"] == [["east", "west"], ["south", "west"]]
+    assert [(each["predicted"], each["found"]) for each in abroad["horizons"]] == [(2, 2), (0, 0)]
+    assert abroad["routers_vrps"] == {"m1": [4, 4], "m2": [4, 4]}
+    assert all(new["age_seconds"] > old["age_seconds"] for old, new in abroad["caches"].values())

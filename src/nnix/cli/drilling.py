@@ -15,6 +15,7 @@ from rich.text import Text
 from nnix.cli import tables
 from nnix.cli.command import DONE, REFUSED, as_root, begun, json_option, pass_setting
 from nnix.cli.root import Setting, clock
+from nnix.cli.trust import abroad
 from nnix.kernel.approval import Standing
 from nnix.kernel.resource import Json
 from nnix.kernel.world import Failed
@@ -66,6 +67,7 @@ def drill(
       nnix drill kill site/ningbo --daemon bgpd
       nnix drill loop port/alibaba-1            somebody loops a port; lacp: sends LACP
       nnix drill every                          each link and each site, one after another
+      nnix drill foreign                        every link abroad is cut, and every repository
       nnix drill plan hub-dark                  an approved emergency plan, against its own target
       nnix drill heal                           what a killed drill has left is taken back
 
@@ -85,7 +87,7 @@ def drill(
         setting.run(_healed(setting))
         tables.out.print("✓ nothing of a drill is left, and everything is as the model says")
         return DONE
-    if target and scenario in (EVERY, Sort.REFLECTORS):
+    if target and scenario in (EVERY, Sort.REFLECTORS, Sort.FOREIGN):
         raise click.UsageError(f"{scenario} takes no target")
     try:
         plan: EmergencyPlan | None = None
@@ -170,7 +172,9 @@ async def _rehearsed(
         async with setting.lock.held(), work.quicker(bfd_seconds):
             for each in chosen:
                 spinner.update(f"{each.sort.value} {each.of}: {WHAT[each.sort]}")
-                came = await work.run(each, at=f"{clock():%Y-%m-%d %H:%M:%S} UTC", repeat=repeat, rate_per_second=rate)
+                trust = abroad(setting, spinner.update) if each.sort is Sort.FOREIGN else None
+                at = f"{clock():%Y-%m-%d %H:%M:%S} UTC"
+                came = await work.run(each, at=at, repeat=repeat, rate_per_second=rate, abroad=trust)
                 came = replace(came, plan=plan, approved=approved)
                 entry = setting.office.note("drill", f"{plan.id if plan else each.sort.value} {each.of}", came.record())
                 done.append((came, entry.seq))
@@ -210,8 +214,11 @@ def _told(done: list[Drilled]) -> None:
                 _compared(each.circuits_predicted, each.circuits_observed) if each.circuits_watched else "–",
             )
         )
+    trust = [words for each in done if each.abroad for words in each.abroad.words()]
     columns = ("", "failure", "of", "flows", "packets/s over it", "outage, ms", "at heal, ms", "pairs of sites cut", "ends of circuits cut")
     tables.table("", columns, rows)
+    for words in trust:
+        tables.out.print(f"  · {words}", markup=False)
 
 
 def _compared(predicted: Set[object], observed: Set[object]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +27,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.ledger import Entry, Moved
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed, Unreachable
+from nnix.lab.foreign import Abroad
 from nnix.planes.trust import slurm
 from nnix.planes.trust.compile import compile
 from nnix.planes.trust.kinds import LocalException, RelyingParty, RtrCache, TrustAnchor
@@ -235,6 +238,52 @@ def validate(setting: Setting, folder: Path | None, party: str | None, let_go: t
         where = f"; written to {folder / chosen.serves}" if served else "; nothing can be served, so the file stays as it is"
         tables.out.print(f"\nentry {entry.seq}, digest {made.payloads.digest[:16]}{where}", markup=False)
     return REFUSED if not served else DONE if _calm(record) else DISAGREES
+
+
+def abroad(setting: Setting, told: Callable[[str], None]) -> Abroad:
+    """The hands with which the drill `foreign` looks after trust, for the first relying party of what was applied."""
+    declared = said(setting, None)
+    party = next(iter(declared.snapshot.of(RelyingParty)), None)
+    archive = archive_of(setting)
+
+    async def fetch() -> tuple[str, ...]:
+        if party is None:
+            return ()
+        words = ("mirror", "fetch", "--mirror", str(party.follows)) if party.follows else ("fetch", "--party", party.name)
+        argv = [sys.executable, "-c", "from nnix.cli import main; main()", *setting.options, "trust", *words, "--json"]
+        process = await asyncio.create_subprocess_exec("unshare", "--net", *argv, stdin=-3, stdout=-1, stderr=-1)
+        out, err = await process.communicate()
+        if process.returncode == DONE:
+            return ()
+        try:
+            seen = json.loads(out)
+        except ValueError:
+            return (err.decode(errors="replace").strip().splitlines()[-1][:300],)
+        faults = seen.get("faults") or {name: each["standing"] for name, each in seen.get("repositories", {}).items()}
+        return tuple(f"{name}: {fault}" for name, fault in sorted(faults.items()) if fault)
+
+    async def validate(at: datetime | None) -> Validated:
+        from nnix.planes.trust.validate import Order, validated
+
+        if party is None:
+            raise LookupError("the exchange has no relying party")
+        anchors = tuple(declared.snapshot.at(each) for each in party.anchors)
+        tals = declared.evidence(Snapshot(anchors))
+        mirrored, _ = _mirrored(setting, archive, declared.snapshot, declared.folder, party)
+        order = Order(
+            anchors,
+            declared.snapshot.of(LocalException),
+            {each.name: tals[f"file:{each.tal}"].content for each in anchors},
+            str(mirrored["index"]),
+            (at or clock()).replace(microsecond=0),
+            party.validation_seconds_max,
+            {},
+        )
+        with archive.alone():
+            host = NamespaceHost("relying-party", None, setting.runs)
+            return await validated(order, archive, host, f"{party.name}-drill", set_clock=True)
+
+    return Abroad(declared.snapshot, setting.machines, party.name if party else None, fetch, validate, told)
 
 
 async def _handed_out(setting: Setting) -> None:

@@ -30,6 +30,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Failed, Host, Unreachable
 from nnix.lab.compile import circuit_addresses, customer
 from nnix.lab.failures import Failure, Round, leftovers
+from nnix.lab.foreign import Abroad, Foreign
 from nnix.lab.kinds import Router
 from nnix.lab.probe import Flow, Probe, Trace
 from nnix.planes.fabric.kinds import EmergencyPlan, FailureSort, Link, Port, PortState
@@ -84,6 +85,7 @@ class Drilled:
     crossed: float | None
     took_seconds: float
     timeline: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    abroad: Foreign | None = None
     plan: EmergencyPlan | None = None
     approved: Standing | None = None
 
@@ -118,7 +120,8 @@ class Drilled:
     def kept(self) -> bool:
         """Whether the promise of its sort was kept, as far as there was something to measure."""
         failing, healing = self.promised
-        return self.measured and self.failing <= failing and self.healing <= healing
+        trusted = self.abroad is None or self.abroad.holds
+        return self.measured and trusted and self.failing <= failing and self.healing <= healing
 
     def record(self) -> dict[str, object]:
         failing, healing = self.promised
@@ -148,6 +151,7 @@ class Drilled:
             "packets_per_second_sent": self.sent,
             "packets_per_second_over_it": self.crossed,
             "took_seconds": self.took_seconds,
+            **({"abroad": self.abroad.record()} if self.abroad else {}),
         }
 
 
@@ -308,9 +312,13 @@ class Drill:
     namespace: Callable[[str], str]
     told: Callable[[str], None]
 
-    async def run(self, failure: Failure, *, at: str, repeat: int = 1, rate_per_second: int = RATE_PER_SECOND) -> Drilled:
-        """Rehearse `failure`, `repeat` times. Raises Failed when it cannot be made."""
+    async def run(
+        self, failure: Failure, *, at: str, repeat: int = 1, rate_per_second: int = RATE_PER_SECOND, abroad: Abroad | None = None
+    ) -> Drilled:
+        """Rehearse `failure`, `repeat` times; `abroad` looks after trust meanwhile. Raises Failed when it cannot be made."""
         started = time.monotonic()
+        if abroad is not None:
+            await abroad.before()
         flows = flows_for(self.snapshot, failure, self.namespace)
         circuits = circuit_witnesses(self.snapshot, self.namespace)
         crossers = [flow.name for flow in flows if "~" not in flow.name]
@@ -330,6 +338,8 @@ class Drill:
                 try:
                     await self._make(failure, each)
                     await asyncio.sleep(SETTLE_SECONDS)
+                    if abroad is not None:
+                        await abroad.during()
                 finally:  # also when the drill is stopped in between
                     healed = time.monotonic()
                     await asyncio.shield(self._heal(failure, each))
@@ -368,6 +378,7 @@ class Drill:
             crossed=crossed,
             took_seconds=time.monotonic() - started,
             timeline=_timeline(alive, failed),
+            abroad=abroad.came if abroad else None,
         )
 
     @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from nnix.kernel.document import nearest
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
 from nnix.lab.compile import ETHERNET
+from nnix.lab.foreign import overseas
 from nnix.lab.kinds import Router
 from nnix.planes.fabric.compile import attachments, reflectors
 from nnix.planes.fabric.kinds import EmergencyPlan, Link, Port
@@ -36,6 +37,7 @@ WHAT: Mapping[Sort, str] = {
     Sort.REFLECTORS: "both route reflectors' bgpd die",
     Sort.KILL: "a routing daemon of one site dies",
     Sort.LOOP: "somebody loops a member's port: what comes out goes back in",
+    Sort.FOREIGN: "every link abroad loses its light, and no repository can be fetched from",
     Sort.LACP: "a member's router sends LACP, where nobody has a bundle",
 }
 
@@ -107,6 +109,20 @@ def failure(snapshot: Snapshot, sort: Sort, target: str | None, daemon: str = "b
             machine = switch_machine(snapshot, site)
             once = Round({machine: _deaf(*interfaces, dumb=True)}, {machine: HEARS})
             return Failure(sort, site.id, (once,), frozenset(each.name for each in links), frozenset({site.name}))
+        case Sort.FOREIGN:
+            links = list(overseas(snapshot))
+            if not links:
+                raise Impossible("this exchange has no link that leads abroad")
+            wires_at: dict[str, list[str]] = {}
+            for link in links:
+                wires_at.setdefault(switch_machine(snapshot, snapshot.at(link.a)), []).append(link_interface(link, link.a))
+            once = Round(
+                *(
+                    {at: "".join(f"ip link set dev {wire} {way}\n" for wire in dark) for at, dark in wires_at.items()}
+                    for way in ("down", "up")
+                )
+            )
+            return Failure(sort, "all links abroad", (once,), frozenset(each.name for each in links))
         case Sort.REFLECTORS:
             names = reflectors(snapshot)
             if not names:

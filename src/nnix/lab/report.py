@@ -68,6 +68,8 @@ def _one(each: Drilled) -> str:
     facts.append(f"<p>{escape(said)}</p>")
     if each.circuits_watched:
         facts.append(f"<p>{escape(_circuits(each))}</p>")
+    if each.abroad is not None:
+        facts.append(f"<h3>Trust</h3><ul>{''.join(f'<li>{escape(words)}</li>' for words in each.abroad.words())}</ul>")
     if each.silent_before:
         facts.append(f"<p>Not counted, since silent before: {escape(', '.join(each.silent_before))}.</p>")
     return "".join(facts) + _plot(each)

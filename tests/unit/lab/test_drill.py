@@ -11,6 +11,7 @@ from nnix.lab.drill import crossing, ends_apart, flows_for, unreachable
 from nnix.lab.failures import Impossible, every, failure, planned
 from nnix.lab.probe import Trace
 from nnix.planes.fabric.kinds import FailureSort as Sort
+from nnix.planes.members.kinds import Site
 from tests.lab.exchange import frame, member, resource
 
 
@@ -38,6 +39,18 @@ def test_a_dark_site_reaches_nobody_and_takes_what_is_behind_it() -> None:
 
 def test_the_death_of_reflectors_is_predicted_to_cut_nobody() -> None:
     assert unreachable(small(), failure(small(), Sort.REFLECTORS, None)) == frozenset()
+
+
+def test_every_link_abroad_goes_dark_at_one_end_and_no_other() -> None:
+    """Far is in another country; a drill that has nothing to cut is refused."""
+    with pytest.raises(Impossible, match="no link that leads abroad"):
+        failure(small(), Sort.FOREIGN, None)
+    far = small().get(Site, "far")
+    assert far is not None
+    world = small().replaced([far.changed(country="SG")])
+    made = failure(world, Sort.FOREIGN, None)
+    assert made.links == {"west-far"} and len(made.rounds) == 1
+    assert unreachable(world, made) == {("east", "far"), ("far", "south"), ("far", "west")}
 
 
 def with_circuits() -> Snapshot:

@@ -209,6 +209,7 @@ class FailureSort(StrEnum):
     KILL = "kill"
     LOOP = "loop"
     LACP = "lacp"
+    FOREIGN = "foreign"
 
 
 def _approvers_listed(fields: Json) -> Json:
@@ -230,7 +231,7 @@ class EmergencyPlan(Resource):
         min_length=1, max_length=500, description="how one knows that it has happened", examples=["BFD down on both links of a site"]
     )
     failure: FailureSort = Field(
-        description="what fails: cut, silent or flap (a link), dark or kill (a site), reflectors, loop or lacp (a port)"
+        description="what fails: cut, silent or flap (a link), dark or kill (a site), reflectors, foreign (all links abroad), loop or lacp (a port)"
     )
     target: str | None = Field(
         default=None, pattern=r"^(link|site|port)/[a-z0-9][a-z0-9-]*$", description="which link, site or port", examples=["site/jinhua"]

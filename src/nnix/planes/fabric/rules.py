@@ -403,6 +403,7 @@ TARGETS: Mapping[FailureSort, type[Link | Site | Port] | None] = {
     FailureSort.DARK: Site,
     FailureSort.KILL: Site,
     FailureSort.REFLECTORS: None,
+    FailureSort.FOREIGN: None,
     FailureSort.LOOP: Port,
     FailureSort.LACP: Port,
 }
@@ -414,7 +415,7 @@ def emergency_plan_target(plan: EmergencyPlan, snapshot: Snapshot) -> Iterator[B
     kind = TARGETS[plan.failure]
     if kind is None:
         if plan.target is not None:
-            yield Broken("target", plan.target, "no target: reflectors are those of the whole exchange", "leave it out")
+            yield Broken("target", plan.target, f"no target: {plan.failure} is about the whole exchange", "leave it out")
     elif plan.target is None or snapshot.get(kind, plan.target.removeprefix(f"{kind.slug()}/")) is None:
         known = ", ".join(each.id for each in snapshot.of(kind)[:6])
         yield Broken("target", plan.target or "unset", f"a {kind.slug()} of this exchange: {known} …")
