@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exchange import EXCHANGE_ASN, VRPS, Client, exchange
+from exchange import EXCHANGE_ASN, Client
+from exchange import vrps as vrps_of
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".bench/arouteserver"
@@ -70,7 +71,7 @@ class Server:
         """Write its input files: the policy, the clients, the VRPs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         vrps = self.folder / "vrps.json"
-        vrps.write_text(exchange(len(everybody))[VRPS])
+        vrps.write_text(vrps_of(list(everybody)))
         package = _package()
         program = {
             "cfg_dir": str(self.folder),

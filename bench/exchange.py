@@ -37,9 +37,11 @@ RPSL, VRPS = "irr/members.rpsl", "rpki/vrps.json"
 
 @dataclass(frozen=True)
 class Client:
-    """A member with its one session; `number` counts from 1."""
+    """A member with its one session; `number` counts from 1. It has so many prefixes of each family."""
 
     number: int
+    v4_count: int = 2
+    v6_count: int = 1
 
     @property
     def name(self) -> str:
@@ -71,34 +73,40 @@ class Client:
 
     @property
     def prefixes_v4(self) -> tuple[IPv4Network, ...]:
-        return tuple(IPv4Network((0x17000000 + (2 * self.number + each << 8), 24)) for each in (0, 1))
+        return tuple(IPv4Network((0x17000000 + (self.v4_count * self.number + each << 8), 24)) for each in range(self.v4_count))
 
     @property
     def prefixes_v6(self) -> tuple[IPv6Network, ...]:
-        return (IPv6Network((0x2A10 << 112 | self.number << 80, 48)),)
+        return tuple(IPv6Network((0x2A10 << 112 | self.v6_count * self.number + each << 80, 48)) for each in range(self.v6_count))
 
     @property
     def prefixes(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return (*self.prefixes_v4, *self.prefixes_v6)
 
 
-def clients(members: int) -> list[Client]:
+def clients(members: int, v4_count: int = 2, v6_count: int = 1) -> list[Client]:
     """Raises ValueError for more than MEMBERS_MAX."""
     if not 0 <= members <= MEMBERS_MAX:
         raise ValueError(f"{members} members: from 0 to {MEMBERS_MAX}")
-    return [Client(number) for number in range(1, members + 1)]
+    return [Client(number, v4_count, v6_count) for number in range(1, members + 1)]
 
 
 def exchange(members: int, *, routers: int = 0) -> dict[str, str]:
     """path → text of every file of an exchange with `members` members, the first `routers` of which have a router of their own."""
-    everybody = clients(members)
+    return files_of(clients(members), routers=routers)
+
+
+def files_of(everybody: list[Client], *, routers: int = 0, asked: bool = False) -> dict[str, str]:
+    """The same for these clients. asked: route objects come from a registry that was asked, so that there is no RPSL file."""
+    members = len(everybody)
     files = {
         "exchange.yaml": _documents(_ground()),
         "sites.yaml": _documents(_sites()),
-        "routing.yaml": _documents(_routing()),
-        RPSL: "\n".join(_rpsl(everybody)),
-        VRPS: _vrps(everybody),
+        "routing.yaml": _documents(_routing(asked=asked)),
+        VRPS: vrps(everybody),
     }
+    if not asked:
+        files[RPSL] = "\n".join(_rpsl(everybody))
     for start in range(0, members, MEMBERS_A_FILE):
         some = everybody[start : start + MEMBERS_A_FILE]
         files[f"members/{some[0].name}.yaml"] = _documents(text for each in some for text in _member(each))
@@ -171,8 +179,11 @@ carriers: [{", ".join(carriers)}]
         yield f"kind: Link\nname: {a}-{b}\na: {a}\nb: {b}\ncapacity: 400G\nlatency: 880us\n"
 
 
-def _routing() -> Iterator[str]:
-    yield f"kind: RoutingPolicy\nname: standard\nirr: strict\nirr_sources: [{RPSL}]\nrpki: reject\nrpki_sources: [{VRPS}]\n"
+def _routing(*, asked: bool) -> Iterator[str]:
+    source = "irr_registries: [bench]" if asked else f"irr_sources: [{RPSL}]"
+    if asked:
+        yield "kind: RoutingRegistry\nname: bench\nserver: irr.example\n"
+    yield f"kind: RoutingPolicy\nname: standard\nirr: strict\n{source}\nrpki: reject\nrpki_sources: [{VRPS}]\n"
     for name, site, host in ROUTE_SERVERS:
         yield f"kind: RouteServer\nname: {name}\nsite: {site}\nlan: peering\npolicy: standard\nv4: {LAN_V4[host]}\nv6: {LAN_V6[host]}\n"
 
@@ -219,10 +230,11 @@ def _rpsl(everybody: list[Client]) -> Iterator[str]:
             yield f"{word}{prefix}\ndescr:          {client.name}\norigin:         AS{client.asn}\n{tail}"
 
 
-def _vrps(everybody: list[Client]) -> str:
+def vrps(everybody: list[Client]) -> str:
+    """Of the first prefixes of each client, however many it has registered."""
     roas = [
         {"asn": client.asn, "prefix": str(prefix), "maxLength": prefix.prefixlen, "ta": "apnic"}
         for client in everybody
-        for prefix in client.prefixes
+        for prefix in client.prefixes[:2] + client.prefixes_v6[:1]
     ]
     return json.dumps({"metadata": {"vrps": len(roas)}, "roas": roas}, indent=1) + "\n"

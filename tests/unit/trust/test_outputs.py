@@ -50,7 +50,7 @@ def test_every_vrp_survives_reading_storing_and_serving(vrps: set[Vrp]) -> None:
     assert Payloads.of(payloads.content) == payloads
     if vrps:
         table = rpki.vrps(Item(served(payloads, datetime(2026, 11, 26, tzinfo=UTC))))
-        read = {Vrp(ip_network(each.prefix), each.length_max, each.origin) for each in (*table.v4.roas, *table.v6.roas)}
+        read = {Vrp(ip_network(prefix), longest, origin) for prefix, longest, origin in (*table.v4.roas, *table.v6.roas)}
         mapped = {each for each in vrps if each.prefix.version == 6 and each.prefix.network_address.ipv4_mapped is not None}
         assert read == vrps - mapped and len(table.findings) == len(mapped)
 

@@ -17,12 +17,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from nnix.kernel.evidence import Item
 from nnix.planes.routing.registries import answers
 from nnix.planes.routing.registries.answers import HEAD, Answers
-from nnix.planes.routing.rpki import Roa, RoaTable, canonical
+from nnix.planes.routing.rpki import RoaTable, canonical, of_origin
 
 ASKED = "irr:"  # evidence of a registry: what it answered, by its name
 ASNS_MAX = 50_000
@@ -312,15 +313,12 @@ class Registries:
         key = (origins, longest_v4, longest_v6)
         found = self._registered.get(key)
         if found is None:
-            v4: list[Roa] = []
-            v6: list[Roa] = []
-            for origin in sorted(origins):
-                for source in self._sources:
-                    for prefix in source.routes.get(origin, ()):
-                        family, longest = (v6, longest_v6) if ":" in prefix else (v4, longest_v4)
-                        length = int(prefix.rpartition("/")[2])
-                        family.append(Roa(prefix, length if longest is None or longest < length else longest, origin))
-            found = self._registered[key] = RoaTable(v4), RoaTable(v6)
+            chunks = [
+                of_origin(prefixes, origin, longest_v4, longest_v6)
+                for origin in sorted(origins)
+                if (prefixes := tuple(chain.from_iterable(source.routes.get(origin, ()) for source in self._sources)))
+            ]
+            found = self._registered[key] = RoaTable(chunks=[v4 for v4, _ in chunks]), RoaTable(chunks=[v6 for _, v6 in chunks])
         return found
 
     def referring(self, each: AsSetObject) -> frozenset[int]:

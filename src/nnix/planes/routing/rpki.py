@@ -15,41 +15,79 @@ import re
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from ipaddress import IPv6Network
+from itertools import chain
 from typing import Any, NamedTuple
 
 from nnix.kernel.evidence import Item
 
+Roa = tuple[str, int, int]
+"""(prefix, longest, origin): `origin` may announce `prefix` and its more specifics up to `longest`. Prefix as text, in its one canonical spelling."""
 
-class Roa(NamedTuple):
-    """`origin` may announce `prefix` and its more specifics up to `length_max`. Prefix as text, in its one canonical spelling."""
 
-    prefix: str
-    length_max: int
-    origin: int
+class Chunk:
+    """ROAs that come and go together, such as all of one origin: made and spelled once, however often a table with them is."""
+
+    def __init__(self, roas: Iterable[Roa]) -> None:
+        self.roas = tuple(dict.fromkeys(roas))
+
+    @cached_property
+    def routes(self) -> str:
+        """In BIRD's words, a line each."""
+        return "".join([f" route {prefix} max {longest} as {origin};\n" for prefix, longest, origin in self.roas])
+
+    @cached_property
+    def _coverings(self) -> dict[int, Chunk]:
+        return {}
+
+    def covering(self, longest: int) -> Chunk:
+        """The same with every length down to `longest` allowed."""
+        found = self._coverings.get(longest)
+        if found is None:
+            found = self._coverings[longest] = Chunk([(prefix, longest, origin) for prefix, _, origin in self.roas])
+        return found
+
+
+CHUNKS_KEPT = 1 << 15
+
+
+@lru_cache(maxsize=CHUNKS_KEPT)
+def of_origin(prefixes: tuple[str, ...], origin: int, longest_v4: int | None, longest_v6: int | None) -> tuple[Chunk, Chunk]:
+    """Route objects of one origin as ROAs, IPv4 and IPv6: each allows its own length only, or down to `longest_…` where that is longer."""
+    found: tuple[list[Roa], list[Roa]] = ([], [])
+    for prefix in prefixes:
+        family, longest = (found[1], longest_v6) if ":" in prefix else (found[0], longest_v4)
+        length = int(prefix.rpartition("/")[2])
+        family.append((prefix, length if longest is None or longest < length else longest, origin))
+    return Chunk(found[0]), Chunk(found[1])
 
 
 class RoaTable:
     """ROAs of one address family, each once. Tables are large and shared between route servers, so what is made of one is kept with it."""
 
-    def __init__(self, roas: Iterable[Roa] = ()) -> None:
-        self.roas = tuple(dict.fromkeys(roas))
+    def __init__(self, roas: Iterable[Roa] = (), *, chunks: Iterable[Chunk] | None = None) -> None:
+        """Of ROAs, or of chunks that have none in common."""
+        self._chunks = (Chunk(roas),) if chunks is None else tuple(chunks)
+
+    @cached_property
+    def roas(self) -> tuple[Roa, ...]:
+        return tuple(chain.from_iterable(each.roas for each in self._chunks))
 
     def __len__(self) -> int:
-        return len(self.roas)
+        return sum(len(each.roas) for each in self._chunks)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RoaTable) and self.roas == other.roas
 
     def __hash__(self) -> int:
-        return hash(len(self.roas))
+        return hash(len(self))
 
     def __repr__(self) -> str:
-        return f"RoaTable({len(self.roas)} ROAs)"
+        return f"RoaTable({len(self)} ROAs)"
 
     @cached_property
     def routes(self) -> str:
         """The table in BIRD's words, a line each."""
-        return "".join([f" route {prefix} max {longest} as {origin};\n" for prefix, longest, origin in self.roas])
+        return "".join([each.routes for each in self._chunks])
 
     @cached_property
     def _coverings(self) -> dict[tuple[frozenset[int] | None, int], RoaTable]:
@@ -59,9 +97,11 @@ class RoaTable:
         """Those of `origins` (None: of all) with every length down to `longest` allowed: who may blackhole inside of what."""
         found = self._coverings.get((origins, longest))
         if found is None:
-            found = self._coverings[origins, longest] = RoaTable(
-                [Roa(prefix, longest, origin) for prefix, _, origin in self.roas if origins is None or origin in origins]
-            )
+            if origins is None:
+                found = RoaTable(chunks=[each.covering(longest) for each in self._chunks])
+            else:
+                found = RoaTable([(prefix, longest, origin) for prefix, _, origin in self.roas if origin in origins])
+            self._coverings[origins, longest] = found
         return found
 
 
@@ -129,7 +169,7 @@ def vrps(item: Item) -> Vrps:
         except (KeyError, TypeError, ValueError, AttributeError):
             findings.append(f"roas[{index}] is no VRP and is left out: {str(entry)[:120]}")
             continue
-        found[family == 6].add(Roa(text, longest, origin))
+        found[family == 6].add((text, longest, origin))
     if not found[0] and not found[1]:
         raise Unreadable("it holds no VRP; an empty table would let every invalid route pass as unknown")
     return Vrps(RoaTable(sorted(found[0])), RoaTable(sorted(found[1])), tuple(findings))
