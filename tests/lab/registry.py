@@ -26,7 +26,7 @@ policy:
     algorithm: ECDSAP256SHA256
     manual: on
     propagation-delay: 1s
-    dnskey-ttl: 60
+    dnskey-ttl: {key_ttl}
     rrsig-lifetime: {life}s
     rrsig-refresh: {refresh}s
 zone:
@@ -45,6 +45,7 @@ class Registry:
     """Signs in `folder`; each zone has a key of its own, made when it is signed first."""
 
     folder: Path
+    key_ttl_seconds: int = 60
 
     def signed(self, origin: str, lines: Iterable[str], life_seconds: int = 14 * 86400) -> str:
         """The zone as a file, signed now, with a digest over all of it. `lines` are its records without any of DNSSEC."""
@@ -67,6 +68,10 @@ class Registry:
         """Sign without that key from now on."""
         self._keymgr(origin, "delete", tag)
 
+    def revoke(self, origin: str, tag: str) -> None:
+        """Say of that key that it is revoked (RFC 5011, 2.1); it still signs, so that everybody may believe it."""
+        self._keymgr(origin, "set", tag, "revoke=+0")
+
     def _keymgr(self, origin: str, *words: str) -> str:
         argv = ["keymgr", "-c", "knot.conf", origin, *words]
         return subprocess.run(argv, cwd=self.folder / zone_file(origin), check=True, capture_output=True, text=True).stdout
@@ -76,7 +81,9 @@ class Registry:
         (place / "db").mkdir(parents=True, exist_ok=True)
         (place / "out").mkdir(exist_ok=True)
         fresh = not (place / "knot.conf").exists()
-        (place / "knot.conf").write_text(SIGNING.format(origin=origin, life=life_seconds, refresh=life_seconds // 2))
+        (place / "knot.conf").write_text(
+            SIGNING.format(origin=origin, life=life_seconds, refresh=life_seconds // 2, key_ttl=self.key_ttl_seconds)
+        )
         if fresh:
             self.add_key(origin)
             self._keymgr(origin, "generate", "algorithm=ECDSAP256SHA256", "ksk=no", "zsk=yes")

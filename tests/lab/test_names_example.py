@@ -53,6 +53,8 @@ def test_after_up_everything_is_served_and_announced(nnix: Nnix) -> None:
     assert {states[f"name-node/{each}"] for each in ("ns-hz", "ns-nb", "ns-jh")} == {"announced"}
     assert {states["zone/root"], states["zone/zj"]} == {"served"}
     assert states["resolver/resolver"] == "resolving"
+    asked(nnix, "tea-hill", f"@{RESOLVER}", "zj", "DS")
+    until(lambda: "7460 valid" in nnix("naming", "show"), 10, "the root's key is followed")
 
 
 def test_a_member_resolves_with_signatures_verified_by_the_root_of_the_model(nnix: Nnix) -> None:

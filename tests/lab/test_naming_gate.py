@@ -27,10 +27,12 @@ from nnix.hosts.namespace import NamespaceHost
 from nnix.kernel.world import Driver, Failed
 from nnix.planes.naming import knot as knot_spelling
 from nnix.planes.naming import nsd as nsd_spelling
-from nnix.planes.naming.compile import GatePolicy, GateZone, Key, NodePolicy, Server
+from nnix.planes.naming import unbound as unbound_spelling
+from nnix.planes.naming.compile import GatePolicy, GateZone, Key, NodePolicy, ResolverPolicy, Server
 from nnix.planes.naming.knot import zone_file
-from nnix.planes.naming.read import refusals
-from tests.lab.registry import DNS, HiddenPrimary, primary
+from nnix.planes.naming.read import followed, refusals
+from nnix.planes.naming.unbound import followed_file
+from tests.lab.registry import DNS, HiddenPrimary, Registry, primary, serial_set
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(not DNS.is_dir(), reason="the shared data are not beside this checkout")]
 
@@ -364,6 +366,64 @@ def test_what_a_version_lacks_is_said_by_name(host: NamespaceHost, secrets: Secr
         assert said == (f"{driver.make.program} {here} cannot: {lacking[feature]}" if feature in lacking else ""), (name, feature)
     for driver, spell in drivers.values():
         assert run(driver.check(host, spell(plain).encode())) == ""
+
+
+SMALL_ROOT = [". 60 SOA ns.lab. h.lab. 1 1800 900 604800 60", ". 60 NS ns.lab.", "lab. 60 NS ns.lab.", "ns.lab. 60 A 127.0.0.9"]
+
+
+def test_a_resolver_follows_a_roll_of_the_roots_key_and_forgets_the_revoked_one(
+    host: NamespaceHost, secrets: Secrets, tmp_path: Path
+) -> None:
+    """RFC 5011, with three seconds of hold-down in place of thirty days: the new key is pending, then valid; the old one is revoked and gone from
+    the zone, and the resolver, which was told of neither, goes on; a root that only a key signs which nobody announced is not taken."""
+    registry = Registry(tmp_path / "registry", key_ttl_seconds=2)
+    hidden = HiddenPrimary(host, secrets, primary(str(PRIMARY), 53, (KEY.name, KEY.secret), [(str(STRICT), 53)], ["."]))
+    fetching = Server("resolver", ((NODE, 53), (PRIMARY, 53)), None)  # Unbound fetches from 127.0.0.1
+    zone = GateZone(".", (Server("registry", ((PRIMARY, 53),), KEY),), True, True, (fetching,))
+    number = iter(range(2, 99))
+
+    def publish() -> int:
+        """A new version of the root, signed with the keys that the registry has now."""
+        serial_now = next(number)
+        run(hidden.publish({".": registry.signed(".", [serial_set(SMALL_ROOT[0], serial_now), *SMALL_ROOT[1:]])}))
+        return serial_now
+
+    publish()
+    (first,) = registry.anchors(".")
+    run(knot(secrets).drive(host, "strict", knot_spelling.spell_gate(GatePolicy("strict", (STRICT,), (zone,), (), KEY, None, ())).encode()))
+    policy = ResolverPolicy(
+        "resolver", (NODE,), ("127.0.0.0/8",), Server("strict", ((STRICT, 53),), None), (first,), 60, None, (), follow_anchors=True
+    )
+    rehearsed = "server:\n    permit-small-holddown: yes\n    add-holddown: 3\n    cache-max-ttl: 1\n"
+    text = unbound_spelling.spell(policy).replace("server:\n", rehearsed, 1).replace("prefetch: yes", "prefetch: no")
+    run(unbound(secrets).drive(host, "resolver", text.encode()))
+
+    def states() -> dict[str, str]:
+        path = f"unbound/resolver/{followed_file((first,))}"
+        ask(host, NODE, "lab", "DS")  # whoever is asked nothing looks for no key
+        return followed((run(host.get([path]))[path] or b"").decode())
+
+    def root_here() -> str:
+        return run(host.run(["sh", "-c", f"cd {host.home}/unbound/resolver && unbound-control -c unbound.conf list_auth_zones"])).out
+
+    until(lambda: states() == {first: "valid"}, 15, "the declared key is valid")
+    registry.add_key(".")
+    (second,) = set(registry.anchors(".")) - {first}
+    publish()
+    until(lambda: states() == {first: "valid", second: "addpend"}, 40, "the new one is pending")
+    until(lambda: states() == {first: "valid", second: "valid"}, 40, "the new one is valid")
+    registry.revoke(".", first.split()[0])
+    publish()
+    until(lambda: states().get(first) == "revoked", 40, "the old one is revoked")
+    registry.drop_key(".", first.split()[0])
+    last = publish()
+    until(lambda: f"serial {last}" in root_here(), 20, "the root is signed by the new one alone, and taken")
+    assert "NOERROR" in ask(host, NODE, "lab", "DS", "+dnssec")
+    registry.add_key(".")
+    registry.drop_key(".", second.split()[0])
+    publish()
+    until(lambda: "serial" not in root_here(), 20, "the root of a key that nobody announced is dropped")
+    assert states()[second] in ("valid", "missing")
 
 
 def has(host: NamespaceHost, driver: Any, feature: str) -> None:

@@ -60,14 +60,20 @@ def show(setting: Setting, as_json: bool) -> int:
             found = ((each.name, statuses[each.id]) for each in resolvers)
             tables.table(
                 "Resolvers",
-                ("resolver", "state", "root", "reason"),
-                ((n, s.state, (s.facts or {}).get("root"), s.reason) for n, s in found),
+                ("resolver", "state", "root", "keys followed", "reason"),
+                ((n, s.state, (s.facts or {}).get("root"), _keys(s), s.reason) for n, s in found),
             )
     return DONE if all(each.good for each in statuses.values()) else DISAGREES
 
 
 async def _statuses(snapshot: Snapshot, setting: Setting) -> list[Status]:
     return list(await read(snapshot, setting.machines))
+
+
+def _keys(status: Status) -> str | None:
+    """Tag and state of each key of the root that a resolver follows by RFC 5011."""
+    anchors: Mapping[str, str] = (status.facts or {}).get("anchors", {})
+    return ", ".join(f"{anchor.split()[0]} {state}" for anchor, state in sorted(anchors.items())) or None
 
 
 def _record(status: Status) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ complains by name, so a plan for a daemon that is too old is refused before it i
 `# names: zone/cn, name-node/cn-hz` says whose answers come from here, for plans that tell whom a restart disturbs.
 
 `# beside cn.zone`, and after it lines that begin with `#| `, is a file that the daemon finds in its folder: a zone that is small enough to be
-part of a configuration, and changes with it.
+part of a configuration, and changes with it. `# once root.key` is one that is laid where there is none yet, since the daemon goes on with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nnix.kernel.world import Failed, Host, Step
 
 NEEDS = re.compile(rb"^# needs: (.+)$", re.M)
 NAMES = re.compile(r"^# names: (.+)$", re.M)
-BESIDE = re.compile(rb"^# beside ([A-Za-z0-9][A-Za-z0-9._-]{0,99})\n((?:#\| ?.*\n)*)", re.M)
+BESIDE = re.compile(rb"^# (beside|once) ([A-Za-z0-9][A-Za-z0-9._-]{0,99})\n((?:#\| ?.*\n)*)", re.M)
 
 Features = Mapping[str, tuple[tuple[int, ...], str]]
 
@@ -101,9 +101,9 @@ applied {self.config} answers '{self.comms[0]}'
 """
 
 
-def beside(content: bytes) -> dict[str, bytes]:
-    """The files that a configuration says lie beside it."""
-    return {name.decode(): re.sub(rb"^#\| ?", b"", lines, flags=re.M) for name, lines in BESIDE.findall(content)}
+def beside(content: bytes, word: bytes = b"beside") -> dict[str, bytes]:
+    """The files that a configuration says lie beside it; with `once`, those that it begins with."""
+    return {name.decode(): re.sub(rb"^#\| ?", b"", lines, flags=re.M) for how, name, lines in BESIDE.findall(content) if how == word}
 
 
 def lacks(make: Make, version: str) -> dict[str, str]:
@@ -146,7 +146,7 @@ class NameServerDriver:
         if missing := sorted(needed & lacking.keys()):
             return f"{self.make.program} {here} cannot: {'; '.join(lacking[each] for each in missing)}"
         masked = self.secrets.masked(content)
-        lay = "".join(f": >{name}; " for name in masked.files)
+        lay = "".join(f": >{name}; " for name in (*masked.files, *beside(content), *beside(content, b"once")))
         return await parsed(host, masked.content, f"{lay}{self.make.prepare}\n{self.make.parse}", file=self.make.config)
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
@@ -167,6 +167,11 @@ class NameServerDriver:
         seen = (await self._seen(host, [name]))[name]
         if not difference(seen, digest(content), self.make.comms[:1]):
             return
+        begun = beside(wanted, b"once")
+        found = await host.get([f"{self.name}/{name}/{each}" for each in begun])
+        if fresh := {path: each for path, each in zip(found, begun.values(), strict=True) if found[path] is None}:
+            folder(host, self.name, name)
+            await host.put(fresh)
         there = await host.get([f"{self.name}/{name}/{each}" for each in files])
         renewed = {path: each for path, each in zip(there, files.values(), strict=True) if there[path] != each}
         if renewed:

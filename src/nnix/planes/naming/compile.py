@@ -145,6 +145,7 @@ class ResolverPolicy:
     certificate: str | None
     names: tuple[str, ...]
     tap: str | None = None
+    follow_anchors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +288,7 @@ def resolver_policy(resolver: Resolver, snapshot: Snapshot) -> ResolverPolicy:
         certificate=file_token(resolver.dot_certificate) if resolver.dot_certificate else None,
         names=(resolver.id,),
         tap=_tap(resolver),
+        follow_anchors=resolver.follow_anchors,
     )
 
 

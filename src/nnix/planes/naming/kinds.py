@@ -162,6 +162,10 @@ class Resolver(Resource):
     session: Ref[Session] = Field(description="where it stands on the LAN")
     root: Ref[Zone] = Field(description="the root zone, which it fetches from its gate and verifies again itself")
     clients: tuple[Prefix, ...] = Field(default=(), description="who may ask, besides all that is on its LAN", examples=[["198.18.0.0/15"]])
+    follow_anchors: bool = Field(
+        default=False,
+        description="begin with the anchors of the root's Zone, and follow its keys from there on (RFC 5011): a new one is trusted after 30 days in the zone, a revoked one no longer",
+    )
     serve_stale: Duration = Field(
         default=Duration(86_400_000_000),
         description="how long past its end an answer may be given when no server can be reached (RFC 8767, 5)",

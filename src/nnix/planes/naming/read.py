@@ -7,8 +7,10 @@ until a good version came.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +18,10 @@ from typing import Any
 from nnix.kernel.plane import Machines, Status
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed, Unreachable
+from nnix.planes.naming.anchored import REVOKED, ds
 from nnix.planes.naming.compile import machine_of
 from nnix.planes.naming.kinds import NameGate, NameNode, Resolver, Zone
+from nnix.planes.naming.unbound import followed_file
 
 LOG_BYTES = 65536
 _VERDICT = re.compile(
@@ -167,6 +171,8 @@ async def _resolver(resolver: Resolver, snapshot: Snapshot, machines: Machines) 
         host = machines.host(machine_of(resolver))
         argv = ["sh", "-c", 'cd "$0" && unbound-control -c unbound.conf list_auth_zones', f"{host.home}/unbound/{resolver.name}"]
         result = await host.run(argv)
+        path = f"unbound/{resolver.name}/{followed_file(zone.anchors)}"
+        keys = followed(((await host.get([path]))[path] or b"").decode(errors="replace")) if resolver.follow_anchors else {}
     except (Unreachable, Failed) as error:
         return Status(resolver.id, "unknown", str(error), good=False)
     if result.status != 0:
@@ -174,4 +180,26 @@ async def _resolver(resolver: Resolver, snapshot: Snapshot, machines: Machines) 
     found = re.search(r"^\.\s+serial (\d+)", result.out, re.M)
     if found is None:
         return Status(resolver.id, "fallback", f"no root zone of its own: {result.out.strip() or 'none'} ({zone.id})", good=False)
-    return Status(resolver.id, "resolving", facts={"root": int(found[1])})
+    facts: dict[str, Any] = {"root": int(found[1])} | ({"anchors": keys} if resolver.follow_anchors else {})
+    if gone := sorted(each for each in zone.anchors if keys.get(each) in GONE):
+        which = ", ".join(f"{each.split()[0]} ({keys[each]})" for each in gone)
+        return Status(resolver.id, "resolving", f"take out of {zone.id} what its owner has withdrawn: {which}", good=False, facts=facts)
+    new = sorted(each for each, state in keys.items() if state == "valid" and each not in zone.anchors)
+    return Status(resolver.id, "resolving", f"trusted by RFC 5011, write into {zone.id}: {'; '.join(new)}" if new else "", facts=facts)
+
+
+GONE = frozenset({"revoked", "missing", "removed"})
+_FOLLOWED = re.compile(r"^(\S+)\s+\d+\s+IN\s+DNSKEY\s+(\d+) (\d+) (\d+) (\S+).*;;state=\d \[\s*(\w+)\s*\]", re.M)
+
+
+def followed(text: str) -> dict[str, str]:
+    """DS of each key that Unbound follows → its state (RFC 5011, 4.2): addpend, valid, missing, revoked, removed. A revoked key under the DS that
+    it had before. Pure."""
+    found = {}
+    for origin, flags, protocol, algorithm, public, state in _FOLLOWED.findall(text):
+        try:
+            rdata = struct.pack("!HBB", int(flags) & ~REVOKED, int(protocol), int(algorithm)) + base64.b64decode(public, validate=True)
+        except (ValueError, struct.error):
+            continue
+        found[ds(origin, rdata)] = state.lower()
+    return found

@@ -2,12 +2,13 @@
 
 The root zone is its own (RFC 8806), verified by digest and signatures against the anchors of the model before it is used; when it has
 expired, the root's own servers are asked (fallback). Names are minimised on the way (RFC 9156), and what the zone's NSEC prove not to exist is
-not asked for (RFC 8198). What has expired is given when no server answers in 1.8 s, for 30 s at a time (RFC 8767, 5).
+not asked for (RFC 8198). With `follow_anchors` the root's keys are followed from there on (RFC 5011), by what they say of themselves. What has expired is given when no server answers in 1.8 s, for 30 s at a time (RFC 8767, 5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from nnix.daemons.unbound import CONTROL
@@ -24,10 +25,18 @@ def spell(policy: ResolverPolicy) -> str:
     return "\n".join(_lines(policy)) + "\n"
 
 
+def followed_file(anchors: Iterable[str]) -> str:
+    """Where Unbound keeps the keys that it follows. Other anchors are another file, so that a change of the model begins anew."""
+    return f"root-{hashlib.sha256(' '.join(sorted(anchors)).encode()).hexdigest()[:12]}.key"
+
+
 def _lines(policy: ResolverPolicy) -> Iterator[str]:
     yield f"# {policy.name}"
     yield f"# names: {', '.join(policy.names)}"
     yield "# needs: zonemd, serve-stale, stale-timer"
+    if policy.follow_anchors:
+        yield f"# once {followed_file(policy.anchors)}"
+        yield from (f"#| . IN DS {anchor}" for anchor in policy.anchors)
     yield "server:"
     yield '    directory: "@HOME@"'
     yield '    chroot: ""'
@@ -48,8 +57,10 @@ def _lines(policy: ResolverPolicy) -> Iterator[str]:
     yield "    hide-identity: yes"
     yield "    hide-version: yes"
     yield '    module-config: "validator iterator"'
-    for anchor in policy.anchors:
-        yield f'    trust-anchor: ". IN DS {anchor}"'
+    if policy.follow_anchors:
+        yield f'    auto-trust-anchor-file: "{followed_file(policy.anchors)}"'
+    else:
+        yield from (f'    trust-anchor: ". IN DS {anchor}"' for anchor in policy.anchors)
     yield "    harden-glue: yes"
     yield "    harden-dnssec-stripped: yes"
     yield "    harden-below-nxdomain: yes"
