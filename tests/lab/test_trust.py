@@ -106,7 +106,7 @@ def party(tmp_path: Path) -> Party:
     return Party(tmp_path)
 
 
-def test_seventy_deviations_are_judged_as_measured_and_what_is_contested_is_withheld(party: Party) -> None:
+def test_ninety_deviations_are_judged_as_measured_and_what_is_contested_is_withheld(party: Party) -> None:
     """Exactly what both have is served; each contested prefix is named with its object; who refused it is quoted."""
     party.publish(*published(datetime.now(UTC)))
     told = party("validate", str(party.folder), status=3)

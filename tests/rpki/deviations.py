@@ -17,6 +17,7 @@ from tests.rpki import der
 from tests.rpki.tree import SHA1, Anchor, Ca, Validity, anchor, aspa, family_block, networks, roa
 
 HOUR = timedelta(hours=1)
+FAR = timedelta(days=365 * 7000)
 Deviation = Callable[[Ca], None]
 DEVIATIONS: dict[str, Deviation] = {}
 FIRST_V4, FIRST_V6 = int(IPv4Network("198.18.0.0/15").network_address), int(IPv6Network("2001:db8::/32").network_address)
@@ -493,6 +494,142 @@ def aspa_of_the_customer_itself(ca: Ca) -> None:
     """An ASPA whose customer is one of its providers (ASPA profile, 3.3)."""
     customer = ca.asns[0][0]
     ca.objects.append(aspa("self.asa", customer, customer, customer + 1))
+
+
+# --- what is meant to hurt: sizes, times and numbers that nobody needs ---
+
+
+@deviation
+def valid_until_the_year_9000(ca: Ca) -> None:
+    """Everything ends in a time that 32-bit clocks and two-digit years do not have (RFC 5280, 4.1.2.5.2)."""
+    for each in ca.objects:
+        each.ee.validity.until = FAR
+    ca.certificate.validity.until = ca.crl.until = ca.manifest.until = FAR
+
+
+@deviation
+def valid_since_the_year_200(ca: Ca) -> None:
+    """The certificate of a ROA begins before there were certificates."""
+    ca.object("hit.roa").ee.validity.since = -timedelta(days=365 * 1800)
+
+
+@deviation
+def valid_backwards(ca: Ca) -> None:
+    """The certificate of a ROA ends before it begins, and now is between the two."""
+    ca.object("hit.roa").ee.validity = Validity(48 * HOUR, -48 * HOUR)
+
+
+@deviation
+def manifest_backwards(ca: Ca) -> None:
+    """nextUpdate lies before thisUpdate, and now is between the two (RFC 9286, 4.2.1)."""
+    ca.manifest.since, ca.manifest.until = 48 * HOUR, -48 * HOUR
+
+
+@deviation
+def manifest_lists_itself(ca: Ca) -> None:
+    """With a hash that it cannot have."""
+    ca.manifest.extra.append((ca.manifest_name, bytes(32)))
+
+
+@deviation
+def manifest_lists_5000_octets_of_name(ca: Ca) -> None:
+    """A name longer than any file system has."""
+    ca.manifest.extra.append((f"{'x' * 5000}.roa", bytes(32)))
+
+
+@deviation
+def manifest_lists_a_name_with_a_zero(ca: Ca) -> None:
+    """What ends a string in C stands in the middle of a name."""
+    ca.manifest.extra.append(("a\0b.roa", bytes(32)))
+
+
+@deviation
+def manifest_hash_of_one_octet(ca: Ca) -> None:
+    """A hash that is shorter than its algorithm makes them."""
+    ca.manifest.extra.append(("a.roa", b"\0"))
+
+
+@deviation
+def manifest_of_sixty_thousand_files(ca: Ca) -> None:
+    """3 MB of names, none of which is there."""
+    ca.manifest.extra += [(f"{number:08}.roa", bytes(32)) for number in range(60_000)]
+
+
+@deviation
+def manifest_in_ber(ca: Ca) -> None:
+    """The outermost length is indefinite: BER, not DER (RFC 6488, 2)."""
+    ca.spoil[ca.manifest_name] = lambda content: b"\x30\x80" + content[4:] + b"\0\0"
+
+
+@deviation
+def crl_of_eighty_thousand(ca: Ca) -> None:
+    """80,000 certificates are revoked that never were."""
+    ca.crl.revoked += range(1_000_000, 1_080_000)
+
+
+@deviation
+def crl_number_of_26_octets(ca: Ca) -> None:
+    """Longer than the 20 octets that a CRL number may have (RFC 5280, 5.2.3)."""
+    ca.crl.number = 1 << 200
+
+
+@deviation
+def crl_number_negative(ca: Ca) -> None:
+    """A number below zero (RFC 5280, 5.2.3)."""
+    ca.crl.number = -5
+
+
+@deviation
+def crl_length_of_4_gigabytes(ca: Ca) -> None:
+    """The CRL says that it has 4,294,967,295 octets."""
+    ca.spoil[ca.crl_name] = lambda content: b"\x30\x84\xff\xff\xff\xff" + content
+
+
+@deviation
+def object_of_four_megabytes(ca: Ca) -> None:
+    """A ROA with nearly 4 MB behind its end."""
+    ca.spoil["hit.roa"] = lambda content: content + bytes(3_990_000)
+
+
+@deviation
+def object_nested_200_000_deep(ca: Ca) -> None:
+    """A ROA that only begins, again and again."""
+    ca.spoil["hit.roa"] = lambda content: b"\x30\x80" * 200_000
+
+
+@deviation
+def roa_of_twenty_thousand_prefixes(ca: Ca) -> None:
+    """Every address of the hit prefix, as often as it takes."""
+    addresses = [(each, None) for each in half(ca).subnets(new_prefix=32)]
+    _content(ca, family_block(1, addresses * 40))
+
+
+@deviation
+def serial_of_38_octets(ca: Ca) -> None:
+    """Longer than the 20 octets that a serial number may have (RFC 5280, 4.1.2.2)."""
+    ca.serial = 1 << 300
+
+
+@deviation
+def serial_zero(ca: Ca) -> None:
+    """The serial number of the hit ROA's certificate is 0 (RFC 5280, 4.1.2.2)."""
+    ca.serial = -1
+
+
+@deviation
+def fifteen_authorities_below(ca: Ca) -> None:
+    """Each below the one before, deeper than anybody delegates."""
+    last = ca
+    for number in range(15):
+        last.children.append(Ca(f"{ca.name}-{number}", ca.ips, ca.asns))
+        last = last.children[0]
+
+
+@deviation
+def child_of_no_octets(ca: Ca) -> None:
+    """The certificate of an authority below it is an empty file."""
+    ca.children.append(Ca(f"{ca.name}-child", ca.ips, ca.asns))
+    ca.spoil[f"{ca.name}-child.cer"] = lambda content: b""
 
 
 def _content(ca: Ca, *blocks: bytes, asn: int | None = None, head: bytes = b"") -> None:

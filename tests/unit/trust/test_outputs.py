@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnix.kernel.evidence import Item
@@ -102,8 +104,21 @@ def test_a_document_that_was_cut_off_is_refused(cut: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [b"", b"{}", b'{"bgpsec_keys": [', b'{"bgpsec_keys": [{"asn": 1}]}', b'{"bgpsec_keys": [], "aspas": [1]}']
-)
+    "document",
+    [
+        b"", b"{}", b'{"bgpsec_keys": [', b'{"bgpsec_keys": [{"asn": 1}]}', b'{"bgpsec_keys": [], "aspas": [1]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1e999, "providers": [2]}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1.5, "providers": [2]}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": true, "providers": [2]}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1, "providers": [4294967296]}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1, "providers": {"2": 3, "x": 4}}]}',
+        b'{"bgpsec_keys": [{"asn": -1, "ski": "' + b"00" * 20 + b'", "pubkey": "MFk="}]}',
+        b'{"bgpsec_keys": [{"asn": 1, "ski": "00", "pubkey": "MFk="}]}',
+        b'{"bgpsec_keys": [{"asn": 1, "ski": "' + b"00" * 20 + b'", "pubkey": "M!k="}]}',
+        b'{"bgpsec_keys": [{"asn": 1, "ski": "' + b"00" * 20 + b'", "pubkey": null}]}',
+        b'{"bgpsec_keys": ' + b"[" * 100_000,
+    ],
+)  # fmt: skip
 def test_a_broken_json_is_refused(document: bytes) -> None:
     with pytest.raises(Unreadable):
         from_rpki_client(HEAD, document)
@@ -125,6 +140,39 @@ def test_aspas_are_read_in_both_spellings(aspas: dict[str, object]) -> None:
     """rpki-client 9.5 lists them; 8.2 did so for each address family."""
     document = json.dumps({"metadata": {}, "roas": [], "bgpsec_keys": [], **aspas}).encode()
     assert from_rpki_client(HEAD, document).aspas == {945: frozenset({13213, 150369})}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_a_validator_wrote_is_read_or_refused(data: st.DataObject) -> None:
+    """Cut off, overwritten, doubled, at any place: nothing but Unreadable comes of it, so the gate counts that validator as dead and goes on."""
+    csv = (
+        HEAD
+        + b"".join(b"AS%d,10.%d.0.0/16,24,lab,1795600000\n" % (each, each) for each in range(5))
+        + b"AS1,2001:db8::/32,48,lab,1795600000\n"
+    )
+    document = (
+        b'{"aspas": [{"customer_asid": 1, "providers": [2]}], "bgpsec_keys": [{"asn": 1, "ski": "' + b"AB" * 20 + b'", "pubkey": "MFk="}]}'
+    )
+    router_csv = NO_KEYS + b"AS1,7O3u7_Dx8vP09fb3-Pn6-_z9_v8,MFn__v0\n"
+
+    def spoilt(content: bytes) -> bytes:
+        at = data.draw(st.integers(0, len(content)))
+        until = data.draw(st.integers(at, len(content)))
+        piece = st.sampled_from(
+            [b"", b"-1", b"1e999", b"null", b"true", b"9" * 40, b"\xff", b"\0", b",", b"\n", b"[" * 2000, content]
+        ) | st.binary(max_size=8)
+        return content[:at] + data.draw(piece) + content[until:]
+
+    reads: tuple[Callable[[], object], ...] = (
+        lambda: from_rpki_client(spoilt(csv), document),
+        lambda: from_rpki_client(csv, spoilt(document)),
+        lambda: from_fort({"lab": (spoilt(fort_csv(set()) + b"AS1,10.0.0.0/8,8\n"), router_csv)}),
+        lambda: from_fort({"lab": (fort_csv(set()), spoilt(router_csv))}),
+    )
+    for read in reads:
+        with suppress(Unreadable):
+            read()
 
 
 def test_router_keys_are_the_same_in_both_spellings() -> None:

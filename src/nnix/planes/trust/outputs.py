@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from nnix.planes.trust.payloads import HIGH, LOW, REST, Indices, Numbers, Payloa
 
 Octets = NDArray[np.uint8]
 ANCHORS_MAX = 64
+KEY_ID = re.compile(r"[0-9A-Fa-f]{40}")
 ALL_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 ZEROS, NIBBLES, HIGH_BITS, ABOVE_NINE = (np.uint64(each * 0x0101010101010101) for each in (0x30, 0x0F, 0x80, 0x46))
 ROWS_AT_ONCE = 20_000
@@ -208,14 +210,14 @@ def from_rpki_client(csv: bytes, document: bytes) -> Concluded:
         raise Unreadable("the JSON has no bgpsec_keys")
     try:
         found: dict[str, Any] = json.loads(b"{" + document[tail:])
-        keys = frozenset(RouterKey(int(each["asn"]), str(each["ski"]).upper(), str(each["pubkey"])) for each in found["bgpsec_keys"])
+        keys = frozenset(RouterKey(_asn(each["asn"]), _key_id(each["ski"]), _public_key(each["pubkey"])) for each in found["bgpsec_keys"])
         listed = found.get("aspas")
         if listed is None:
             listed = [each for family in found.get("provider_authorizations", {}).values() for each in family]
         aspas: dict[int, frozenset[int]] = {}
         for each in listed:
-            customer = int(each["customer_asid"])
-            aspas[customer] = aspas.get(customer, frozenset()) | frozenset(map(int, each["providers"]))
+            customer = _asn(each["customer_asid"])
+            aspas[customer] = aspas.get(customer, frozenset()) | frozenset(map(_asn, each["providers"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable(f"the JSON cannot be read: {error}") from None
     return Concluded(anchors, aspas, keys)
@@ -231,11 +233,33 @@ def from_fort(outputs: Mapping[str, tuple[bytes, bytes]]) -> Concluded:
         for line in router_csv.decode(errors="replace").splitlines()[1:]:
             parts = line.split(",")
             try:
-                asn, key_id, public = int(parts[0].removeprefix("AS")), _octets(parts[1]), _octets(parts[2])
+                asn, key_id, public = _asn(int(parts[0].removeprefix("AS"))), _key_id(_octets(parts[1]).hex()), _octets(parts[2])
             except (ValueError, IndexError):
                 raise Unreadable(f"no router key: {line[:80]}") from None
-            keys.add(RouterKey(asn, key_id.hex().upper(), base64.b64encode(public).decode()))
+            keys.add(RouterKey(asn, key_id, base64.b64encode(public).decode()))
     return Concluded(anchors, {}, frozenset(keys))
+
+
+def _asn(value: Any) -> int:
+    """JSON has numbers that are no AS numbers, such as 1.5, 1e999 and true. Raises ValueError."""
+    if type(value) is not int or not 0 <= value < 1 << 32:
+        raise ValueError(f"no AS number: {str(value)[:40]}")
+    return value
+
+
+def _key_id(value: Any) -> str:
+    """Raises ValueError."""
+    if not isinstance(value, str) or not KEY_ID.fullmatch(value):
+        raise ValueError(f"no subject key identifier: {str(value)[:40]}")
+    return value.upper()
+
+
+def _public_key(value: Any) -> str:
+    """Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(f"no public key: {str(value)[:40]}")
+    base64.b64decode(value, validate=True)
+    return value
 
 
 def _octets(text: str) -> bytes:
