@@ -153,6 +153,32 @@ def test_what_was_served_then_is_found_again_and_what_is_gone_at_once_is_held(pa
     assert again["same"] and again["digest"] == first["digest"]
 
 
+def test_a_manifest_that_goes_back_and_another_key_in_the_tal_take_nothing_away(party: Party) -> None:
+    """An old publication, validly signed, is brought again without a ROA that was added since: both validators would believe it, as they remember nothing. Then the TAL
+    has the key of somebody else."""
+    now = datetime.now(UTC)
+
+    def publish(number: int, *names: str) -> None:
+        ca = authority("sound", 0)
+        ca.objects = [each for each in ca.objects if each.name in names]
+        ca.manifest.number = number
+        root = anchor("lab", ca)
+        root.ca.manifest.number = number
+        party.publish(root.files(now), root.tal())
+
+    publish(7, "hit.roa", "other.roa")
+    first = party("validate", str(party.folder))
+    publish(6, "hit.roa")
+    again = party("validate", str(party.folder), status=3)
+    assert (first["vrps"], again["digest"], again["replayed"]) == (4, first["digest"], 2)
+    assert "its number went back from 7 to 6" in again["findings"][0]
+    publish(8, "hit.roa")
+    assert party("validate", str(party.folder))["vrps"] == 2
+    (party.folder / "rpki/lab.tal").write_bytes(anchor("another").tal().replace(b"another.cer", b"lab.cer"))
+    stranger = party("validate", str(party.folder), status=3)
+    assert (stranger["vrps"], stranger["anchors"]["lab"]["standing"]) == (2, "held")
+
+
 def test_a_validator_that_dies_or_finds_nothing_is_not_the_truth(party: Party) -> None:
     """In a dead FORT's place stands a program that fails; in rpki-client's, one that writes an empty result and exits 0, as it does offline."""
     party.publish(*published(datetime.now(UTC), "sound"))

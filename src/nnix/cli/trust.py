@@ -200,6 +200,7 @@ def validate(setting: Setting, folder: Path | None, party: str | None, let_go: t
     archive = archive_of(setting)
     mirrored, left_behind = _mirrored(setting, archive, snapshot, folder, chosen)
     last = _last(setting, chosen.name)
+    replayed = [] if let_go or last is None else _without_replays(archive, mirrored, last)
     order = Order(
         anchors,
         snapshot.of(LocalException),
@@ -213,7 +214,7 @@ def validate(setting: Setting, folder: Path | None, party: str | None, let_go: t
     digest = order.kept(archive)
     made = _carry_out(setting, order, chosen.name, set_clock=False)
     served = made.outcome.sound
-    record = {"relying_party": chosen.name, "order": digest, "mirror": mirrored,
+    record = {"relying_party": chosen.name, "order": digest, "mirror": mirrored, "replayed": len(replayed),
               "served": served, **made.record(archive)}  # fmt: skip
     archive.flush()
     entry = _recorded(setting, order, record, why or ("let go: " + ", ".join(let_go) if let_go else "validation"))
@@ -222,7 +223,7 @@ def validate(setting: Setting, folder: Path | None, party: str | None, let_go: t
             place.parent.mkdir(parents=True, exist_ok=True)
             put_whole(place, made.document)
         setting.run(_handed_out(setting))
-    left_out = [f"left out of the mirror: {each}" for each in left_behind]
+    left_out = [*replayed, *(f"left out of the mirror: {each}" for each in left_behind)]
     if as_json:
         tables.as_json(
             {
@@ -299,6 +300,22 @@ async def _handed_out(setting: Setting) -> None:
                     tables.err.print(f"{'/'.join(outcome.key)}: {outcome.failure}", markup=False)
 
 
+def _without_replays(archive: Archive, mirrored: dict[str, str | int], last: Entry) -> list[str]:
+    """Put back in `mirrored` what a replay has taken away since the last validation; the findings. Where the archive has lost what was, nothing is put back."""
+    from nnix.planes.trust.archive import Lost
+    from nnix.planes.trust.mirror import tree
+    from nnix.planes.trust.objects import not_replayed
+
+    try:
+        before, now = (dict(archive.files(str(each))) for each in (last.body["mirror"]["index"], mirrored["index"]))
+        found, findings = not_replayed(before, now, archive.get)
+    except Lost as lost:
+        return [f"whether manifests went back cannot be told: {lost}"]
+    if findings:
+        mirrored |= {"index": archive.keep(tree.index(found)), "files": len(found)}
+    return findings
+
+
 def _recorded(setting: Setting, order: Order, record: Mapping[str, Any], why: str) -> Entry:
     for _ in range(TRIES):
         try:
@@ -310,7 +327,11 @@ def _recorded(setting: Setting, order: Order, record: Mapping[str, Any], why: st
 
 def _calm(record: Mapping[str, Any]) -> bool:
     """Whether both validators agreed on everything."""
-    return record["contested"] == 0 and all(each["standing"] == "confirmed" for each in record["anchors"].values())
+    return (
+        record["contested"] == 0
+        and not record.get("replayed")
+        and all(each["standing"] == "confirmed" for each in record["anchors"].values())
+    )
 
 
 def _shown(record: Mapping[str, Any], findings: list[str], exceptions: list[str], *, limit: int = 40) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnix.planes.trust import tal
-from nnix.planes.trust.objects import Malformed, Words, aspas_said, roa, router_keys_said, said_below, saying
+from nnix.planes.trust.objects import Malformed, Words, aspas_said, not_replayed, roa, router_keys_said, said_below, saying
 from nnix.planes.trust.payloads import RouterKey, Vrp
 from tests.rpki.deviations import authority, published
 from tests.rpki.tree import anchor, aspa, public, router_key
@@ -76,6 +77,28 @@ def test_the_content_of_aspas_and_router_certificates_is_read() -> None:
     certificates = [(name, content) for name, content in files if name.endswith(".cer")]
     assert router_keys_said([ours, other, moved], certificates) == {ours}
     assert router_keys_said([ours], ((name, content[: len(content) // 2]) for name, content in certificates)) == frozenset()
+
+
+def test_a_publication_point_whose_manifest_went_back_is_as_it_was() -> None:
+    """All of it, and nothing else. Another key begins to count anew; and a manifest that cannot be read is left to the validators."""
+
+    def tree(number: int, name: str = "sound", **files: bytes) -> dict[str, bytes]:
+        ca = authority("sound", 0)
+        ca.name, ca.manifest.number = name, number
+        made = anchor("lab", ca).files(NOW)
+        mft = next(content for path, content in made.items() if path.endswith("sound.mft"))
+        return {"h.test/repo/sound/sound.mft": mft, **{f"h.test/repo/{path.replace('_', '/')}": content for path, content in files.items()}}
+
+    def judged(before: dict[str, bytes], now: dict[str, bytes]) -> tuple[set[str], int]:
+        kept = {hashlib.sha256(content).hexdigest(): content for each in (before, now) for content in each.values()}
+        first, second = ({path: hashlib.sha256(content).hexdigest() for path, content in each.items()} for each in (before, now))
+        found, findings = not_replayed(first, second, kept.__getitem__)
+        return {kept[digest].decode(errors="replace") for path, digest in found.items() if not path.endswith(".mft")}, len(findings)
+
+    assert judged(tree(9, sound_a=b"old a", b=b"old b"), tree(8, sound_c=b"new c", b=b"new b")) == ({"old a", "new b"}, 1)
+    assert judged(tree(9, sound_a=b"old a"), tree(10, sound_a=b"new a")) == ({"new a"}, 0)
+    assert judged(tree(9, sound_a=b"old a"), tree(1, name="rekeyed", sound_a=b"new a")) == ({"new a"}, 0)
+    assert judged(tree(9, sound_a=b"old a"), {"h.test/repo/sound/sound.mft": b"rubbish"}) == (set(), 0)
 
 
 def test_words_are_quoted_from_both_logs() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 
@@ -20,6 +20,8 @@ from nnix.planes.trust.payloads import Network, RouterKey, Vrp
 
 ROA_TYPE = bytes.fromhex("060b2a864886f70d0109100118")  # id-ct-routeOriginAuthz, 1.2.840.113549.1.9.16.1.24
 ASPA_TYPE = bytes.fromhex("060b2a864886f70d0109100131")  # id-ct-ASPA, 1.2.840.113549.1.9.16.1.49
+MANIFEST_TYPE = bytes.fromhex("060b2a864886f70d010910011a")  # id-ct-rpkiManifest, 1.2.840.113549.1.9.16.1.26
+AUTHORITY_KEY = bytes.fromhex("0603551d23")  # id-ce-authorityKeyIdentifier, 2.5.29.35
 AS_NUMBERS = bytes.fromhex("06082b06010505070108")  # id-pe-autonomousSysIds, 1.3.6.1.5.5.7.1.8 (RFC 3779)
 ROUTER_PURPOSE = bytes.fromhex("06082b0601050507031e")  # id-kp-bgpsec-router, 1.3.6.1.5.5.7.3.30 (RFC 8209, 3.1.3.2)
 ADDRESSES_MAX = 100_000
@@ -114,6 +116,40 @@ def as_numbers(certificate: bytes) -> frozenset[int]:
         return frozenset(int.from_bytes(certificate[a:b]) for tag, a, b in values(certificate, begin, end) if tag == 0x02)
     except (Malformed, IndexError):
         return frozenset()
+
+
+def manifest(content: bytes) -> tuple[bytes, int]:
+    """(the identifier of the key that signed it, its number) of a signed object with a manifest in it (RFC 9286). Raises Malformed."""
+    parts = _signed(content, MANIFEST_TYPE)
+    where = content.find(AUTHORITY_KEY)
+    if not parts or parts[0][0] != 0x02 or where < 0:
+        raise Malformed("not the shape of a manifest")
+    _, begin, end = value_at(content, where + len(AUTHORITY_KEY), len(content))
+    return content[begin:end], int.from_bytes(content[parts[0][1] : parts[0][2]], signed=True)
+
+
+def not_replayed(before: Mapping[str, str], now: Mapping[str, str], get: Callable[[str], bytes]) -> tuple[dict[str, str], list[str]]:
+    """`now`, a mirror as path → digest, in which each publication point whose manifest went back is as it was `before`; and which these are.
+
+    A manifest that has a lower number than one by the same key before it is a replay, or comes from a backup; what was fetched then counts as not fetched (RFC 9286, 4.2.1
+    and 6.6). Our validators cannot see it, since they start with an empty cache each time. A manifest that cannot be read is their affair.
+    """
+    found, findings = dict(now), []
+    for path, digest in now.items():
+        former = before.get(path)
+        if not path.endswith(".mft") or former is None or former == digest:
+            continue
+        with suppress(Malformed):
+            (key, number), (key_before, number_before) = manifest(get(digest)), manifest(get(former))
+            if key != key_before or number >= number_before:
+                continue
+            point = path.rpartition("/")[0]
+            found = {each: what for each, what in found.items() if each.rpartition("/")[0] != point}
+            found |= {each: what for each, what in before.items() if each.rpartition("/")[0] == point}
+            findings.append(
+                f"rsync://{path}: its number went back from {number_before} to {number} (RFC 9286, 4.2.1); {point}/ counts as it was before"
+            )
+    return found, findings
 
 
 def roa(content: bytes) -> tuple[Vrp, ...]:
