@@ -71,6 +71,8 @@ ZONE: Json = {
     "anchors": [f"1 8 2 {'0' * 64}"],
 }
 
+EXCEPTION: Json = {"session": "bob", "until": "2027-01-01T00:00:00Z", "answers": "contact:noc", "why": "a test"}
+SNIPPET: Json = {"policy": "open", "daemon": "bird", "place": "import", "answers": "contact:noc", "why": "a test"}
 BILATERAL: Changes = {"Session/alice": {"route_servers": False}, "Session/bob": {"route_servers": False}}
 
 # rule → what is changed, and which (resource, field) are named
@@ -118,6 +120,29 @@ BROKEN: dict[str, tuple[Changes, set[tuple[str, str]]]] = {
     "routing.one-policy-for-a-cache": ({"RoutingPolicy/zeta": {"irr_caches": ["rtr-hz"]}}, {("routing-policy/zeta", "irr_caches.0")}),
     "routing.member-as-sets-well-formed": ({"Member/bob": {"as_sets": ["AS-BOB", "ASBOB"]}}, {("member/bob", "as_sets.1")}),
     "routing.session-as-sets-well-formed": ({"Session/bob": {"as_sets": ["AS-"]}}, {("session/bob", "as_sets.0")}),
+    "routing.loosening-is-an-exception": ({"Session/bob": {"irr": "origin"}}, {("session/bob", "irr")}),
+    "routing.exception-says-something": ({"RoutingException/bob": EXCEPTION}, {("routing-exception/bob", "")}),
+    "routing.session-communities-free": (
+        {"Session/bob": {"communities": ["64501:1"], "blackhole_community": "139136:1:1"}},
+        {("session/bob", "blackhole_community")},
+    ),
+    "routing.policy-communities-free": (
+        {"RoutingPolicy/open": {"reason_communities": [{"reason": "no_such", "community": "64999:1"}], "blackhole_communities": ["65535:1"]}},
+        {("routing-policy/open", "reason_communities.0.reason"), ("routing-policy/open", "blackhole_communities.0")},
+    ),
+    "routing.groups-told-apart": ({"RoutingPolicy/open": {"groups": [{"number": 1, "title": "nobody"}]}}, {("routing-policy/open", "groups.0")}),
+    "routing.short-asns-told-apart": (
+        {"RoutingPolicy/open": {"short_asns": [{"asn": 70000, "short": 64600}, {"asn": 70001, "short": 64600}]}},
+        {("routing-policy/open", "short_asns.1.short")},
+    ),
+    "routing.multihop-has-one-best": ({"Session/bob": {"v4": "203.0.113.9", "multihop": 3}}, {("session/bob", "multihop")}),
+    "routing.v4-over-v6-has-no-v4": ({"Session/bob": {"v4_over_v6": True}}, {("session/bob", "v4")}),
+    "routing.one-tcp-authentication": (
+        {"Session/bob": {"password": "secret:bob", "tcp_ao": {"id": 1, "secret": "secret:bob-ao"}}},
+        {("session/bob", "tcp_ao")},
+    ),
+    "routing.blackhole-community-is-used": ({"Session/bob": {"blackhole_community_alone": True}}, {("session/bob", "blackhole_community_alone")}),
+    "routing.snippet-stays-in-its-place": ({"LocalSnippet/bad": {**SNIPPET, "text": "accept; } };"}}, {("local-snippet/bad", "text")}),
     "lab.declared": ({"Exchange/lab": {"lab": False}}, {("router/alice-router", "session"), ("router/bob-router", "session")}),
     "lab.machine-names": ({"Router/rs1": {"session": "bob"}, "Router/bob-router": None}, {("router/rs1", "name")}),
     "lab.registry-beside-a-router": (
@@ -158,6 +183,19 @@ ACCEPTED: dict[str, Changes] = {
     "one length of prefix": {"RoutingPolicy/open": {"prefix_lengths": {"v4_min": 24, "v4_max": 24}}},
     "no registries, in the open": {"RoutingPolicy/open": {"irr_sources": [], "irr": "off"}},
     "no validation, in the open": {"RoutingPolicy/open": {"rpki_sources": [], "rpki": "off"}},
+    "a member held to more than the others": {"RoutingPolicy/open": {"irr": "origin"}, "Session/bob": {"irr": "strict"}},
+    "a member held to less, for a time": {"RoutingException/bob": {**EXCEPTION, "irr": "origin", "origins": [64777]}},
+    "communities of its own, and RS:666": {
+        "Session/bob": {"communities": ["64501:1", "rt:64501:2", "64501:1:1"], "blackhole_community": "64501:666"},
+        "RoutingPolicy/open": {"blackhole_communities": ["65000:666"]},
+    },
+    "a snippet that counts": {"LocalSnippet/good": {**SNIPPET, "text": "if net.len > 23 then { bgp_med = 1; }"}},
+    "a router three hops away where one path is best": {
+        "RoutingPolicy/open": {"path_hiding_solved": False},
+        "Session/bob": {"v4": "203.0.113.9", "v6": None, "multihop": 3},
+    },
+    "IPv4 over IPv6": {"Session/bob": {"v4": None, "v4_over_v6": True}},
+    "a route server that is a member's provider": {"Session/bob": {"our_role": "provider", "their_role": "customer"}},
     "a real exchange without routers": {"Router/alice-router": None, "Router/bob-router": None},
     "a second router behind a port": {"Router/second": {"session": "bob"}},
     "VRPs and route objects by RTR": {

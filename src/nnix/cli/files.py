@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from nnix.cli import answers
-from nnix.cli.root import ALL_PLANES, KINDS, Setting
+from nnix.cli.root import ALL_PLANES, KINDS, Setting, clock
 from nnix.kernel.change import admit, evidence_keys
 from nnix.kernel.document import Read, read
 from nnix.kernel.evidence import Evidence
@@ -104,7 +105,7 @@ def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:
 
 
 def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure: bool = False, asked: Setting | None = None) -> Evidence:
-    """The evidence that a snapshot needs, from files relative to its folder. Raises Refused for a file that is not there."""
+    """The evidence that a snapshot needs: files relative to its folder, and whether instants are past. Raises Refused for a file that is not there."""
     items: dict[str, bytes] = {}
     missing = []
     for key in evidence_keys(ALL_PLANES, snapshot):
@@ -117,6 +118,9 @@ def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure:
             keeper = setting or asked
             if registry and keeper is not None and keeper.begun and (answered := answers.evidence(keeper, registry)) is not None:
                 items[key] = answered
+            continue
+        if key.startswith("past:"):
+            items[key] = b"yes" if datetime.fromisoformat(key.removeprefix("past:")) <= clock() else b"no"
             continue
         path = folder / key.removeprefix("file:")
         try:

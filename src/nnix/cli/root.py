@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nnix.daemons.bird import BIRD
+from nnix.daemons.bird import BirdDriver
 from nnix.daemons.document import DocumentDriver, Find
 from nnix.daemons.frr import FRR
 from nnix.daemons.gobgp import GOBGP
@@ -109,11 +109,12 @@ def drivers(prefix: str, secrets: Path, find: Find = lambda source, pinned: None
     """
     known = Secrets(secrets)
     names: tuple[Driver, ...] = (GUARD, knot(known), nsd(known), unbound(known))
+    bird = BirdDriver(secrets=known)
     ours: tuple[Driver, ...] = (HERALD, COUNTER)
     payloads: tuple[Driver, ...] = (DocumentDriver(find), rtr_driver(known))
     everyone: tuple[Driver, ...] = (
         *(WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR),
-        *(*payloads, *names, GOBGP, BIRD, OPENBGPD, *ours),
+        *(*payloads, *names, GOBGP, bird, OPENBGPD, *ours),
     )
     return {each.name: each for each in everyone}
 

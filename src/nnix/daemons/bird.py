@@ -13,6 +13,10 @@ BIRD 3 switches a protocol off for good when a limit with `action restart` is hi
 message do. Its `restart time` mends that, but BIRD 2 does not know the words. So the driver lays them beside the configuration
 where BIRD is that new, and a protocol that wants them says `include "restart-time*.conf";`, which includes nothing elsewhere.
 
+A configuration may say what it needs of what not every version has, in comments, `# needs: FEATURE RESOURCE: MEND`; the driver answers it before a
+plan is carried out, so that nothing is left out in silence. `# farewell: TEXT` is what members read when the daemon is taken away
+(RFC 9003). Secrets (passwords of TCP) stand by reference, see secrets.py; one that would not stay inside its quotation marks is refused.
+
 What a plan says of a change is read from the text: protocols, filters and functions are compared block by block. A session
 is interrupted when its block is removed, or changes in anything but its import and export policies, limits and
 description, which BIRD changes in a running channel. Who that is stands in the block as a comment, `# session: session/NAME`;
@@ -28,7 +32,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, parsed, placed, probe, remove
-from nnix.kernel.world import Failed, Host, Step
+from nnix.daemons.secrets import INLINE, Secrets
+from nnix.kernel.world import Failed, Host, Lack, Step
 
 CONFIG = "bird.conf"
 SOCKET = "bird.ctl"
@@ -112,11 +117,19 @@ applied {CONFIG} "$mark" bird
 """
 
 
+NEEDS = re.compile(r"^# needs: (\S+) (\S+): (.+)$", re.M)
+FAREWELL = f"""
+text=$(sed -n 's/^# farewell: //p' {CONFIG} 2>/dev/null | head -n 1)
+[ -z "$text" ] || ! alive bird || timeout {ANSWER_SECONDS} birdc -s {SOCKET} disable '"c_*"' "\\"$text\\"" >/dev/null 2>&1
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class BirdDriver:
     """Drives BIRD. The content is a bird.conf in which `@HOME@` is the daemon's folder."""
 
     name: str = "bird"
+    secrets: Secrets | None = None
 
     def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         return steps(old, new)
@@ -126,23 +139,60 @@ class BirdDriver:
         return old is not None and new is not None
 
     async def check(self, host: Host, content: bytes) -> str:
-        words = await parsed(host, content, f"bird -p -c {CONFIG}", file=CONFIG)
+        if complaint := self._unfit(content):
+            return complaint
+        masked = self.secrets.masked(content).content if self.secrets else content
+        words = await parsed(host, masked, f"bird -p -c {CONFIG}", file=CONFIG)
         return re.sub(rf"^bird: (?:{re.escape(CONFIG)}:)?", "", words, flags=re.M)
+
+    async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
+        needs = NEEDS.findall(content.decode(errors="replace"))
+        if not needs:
+            return ()
+        missing = lacks(await version(host))
+        return tuple(Lack(resource, f"{missing[feature]}, which", mend) for feature, resource, mend in needs if feature in missing)
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)
-        found = {name: difference(seen[name], digest(placed(host, self.name, name, content)), COMMS) for name, content in wanted.items()}
-        return {name: words for name, words in found.items() if words}
+        found: dict[str, str] = {}
+        for name, content in wanted.items():
+            if complaint := self._unfit(content):
+                found[name] = f"cannot be compared: {complaint}"
+            elif words := difference(seen[name], digest(self._whole(host, name, content)), COMMS):
+                found[name] = words
+        return found
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         if wanted is None:
-            await remove(host, self.name, name, COMMS)
+            await remove(host, self.name, name, COMMS, before=f'( cd "$here" 2>/dev/null || exit 0\n{FAREWELL})')
             return
-        content = placed(host, self.name, name, wanted)
+        if complaint := self._unfit(wanted):
+            raise Failed(f"{host.name}: bird {name}: {complaint}")
+        content = self._whole(host, name, wanted)
         seen = (await self._seen(host, [name]))[name]
         if difference(seen, digest(content), COMMS):
             hung = "1" if seen.mark == SILENT else ""
             await act(host, self.name, name, f"hung={hung}\n{DRIVE}", stdin=content)
+
+    def _unfit(self, content: bytes) -> str:
+        """Why the secrets that `content` names cannot be put into it; empty when they can."""
+        named = sorted({each.decode() for each in INLINE.findall(content)})
+        if not named:
+            return ""
+        if self.secrets is None:
+            return f"no folder of secrets, but secret:{named[0]} is named"
+        if complaint := self.secrets.complaint(content):
+            return complaint
+        odd = [name for name in named if not re.fullmatch(rb"[ !#-~]{1,80}", self.secrets.get(name) or b"")]
+        return (
+            f"{', '.join(f'secret:{name}' for name in odd)}: BIRD takes 1 to 80 printable ASCII characters, no quotation mark"
+            if odd
+            else ""
+        )
+
+    def _whole(self, host: Host, name: str, content: bytes) -> bytes:
+        """The configuration as it stands on the host."""
+        return placed(host, self.name, name, self.secrets.reveal(content).content if self.secrets else content)
 
     async def _seen(self, host: Host, names: Iterable[str]) -> dict[str, Seen]:
         seen = await probe(host, self.name, CONFIG, dict.fromkeys(names, COMMS), ask=LOOK)

@@ -247,8 +247,8 @@ def test_bird_accepts_what_bgpq4_told(tmp_path: Path) -> None:
     config = text(snapshot, grounds)
     (tmp_path / "bird.conf").write_text(config)
 
-    assert "define P4_m1_s = [24.0.0.0/16{20,24},24.0.0.0/16{25,32}];" in config
-    assert "define P6_m1_s = [2a02::/32,2a02::/32{49,128}];" in config
+    assert "define NNIX_P4_m1_s = [24.0.0.0/16{20,24},24.0.0.0/16{25,32}];" in config
+    assert "define NNIX_P6_m1_s = [2a02::/32,2a02::/32{49,128}];" in config
     assert subprocess.run(["bird", "-p", "-c", tmp_path / "bird.conf"], check=False).returncode == 0
 
 

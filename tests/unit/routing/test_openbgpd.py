@@ -16,6 +16,7 @@ from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.routing.compile import SPEAKERS, ClientPolicy, ServerPolicy, compile
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy
+from nnix.planes.routing.openbgpd import _POLICY_NOT_SPELLED
 from nnix.planes.trust.kinds import RtrCache
 from tests.unit.routing.exchange import evidence as given
 from tests.unit.routing.exchange import exchange, member
@@ -135,10 +136,16 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
         ),
         *("bogon_asns", "never", "transit_free", "clients", "registered_v4", "registered_v6", "registered_covering_v4"),
         *("registered_covering_v6", "vrps_v4", "vrps_v6", "vrps_covering_v4", "vrps_covering_v6", "feeds", "about", "findings"),
+        *("shutting_down", "shutdown_text", "blacklist_v4", "blacklist_v6", "registered_longer_v4", "registered_longer_v6", "aspas"),
+        *("blackholes", "attached", "short_asns", "groups", "thresholds", "snippets"),  # all refused by name (_not_spelled)
     }
     assert {each.name for each in fields(ClientPolicy)} == {
         *("session", "member", "asn", "v4", "v6", "next_hops_v4", "next_hops_v6", "irr", "origins", "prefixes_v4", "prefixes_v6"),
         *("routes_max_v4", "routes_max_v6", "passive", "role_strict", "blackhole"),
+        *("short_asn", "kin", "v4_over_v6", "lengths", "blacklist_v4", "blacklist_v6", "irr_more_specifics", "accepted_v4", "accepted_v6"),
+        *("rpki", "aspa", "as_sets_in_paths", "limit_action", "hold_time_seconds", "password", "tcp_key", "gtsm", "multihop", "bfd"),
+        *("add_paths", "prepend_route_server", "role", "communities", "announce_only", "announce_not", "hear_only", "hear_not"),
+        *("groups", "nearer", "farther", "blackhole_community", "blackhole_community_alone"),  # all refused by name (_not_spelled)
     }
     assert set(RoutingPolicy.model_fields) - set(Resource.model_fields) == {
         *(
@@ -157,6 +164,7 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
         ),
         *("never_via_route_servers", "transit_free", "blackhole", "blackhole_v4", "blackhole_v6", "graceful_shutdown", "roles"),
         *("prefixes_max", "prefixes_max_margin_percent", "limit_action", "limit_restart_seconds", "hold_time_seconds"),
+        *("next_hop", "never_via_sources", "aspa", *_POLICY_NOT_SPELLED),
     }
 
 

@@ -12,7 +12,7 @@ from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Lan, mac_of
 from nnix.planes.routing.allocate import allocate
-from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, RoutingRegistry, Session
+from nnix.planes.routing.kinds import LocalSnippet, RouteServer, RoutingException, RoutingPolicy, RoutingRegistry, Session
 from nnix.planes.routing.rules import RULES
 from nnix.planes.trust.kinds import RtrCache
 from tests.unit.routing.exchange import exchange, member
@@ -47,6 +47,16 @@ SPARE = RoutingPolicy.model_validate({"name": "earlier", "irr_caches": ["rtr"]})
 QUARANTINE = Lan.model_validate({"name": "q", "title": {"en": "q"}, "purpose": "quarantine", "v4": "10.8.0.0/24"})
 
 
+def exception(**fields: Any) -> Resource:
+    plain = {"name": "m1", "session": "m1-s", "until": "2027-01-01T00:00:00Z", "answers": "contact:noc", "why": "a test"}
+    return RoutingException.model_validate({**plain, **fields})
+
+
+def snippet(text: str, place: str = "import") -> Resource:
+    plain = {"name": "s", "policy": "safe", "daemon": "bird", "answers": "contact:noc", "why": "a test"}
+    return LocalSnippet.model_validate({**plain, "text": text, "place": place})
+
+
 def without_second_server() -> Snapshot:
     return exchange().replaced(gone=["route-server/rs2"])
 
@@ -79,7 +89,7 @@ BREAKS: tuple[tuple[str, str, str, Callable[[], Snapshot]], ...] = (
     ("routing.session-port-is-the-members", "session/m1-t", "port", with_(session(port="m2-p", macs=["02:00:00:00:00:77"]))),
     ("routing.session-on-peering-lan", "session/m1-t", "lan", with_(QUARANTINE, session(lan="q", v4="10.8.0.9", route_servers=False))),
     ("routing.roles-fit", "session/m1-s", "their_role", with_(*member(1, their_role="provider"))),
-    ("routing.roles-fit", "session/m1-s", "our_role", with_(*member(1, our_role="peer", their_role="peer"))),
+    ("routing.roles-fit", "session/m1-s", "our_role", with_(*member(1, our_role="customer", their_role="provider"))),
     ("routing.roles-fit", "session/m1-s", "their_role", with_(*member(1, our_role="provider", their_role="peer", route_servers=False))),
     ("routing.two-route-servers", "lan/lan", "", without_second_server),
     ("routing.two-route-servers", "lan/lan", "", with_(server(site="west"))),
@@ -105,6 +115,57 @@ BREAKS: tuple[tuple[str, str, str, Callable[[], Snapshot]], ...] = (
     ("routing.registry-can-be-asked", "routing-registry/r", "dumps", with_(registry(asked="dump"))),
     ("routing.member-as-sets-well-formed", "member/m1", "as_sets.0", with_(*member(1, {"as_sets": ["ASX"]}))),
     ("routing.session-as-sets-well-formed", "session/m1-s", "as_sets.1", with_(*member(1, as_sets=["AS-OK", "AS1:"]))),
+    ("routing.loosening-is-an-exception", "session/m1-s", "irr", with_(*member(1, irr="off"))),
+    ("routing.loosening-is-an-exception", "session/m1-s", "rpki", with_(*member(1, rpki="tag"))),
+    ("routing.exception-says-something", "routing-exception/m1", "", with_(exception())),
+    (
+        "routing.exception-says-something",
+        "routing-exception/m1",
+        "prefixes.0",
+        with_(exception(prefixes=[{"prefix": "20.0.0.0/24", "le": 20}])),
+    ),
+    ("routing.exception-says-something", "routing-exception/m1", "session", with_(*member(1, route_servers=False), exception(irr="off"))),
+    ("routing.session-communities-free", "session/m1-s", "communities.0", with_(*member(1, communities=["65501:1"]))),
+    ("routing.session-communities-free", "session/m1-s", "communities.0", with_(*member(1, communities=["70000:1"]))),
+    ("routing.session-communities-free", "session/m1-s", "communities.1", with_(*member(1, communities=["1001:1", "139136:5:5"]))),
+    ("routing.session-communities-free", "session/m1-s", "blackhole_community", with_(*member(1, blackhole_community="65535:666"))),
+    ("routing.policy-communities-free", "routing-policy/safe", "blackhole_communities.0", with_(blackhole_communities=["65535:666"])),
+    (
+        "routing.policy-communities-free",
+        "routing-policy/safe",
+        "reason_communities.0.reason",
+        with_(reason_communities=[{"reason": "none_such", "community": "64999:1"}]),
+    ),
+    (
+        "routing.groups-told-apart",
+        "routing-policy/safe",
+        "groups.1.number",
+        with_(groups=[{"number": 1, "title": "one", "levels": ["city"]}, {"number": 1, "title": "two", "levels": ["province"]}]),
+    ),
+    ("routing.groups-told-apart", "routing-policy/safe", "groups.0", with_(groups=[{"number": 1, "title": "nobody"}])),
+    ("routing.short-asns-told-apart", "routing-policy/safe", "short_asns.0.asn", with_(short_asns=[{"asn": 1001, "short": 64600}])),
+    ("routing.short-asns-told-apart", "routing-policy/safe", "short_asns.0.short", with_(short_asns=[{"asn": 70000, "short": 65000}])),
+    ("routing.multihop-has-one-best", "session/m1-s", "multihop", with_(*member(1, v4="11.0.0.1", v6=None, multihop=2))),
+    ("routing.v4-over-v6-has-no-v4", "session/m1-s", "v4", with_(*member(1, v4_over_v6=True))),
+    ("routing.v4-over-v6-has-no-v4", "session/m1-s", "v6", with_(*member(1, v6=None, v4_over_v6=True))),
+    (
+        "routing.one-tcp-authentication",
+        "session/m1-s",
+        "tcp_ao",
+        with_(*member(1, password="secret:a", tcp_ao={"id": 1, "secret": "secret:b"})),
+    ),
+    ("routing.blackhole-community-is-used", "session/m1-s", "blackhole_community_alone", with_(*member(1, blackhole_community_alone=True))),
+    (
+        "routing.blackhole-community-is-used",
+        "session/m1-s",
+        "blackhole_community",
+        with_(*member(1, blackhole=False, blackhole_community="1001:666")),
+    ),
+    ("routing.snippet-stays-in-its-place", "local-snippet/s", "text", with_(snippet("} };"))),
+    ("routing.snippet-stays-in-its-place", "local-snippet/s", "text", with_(snippet("if net.len > 1 then {"))),
+    ("routing.snippet-stays-in-its-place", "local-snippet/s", "text", with_(snippet('print "open;'))),
+    ("routing.snippet-stays-in-its-place", "local-snippet/s", "text", with_(snippet("accept; /* and"))),
+    ("routing.snippet-stays-in-its-place", "local-snippet/s", "place", with_(snippet("protocol bgp x {}"))),
 )
 
 

@@ -15,6 +15,10 @@ an older version of it lacks, its driver says once it has looked. prove/evaluate
 What VRPs and route objects say stands in the configuration, or comes by RTR from caches of ours (`Feed`). The values are the same; only, what
 comes by RTR may be newer than the change, and may be missing: each such table has a mark (trust/rtr/records.py), and without it there is no data.
 
+What a client is allowed beyond its policy (RoutingException) is worked in here while it lasts, so that spelling and proof know of no exceptions.
+Whether one has come to its end is evidence like any other: `past:INSTANT` holds `no` until that instant and `yes` from then on, so that a plan
+holds as long as no exception ends.
+
 A source of evidence that is named and not to be had, or holds nothing, stops the change with a refusal: what runs stays
 as it is. Going on without it would either let wrong routes in (RPKI) or throw every member's routes out (IRR). A broken
 object inside a source, or an as-set that no source knows, costs only what hangs on it: the member is left with its own
@@ -25,18 +29,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
 
 from nnix.kernel.evidence import Evidence, Item
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.planes.fabric.kinds import Lan, PortState
-from nnix.planes.members.kinds import Exchange, Member
+from nnix.planes.members.kinds import Carrier, Exchange, Member
 from nnix.planes.routing import bird, bogons, irr, openbgpd, rpki
-from nnix.planes.routing.communities import short_asn
+from nnix.planes.routing.communities import Community, community, short_asn
 from nnix.planes.routing.irr import ASKED
-from nnix.planes.routing.kinds import Irr, RouteServer, RoutingPolicy, RoutingRegistry, Rpki, Session
+from nnix.planes.routing.kinds import (
+    AcceptedPrefix,
+    AddPaths,
+    Group,
+    Irr,
+    LimitAction,
+    LocalSnippet,
+    NextHop,
+    Place,
+    Prefix,
+    PrefixLengths,
+    Role,
+    RouteServer,
+    RoutingException,
+    RoutingPolicy,
+    RoutingRegistry,
+    Rpki,
+    Session,
+    TcpKey,
+)
 from nnix.planes.routing.rpki import Roa, RoaTable
 from nnix.planes.trust.kinds import IRR_COVERING_PORT, IRR_DOCUMENT, IRR_PORT, VRP_COVERING_PORT, VRP_PORT, RtrCache
 
@@ -46,8 +71,10 @@ ORDER = (
     "not_global_unicast",
     "exchange_lan",
     "bogon",
+    "blacklisted",
     "prefix_len_too_long",
     "prefix_len_too_short",
+    "too_many_communities",
     "as_path_too_short",
     "as_path_too_long",
     "own_asn_in_path",
@@ -62,35 +89,109 @@ ORDER = (
     "blackhole_not_covered",
     "rpki_no_data",  # no judgement of a route, but of a moment
     "rpki_invalid",
+    "aspa_invalid",
 )
 
 BLACKHOLES_MAX = 10  # host routes that a member may blackhole beyond the prefixes that it means to announce
 
 
+class Accepted(NamedTuple):
+    """A prefix that needs no registration: the route's prefix lies in `prefix` and has `shortest` to `longest` bits. `origin` None: its origin must be one of
+    the client's; else it must be this one, whether or not it is one of the client's."""
+
+    prefix: str
+    shortest: int
+    longest: int
+    origin: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class ClientPolicy:
-    """One session as a route server sees it, both address families. Limits count routes received, refused ones included.
+    """One session as a route server sees it, both address families.
 
-    `origins` is None where the registries are not asked. `prefixes` are registered prefixes whose origin the source did not
-    tell (bgpq4). A next hop is accepted when it is the session's own address or that of another router of the same member there.
+    session, member, asn         who it is. `short_asn` names it in standard communities: its ASN, or what stands for a 32-bit one; None: nothing does
+    kin                          ASNs of one organisation with it, itself included: behind it they are no leak (transit_free)
+    v4, v6                       its addresses; None: no session of that family. With `v4_over_v6`, IPv4 routes come and go on the IPv6 session (RFC 8950)
+    next_hops_v4, next_hops_v6   next hops that are accepted; IPv4 routes of a session with `v4_over_v6` are held against the IPv6 ones.
+                                 An IPv4 route with an IPv6 next hop reaches nobody but sessions with `v4_over_v6`
+    lengths                      accepted prefix lengths
+    blacklist_v4, blacklist_v6   refused with their more specifics (`blacklisted`), besides the server's
+    irr                          OFF: `irrdb_not_checked`. ORIGIN: the origin is in `origins`. STRICT: and see `accepted`, `prefixes` and the server's `registered_…`.
+                                 TAG: refuses nothing; says `irrdb_origin_known` or `…_unknown`, `irrdb_prefix_known` or `…_unknown`. A path that ends in
+                                 an AS_SET has origin 0, which nothing matches (RFC 6907, 7.1.8 to 7.1.12)
+    irr_more_specifics           more specifics of its route objects pass: by the policy, or by an exception; then they are looked up in
+                                 `registered_longer_…` instead of `registered_…`
+    origins                      None where the registries are not asked (irr OFF)
+    prefixes_v4, prefixes_v6     registered prefixes whose origin the source did not tell (bgpq4), as P or P{low,high}
+    accepted_v4, accepted_v6     prefixes that need no registration; a route that they let pass says `irrdb_excepted` where its origin is given there
+    rpki, aspa                   OFF: not judged; TAG: judged and said; REJECT: and invalid ones refused
+    as_sets_in_paths             paths may hold AS_SETs
+    routes_max_v4, routes_max_v6 limit per session; what counts and what happens is in the server's policy (limit_counts) and `limit_action`
+    role                         the route server's role towards it (RFC 9234); `role_strict`: refused when it sends none
+    communities                  put on every route of its; taken off whatever others send
+    announce_only, announce_not  ASNs that alone hear its routes (None: all), and ASNs that do not: as if it had sent these wishes about PEERs itself
+    hear_only, hear_not          ASNs whose routes alone it hears (None: all), and whose it does not
+    groups, nearer, farther      numbers of the groups that it is in; thresholds (ms) that its round-trip time does not exceed, and that it does
+    blackhole                    it hears of blackholed routes; with `blackhole_community` on them, and without BLACKHOLE where `blackhole_community_alone`
+    password, tcp_key            names of secrets
     """
 
     session: str
     member: str
     asn: int
+    short_asn: int | None
+    kin: tuple[int, ...]
     v4: IPv4Address | None
     v6: IPv6Address | None
+    v4_over_v6: bool
     next_hops_v4: tuple[IPv4Address, ...]
     next_hops_v6: tuple[IPv6Address, ...]
+    lengths: PrefixLengths
+    blacklist_v4: tuple[IPv4Network, ...]
+    blacklist_v6: tuple[IPv6Network, ...]
     irr: Irr
+    irr_more_specifics: bool
     origins: tuple[int, ...] | None
     prefixes_v4: tuple[str, ...]
     prefixes_v6: tuple[str, ...]
+    accepted_v4: tuple[Accepted, ...]
+    accepted_v6: tuple[Accepted, ...]
+    rpki: Rpki
+    aspa: Rpki
+    as_sets_in_paths: bool
     routes_max_v4: int
     routes_max_v6: int
+    limit_action: LimitAction
     passive: bool
+    hold_time_seconds: int
+    password: str | None
+    tcp_key: TcpKey | None
+    gtsm: bool
+    multihop: int | None
+    bfd: bool
+    add_paths: AddPaths
+    prepend_route_server: bool
+    role: Role
     role_strict: bool
+    communities: tuple[Community, ...]
+    announce_only: tuple[int, ...] | None
+    announce_not: tuple[int, ...]
+    hear_only: tuple[int, ...] | None
+    hear_not: tuple[int, ...]
+    groups: tuple[int, ...]
+    nearer: tuple[int, ...]
+    farther: tuple[int, ...]
     blackhole: bool
+    blackhole_community: Community | None
+    blackhole_community_alone: bool
+
+
+class Snippet(NamedTuple):
+    """Local text for one daemon: no evaluator can read it, so what depends on it is not proved but by the daemon itself."""
+
+    name: str
+    place: Place
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +206,28 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class ServerPolicy:
-    """All that one route server does. `registered` are route objects and `vrps` are VRPs, as ROAs; the `…_covering` tables say who
-    may blackhole inside of what. `findings` are what an operator should mend, in words."""
+    """All that one route server does.
+
+    policy                  what is the same for all; where ClientPolicy has a field of the same name, that one counts
+    stand_in                the route server's ASN where only 16 bits are
+    bogons_…, blacklist_…   refused with their more specifics
+    never, transit_free     ASNs; nothing of members and carriers here is in `never`
+    registered_…            route objects as ROAs, each allowing its own length only, or down to the policy's longest where it says irr_more_specifics;
+                            `registered_longer_…` the latter, of clients that are let off where it does not
+    vrps_…                  VRPs; `aspas`: customer and its providers
+    …_covering              who may blackhole inside of what
+    blackholes              communities that mean BLACKHOLE besides 65535:666; on the way in they are replaced by it
+    attached                communities that some client's routes are given: taken off all that members send
+    short_asns              (ASN, what stands for it in standard communities)
+    groups, thresholds      numbers and milliseconds by which wishes can be aimed. A wish aimed at something else is ignored, and taken off on the way out
+    snippets                local text for this daemon, in the order of names
+    findings                what an operator should mend, in words
+
+    Whom a route reaches, by its announcer's wishes: by those about the receiver itself, if there are any (not beats to); else by those about a group or band
+    of round-trip time that it is in (not beats to); else by to-none. Prepends: the longest of those about the receiver, else of those about its groups
+    and bands, else of those about all. NO_EXPORT and NO_ADVERTISE are added when any wish about the receiver, its groups and bands, or all asks for it.
+    Every wish is taken off, also one about nobody here. An announcer never hears its own session's routes.
+    """
 
     name: str
     daemon: str
@@ -116,17 +237,23 @@ class ServerPolicy:
     router_id: IPv4Address
     v4: IPv4Address | None
     v6: IPv6Address | None
+    shutting_down: bool
+    shutdown_text: str | None
     policy: RoutingPolicy
     lans_v4: tuple[IPv4Network, ...]
     lans_v6: tuple[IPv6Network, ...]
     bogons_v4: tuple[IPv4Network, ...]
     bogons_v6: tuple[IPv6Network, ...]
+    blacklist_v4: tuple[IPv4Network, ...]
+    blacklist_v6: tuple[IPv6Network, ...]
     bogon_asns: tuple[tuple[int, int], ...]
     never: tuple[int, ...]
     transit_free: tuple[int, ...]
     clients: tuple[ClientPolicy, ...]
     registered_v4: RoaTable
     registered_v6: RoaTable
+    registered_longer_v4: RoaTable
+    registered_longer_v6: RoaTable
     registered_covering_v4: RoaTable
     registered_covering_v6: RoaTable
     vrps_v4: RoaTable
@@ -134,6 +261,13 @@ class ServerPolicy:
     vrps_covering_v4: RoaTable
     vrps_covering_v6: RoaTable
     feeds: tuple[Feed, ...]
+    aspas: tuple[tuple[int, tuple[int, ...]], ...]
+    blackholes: tuple[Community, ...]
+    attached: tuple[Community, ...]
+    short_asns: tuple[tuple[int, int], ...]
+    groups: tuple[int, ...]
+    thresholds: tuple[int, ...]
+    snippets: tuple[Snippet, ...]
     about: frozenset[str]
     findings: tuple[str, ...]
 
@@ -153,13 +287,23 @@ SPEAKERS: Mapping[str, Speaker] = {
 
 
 def evidence(snapshot: Snapshot) -> Iterable[str]:
-    """Keys of all that the policies in use rest on: `file:<path>`, relative to the exchange's folder; `irr:<name>`, what a registry answered."""
+    """Keys of all that the policies in use rest on: `file:<path>`, relative to the exchange's folder; `irr:<name>`, what a registry answered;
+    `past:<instant>`, whether it is past."""
     for policy in _in_use(snapshot):
-        if policy.rpki is not Rpki.OFF:
+        if _asks_rpki(policy, snapshot):
             yield from (f"file:{path}" for path in policy.rpki_sources)
         if _asks_registries(policy, snapshot):
             yield from (f"file:{path}" for path in policy.irr_sources)
             yield from (f"{ASKED}{name}" for name in policy.irr_registries)
+        yield from (f"file:{path}" for path in policy.never_via_sources)
+    ends = [each.until for each in snapshot.of(RoutingException)]
+    ends += [each.until for each in snapshot.of(LocalSnippet) if each.until is not None]
+    yield from dict.fromkeys(past(each) for each in ends)
+
+
+def past(instant: datetime) -> str:
+    """The key of the evidence that says whether `instant` is past."""
+    return f"past:{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def names_asked(registry: RoutingRegistry, snapshot: Snapshot) -> tuple[tuple[str, ...], bool]:
@@ -175,7 +319,7 @@ def names_asked(registry: RoutingRegistry, snapshot: Snapshot) -> tuple[tuple[st
                 if how is not Irr.OFF:
                     as_sets = each.as_sets if each.as_sets is not None else member.as_sets
                     names |= dict.fromkeys(name.upper() for name in (*as_sets, f"AS{member.asn}"))
-                    strict |= how is Irr.STRICT
+                    strict |= how in (Irr.STRICT, Irr.TAG)
     return tuple(names), strict
 
 
@@ -185,7 +329,7 @@ def policy(snapshot: Snapshot, evidence: Evidence) -> tuple[ServerPolicy, ...]:
     grounds = {each.name: _grounds(each, snapshot, evidence, refusals) for each in _in_use(snapshot)}
     if refusals:
         raise Refused(refusals)
-    return tuple(_server(each, snapshot, grounds[each.policy]) for each in snapshot.of(RouteServer))
+    return tuple(_server(each, snapshot, grounds[each.policy], evidence) for each in snapshot.of(RouteServer))
 
 
 def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
@@ -250,10 +394,12 @@ def clients(server: RouteServer, snapshot: Snapshot) -> tuple[Session, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Grounds:
-    """What a policy's sources say."""
+    """What a policy's sources say. `never`: those that PeeringDB marks as never via route servers."""
 
     registries: irr.Registries
     vrps: rpki.Vrps
+    aspas: tuple[tuple[int, tuple[int, ...]], ...]
+    never: frozenset[int]
     findings: tuple[str, ...]
 
 
@@ -261,11 +407,21 @@ def _in_use(snapshot: Snapshot) -> tuple[RoutingPolicy, ...]:
     return tuple(each for each in snapshot.of(RoutingPolicy) if snapshot.where(RouteServer, policy=each.name))
 
 
+def _sessions(policy: RoutingPolicy, snapshot: Snapshot) -> Iterable[Session]:
+    for server in snapshot.where(RouteServer, policy=policy.name):
+        yield from clients(server, snapshot)
+
+
 def _asks_registries(policy: RoutingPolicy, snapshot: Snapshot) -> bool:
-    return any(
-        (each.irr or policy.irr) is not Irr.OFF
-        for server in snapshot.where(RouteServer, policy=policy.name)
-        for each in clients(server, snapshot)
+    return any((each.irr or policy.irr) is not Irr.OFF for each in _sessions(policy, snapshot))
+
+
+def _asks_rpki(policy: RoutingPolicy, snapshot: Snapshot) -> bool:
+    return (
+        policy.rpki is not Rpki.OFF
+        or policy.aspa is not Rpki.OFF
+        or policy.roas_are_route_objects
+        or any((each.rpki or Rpki.OFF) is not Rpki.OFF or (each.aspa or Rpki.OFF) is not Rpki.OFF for each in _sessions(policy, snapshot))
     )
 
 
@@ -278,7 +434,8 @@ def _grounds(policy: RoutingPolicy, snapshot: Snapshot, evidence: Evidence, refu
 
     findings: list[str] = []
     parts: list[rpki.Vrps] = []
-    for path in policy.rpki_sources if policy.rpki is not Rpki.OFF else ():
+    providers: dict[int, set[int]] = {}
+    for path in policy.rpki_sources if _asks_rpki(policy, snapshot) else ():
         item = had(path, "rpki_sources")
         if item is None:
             continue
@@ -289,11 +446,23 @@ def _grounds(policy: RoutingPolicy, snapshot: Snapshot, evidence: Evidence, refu
             continue
         parts.append(found)
         findings += [f"{path}: {finding}" for finding in found.findings]
+        for customer, named in rpki.aspas(item):
+            providers.setdefault(customer, set()).update(named)
     merged = (
         parts[0]
         if len(parts) == 1
         else rpki.Vrps(RoaTable(roa for part in parts for roa in part.v4.roas), RoaTable(roa for part in parts for roa in part.v6.roas), ())
     )
+    never: set[int] = set()
+    for path in policy.never_via_sources:
+        item = had(path, "never_via_sources")
+        if item is None:
+            continue
+        marked = irr.never_via_route_servers(item)
+        if marked is None:
+            refusals.append(_missing(policy, "never_via_sources", f"{path} is not what PeeringDB gives for net"))
+        else:
+            never |= marked
     asks = _asks_registries(policy, snapshot)
     items = [(path, item) for path in (policy.irr_sources if asks else ()) if (item := had(path, "irr_sources")) is not None]
     for registry in policy.irr_registries if asks else ():
@@ -302,7 +471,13 @@ def _grounds(policy: RoutingPolicy, snapshot: Snapshot, evidence: Evidence, refu
         else:
             refusals.append(_missing(policy, "irr_registries", f"{registry.id} has never answered", mend="ask it: nnix irr fetch DIR"))
     known = irr.registries(items)
-    return _Grounds(known, merged, (*findings, *known.findings))
+    return _Grounds(
+        known,
+        merged,
+        tuple((customer, tuple(sorted(named))) for customer, named in sorted(providers.items())),
+        frozenset(never),
+        (*findings, *known.findings),
+    )
 
 
 def _missing(policy: RoutingPolicy, field: str, found: str, mend: str = "fetch it again, or take the source out") -> Refusal:
@@ -317,28 +492,50 @@ def _missing(policy: RoutingPolicy, field: str, found: str, mend: str = "fetch i
     )
 
 
-def _server(server: RouteServer, snapshot: Snapshot, grounds: _Grounds) -> ServerPolicy:
+def _v4(prefixes: Iterable[Prefix]) -> tuple[IPv4Network, ...]:
+    return tuple(sorted({each for each in prefixes if isinstance(each, IPv4Network)}))
+
+
+def _v6(prefixes: Iterable[Prefix]) -> tuple[IPv6Network, ...]:
+    return tuple(sorted({each for each in prefixes if isinstance(each, IPv6Network)}))
+
+
+def _server(server: RouteServer, snapshot: Snapshot, grounds: _Grounds, evidence: Evidence) -> ServerPolicy:
     rules = snapshot.at(server.policy)
     exchange = snapshot.of(Exchange)[0]
     asn = server.asn or exchange.asn
     lans = snapshot.of(Lan)
-    members = {each.asn for each in snapshot.of(Member)}
+    members = {each.asn for each in snapshot.of(Member)} | {asn for each in snapshot.of(Carrier) for asn in each.asns}
     findings = list(grounds.findings)
     sessions = clients(server, snapshot)
     here = _addresses(server, snapshot)
-    served = tuple(_client(each, server, rules, snapshot, grounds, here, findings) for each in sessions)
-    registered_v4, registered_v6 = grounds.registries.registered(
-        frozenset(origin for each in served if each.irr is Irr.STRICT for origin in each.origins or ()),
-        rules.prefix_lengths.v4_max if rules.irr_more_specifics else None,
-        rules.prefix_lengths.v6_max if rules.irr_more_specifics else None,
-    )
+    allowed = _in_force(sessions, snapshot, evidence, findings)
+    served = tuple(_client(each, server, rules, snapshot, grounds, here, allowed.get(each.name, ()), findings) for each in sessions)
+    strict = [each for each in served if each.irr in (Irr.STRICT, Irr.TAG)]
+    let_off = [each for each in strict if each.irr_more_specifics and not rules.irr_more_specifics]
+    own = frozenset(origin for each in strict if each not in let_off for origin in each.origins or ())
+    longer = frozenset(origin for each in let_off for origin in each.origins or ())
+    down_v4, down_v6 = rules.prefix_lengths.v4_max, rules.prefix_lengths.v6_max
+    everywhere = rules.irr_more_specifics
+    registered_v4, registered_v6 = grounds.registries.registered(own, down_v4 if everywhere else None, down_v6 if everywhere else None)
+    longer_v4, longer_v6 = grounds.registries.registered(longer, down_v4, down_v6)
+    # Covering tables allow every length, so that it does not matter which of the two tables a route object stands in.
+    all_v4, all_v6 = (registered_v4, registered_v6) if not longer else grounds.registries.registered(own | longer, None, None)
     # Whose VRPs may cover a blackholed host route: those of origins that a client speaks for. Where the registries are not asked, that is anybody.
     speaking = (
-        None if any(each.origins is None for each in served) else frozenset(origin for each in served for origin in each.origins or ())
+        None
+        if any(each.origins is None or each.irr is Irr.TAG for each in served)
+        else frozenset(origin for each in served for origin in each.origins or ())
+        | {taken.origin for each in served for taken in (*each.accepted_v4, *each.accepted_v6) if taken.origin is not None}
     )
     vrps = grounds.vrps
     lab = exchange.lab
     bad = [each.prefix for each in bogons.PREFIXES if not (lab and each.lab)] + list(rules.bogons)
+    snippets = [
+        each
+        for each in snapshot.where(LocalSnippet, policy=rules.name)
+        if each.daemon == server.daemon and (each.until is None or _lasts(each.until, evidence))
+    ]
     return ServerPolicy(
         name=server.name,
         daemon=server.daemon,
@@ -348,32 +545,67 @@ def _server(server: RouteServer, snapshot: Snapshot, grounds: _Grounds) -> Serve
         router_id=server.router_id or server.v4 or IPv4Address("0.0.0.1"),
         v4=server.v4,
         v6=server.v6,
+        shutting_down=server.shutting_down,
+        shutdown_text=server.shutdown_text,
         policy=rules,
         lans_v4=tuple(sorted({each.v4 for each in lans if each.v4 is not None})),
         lans_v6=tuple(sorted({each.v6 for each in lans if each.v6 is not None})),
-        bogons_v4=tuple(sorted({each for each in bad if isinstance(each, IPv4Network)})),
-        bogons_v6=tuple(sorted({each for each in bad if isinstance(each, IPv6Network)})),
+        bogons_v4=_v4(bad),
+        bogons_v6=_v6(bad),
+        blacklist_v4=_v4(rules.blacklist),
+        blacklist_v6=_v6(rules.blacklist),
         bogon_asns=tuple((each.first, each.last) for each in bogons.ASNS if not (lab and each.lab)),
-        never=tuple(sorted(set(rules.never_via_route_servers) - members)),
+        never=tuple(sorted((set(rules.never_via_route_servers) | grounds.never) - members)),
         transit_free=tuple(sorted(set(rules.transit_free))),
         clients=served,
         registered_v4=registered_v4,
         registered_v6=registered_v6,
-        registered_covering_v4=registered_v4.covering(None, 32) if rules.blackhole else RoaTable(),
-        registered_covering_v6=registered_v6.covering(None, 128) if rules.blackhole else RoaTable(),
+        registered_longer_v4=longer_v4,
+        registered_longer_v6=longer_v6,
+        registered_covering_v4=all_v4.covering(None, 32) if rules.blackhole else RoaTable(),
+        registered_covering_v6=all_v6.covering(None, 128) if rules.blackhole else RoaTable(),
         vrps_v4=vrps.v4,
         vrps_v6=vrps.v6,
         vrps_covering_v4=vrps.v4.covering(speaking, 32) if rules.blackhole else RoaTable(),
         vrps_covering_v6=vrps.v6.covering(speaking, 128) if rules.blackhole else RoaTable(),
         feeds=tuple(_feeds(server, rules, snapshot)),
+        aspas=grounds.aspas if any(each.aspa is not Rpki.OFF for each in served) else (),
+        blackholes=tuple(community(each) for each in rules.blackhole_communities) if rules.blackhole else (),
+        attached=tuple(sorted({each for client in served for each in client.communities})),
+        short_asns=tuple(sorted((each.asn, each.short) for each in rules.short_asns)),
+        groups=tuple(sorted(each.number for each in rules.groups)),
+        thresholds=tuple(sorted(set(rules.rtt_thresholds))),
+        snippets=tuple(Snippet(each.name, each.place, each.text) for each in snippets),
         about=frozenset(
             {server.id, rules.id, exchange.id}
             | {each.id for each in (*rules.rpki_caches, *rules.irr_caches)}
             | {each.id for each in lans}
+            | {each.id for each in snippets}
+            | {each.id for exceptions in allowed.values() for each in exceptions}
             | {resource_id for each in sessions for resource_id in (each.id, each.member.id, each.port.id)}
         ),
         findings=tuple(dict.fromkeys(findings)),
     )
+
+
+def _in_force(
+    sessions: Iterable[Session], snapshot: Snapshot, evidence: Evidence, findings: list[str]
+) -> dict[str, tuple[RoutingException, ...]]:
+    """session → its exceptions that have not come to their end, by name. Where nobody can say, one has."""
+    found: dict[str, tuple[RoutingException, ...]] = {}
+    for session in sessions:
+        for each in snapshot.where(RoutingException, session=session.name):
+            if _lasts(each.until, evidence):
+                found[session.name] = (*found.get(session.name, ()), each)
+                findings.append(f"{each.id}: {session.id} is let off until {each.until:%Y-%m-%d %H:%M %Z} ({each.why}; {each.answers})")
+            else:
+                findings.append(f"{each.id}: came to its end at {each.until:%Y-%m-%d %H:%M %Z} and has no effect; take it out")
+    return found
+
+
+def _lasts(until: datetime, evidence: Evidence) -> bool:
+    item = evidence.get(past(until))
+    return item is not None and item.content == b"no"
 
 
 def _addresses(server: RouteServer, snapshot: Snapshot) -> dict[int, tuple[tuple[IPv4Address, ...], tuple[IPv6Address, ...]]]:
@@ -396,36 +628,105 @@ def _client(
     snapshot: Snapshot,
     grounds: _Grounds,
     here: dict[int, tuple[tuple[IPv4Address, ...], tuple[IPv6Address, ...]]],
+    exceptions: tuple[RoutingException, ...],
     findings: list[str],
 ) -> ClientPolicy:
     member = snapshot.at(session.member)
-    how = session.irr or rules.irr
+    how, rpki_how, aspa_how = session.irr or rules.irr, session.rpki or rules.rpki, session.aspa or rules.aspa
+    lengths = rules.prefix_lengths
+    for each in exceptions:
+        how, rpki_how, aspa_how = each.irr or how, each.rpki or rpki_how, each.aspa or aspa_how
+        lengths = each.prefix_lengths or lengths
     origins: tuple[int, ...] | None = None
     prefixes: tuple[str, ...] = ()
     if how is not Irr.OFF:
         cone = grounds.registries.cone(member.asn, session.as_sets if session.as_sets is not None else member.as_sets)
-        origins, prefixes = tuple(sorted(cone.origins)), cone.prefixes
+        origins = tuple(sorted(cone.origins.union(*(each.origins for each in exceptions))))
+        prefixes = cone.prefixes if how in (Irr.STRICT, Irr.TAG) else ()
         findings += [f"{session.id}: {finding}" for finding in cone.findings]
-    next_hops = here.get(member.asn, ((), ()))
+    v4s, v6s = here.get(member.asn, ((), ())) if rules.next_hop is NextHop.SAME_AS else ((), ())
+    accepted = tuple(_accepted(each) for exception in exceptions for each in exception.prefixes)
     stated = session.prefixes_max or member.prefixes_max
+    shorts = {each.asn: each.short for each in rules.short_asns}
+    rtt = None if session.rtt is None else int(session.rtt)
     return ClientPolicy(
         session=session.name,
         member=member.name,
         asn=member.asn,
+        short_asn=member.asn if member.asn < 65536 else shorts.get(member.asn),
+        kin=tuple(sorted({member.asn}.union(*(each.asns for each in snapshot.of(Carrier) if member.asn in each.asns)))),
         v4=session.v4 if server.v4 else None,
         v6=session.v6 if server.v6 else None,
-        next_hops_v4=next_hops[0],
-        next_hops_v6=next_hops[1],
+        v4_over_v6=session.v4_over_v6 and server.v6 is not None and session.v6 is not None,
+        next_hops_v4=tuple(
+            sorted({*v4s, *(each for each in (session.v4, *session.next_hops) if isinstance(each, IPv4Address))}),
+        ),
+        next_hops_v6=tuple(
+            sorted({*v6s, *(each for each in (session.v6, *session.next_hops) if isinstance(each, IPv6Address))}),
+        ),
+        lengths=lengths,
+        blacklist_v4=_v4(session.blacklist),
+        blacklist_v6=_v6(session.blacklist),
         irr=how,
+        irr_more_specifics=rules.irr_more_specifics or any(each.irr_more_specifics for each in exceptions),
         origins=origins,
-        prefixes_v4=tuple(each for each in prefixes if ":" not in each) if how is Irr.STRICT else (),
-        prefixes_v6=tuple(each for each in prefixes if ":" in each) if how is Irr.STRICT else (),
+        prefixes_v4=tuple(each for each in prefixes if ":" not in each),
+        prefixes_v6=tuple(each for each in prefixes if ":" in each),
+        accepted_v4=tuple(each for each in accepted if ":" not in each.prefix),
+        accepted_v6=tuple(each for each in accepted if ":" in each.prefix),
+        rpki=rpki_how,
+        aspa=aspa_how,
+        as_sets_in_paths=any(each.as_sets_in_paths for each in exceptions),
         routes_max_v4=_limit(stated.v4, rules.prefixes_max.v4, rules),
         routes_max_v6=_limit(stated.v6, rules.prefixes_max.v6, rules),
+        limit_action=session.limit_action or rules.limit_action,
         passive=session.passive,
+        hold_time_seconds=session.hold_time_seconds or rules.hold_time_seconds,
+        password=session.password and session.password.removeprefix("secret:"),
+        tcp_key=session.tcp_ao,
+        gtsm=session.gtsm,
+        multihop=session.multihop,
+        bfd=session.bfd,
+        add_paths=session.add_paths,
+        prepend_route_server=session.prepend_route_server,
+        role=session.our_role,
         role_strict=session.role_strict,
+        communities=tuple(sorted({community(each) for each in session.communities})),
+        announce_only=session.announces.only,
+        announce_not=session.announces.but,
+        hear_only=session.hears.only,
+        hear_not=session.hears.but,
+        groups=tuple(sorted(each.number for each in rules.groups if _in_group(each, session, snapshot))),
+        nearer=tuple(sorted(each for each in set(rules.rtt_thresholds) if rtt is not None and rtt <= each * 1000)),
+        farther=tuple(sorted(each for each in set(rules.rtt_thresholds) if rtt is not None and rtt > each * 1000)),
         blackhole=session.blackhole,
+        blackhole_community=None if session.blackhole_community is None else community(session.blackhole_community),
+        blackhole_community_alone=session.blackhole_community_alone,
     )
+
+
+def _in_group(group: Group, session: Session, snapshot: Snapshot) -> bool:
+    """Every line of `group` that says something applies to `session`."""
+    site = snapshot.at(snapshot.at(session.port).site)
+    member = snapshot.at(session.member)
+    return all(
+        not wanted or has in wanted
+        for wanted, has in (
+            (group.sites, site.name),
+            (group.levels, site.level),
+            (group.provinces, site.province),
+            (group.countries, site.country),
+            (group.classes, member.member_class),
+            (group.members, member.name),
+        )
+    )
+
+
+def _accepted(each: AcceptedPrefix) -> Accepted:
+    length = each.prefix.prefixlen
+    shortest = max(length, each.ge or length)
+    longest = each.le if each.le is not None else each.prefix.max_prefixlen if each.ge is not None else length
+    return Accepted(str(each.prefix), shortest, max(shortest, longest), each.origin)
 
 
 def _limit(stated: int | None, general: int | None, rules: RoutingPolicy) -> int:

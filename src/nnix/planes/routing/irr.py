@@ -73,11 +73,13 @@ class Source:
 
 @lru_cache(maxsize=64)
 def read(key: str, item: Item) -> Source:
-    """Read one source, and the same bytes once; `.json` is bgpq4's, everything else RPSL. Never raises for what stands in it: findings
+    """Read one source, and the same bytes once; `.json` is bgpq4's, `.csv` a registry's whois, everything else RPSL. Never raises for what stands in it: findings
     say what was left out."""
     text = item.content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
     if HEAD.match(text):
         return of_answers(key, answers.read(text))
+    if key.endswith(".csv"):
+        return _whois(key, text)
     return _bgpq4(key, text) if key.endswith(".json") else read_rpsl(key, text)
 
 
@@ -259,6 +261,46 @@ def _bgpq4_source(key: str, document: Mapping[str, object]) -> Source:
         if found:
             prefixes[subject] = tuple(found)
     return Source(sets, {}, (), prefixes, tuple(findings))
+
+
+# a registry's whois -------------------------------------------------------------------------------------------------
+
+
+def _whois(key: str, text: str) -> Source:
+    """Prefixes and origins that a registry's whois tells, such as ARIN's OriginAS: `prefix,origin`, a line each; they count as route objects."""
+    routes: dict[int, dict[str, None]] = {}
+    findings: list[str] = []
+    for line, row in enumerate(text.split("\n"), 1):
+        cells = [cell.strip().strip('"') for cell in row.split(",")]
+        if not row.strip() or row[0] == "#" or (line == 1 and canonical(cells[0].lower()) is None):
+            continue  # nothing, a comment, or the names of the columns
+        known = canonical(cells[0].lower())
+        origin = None if len(cells) < 2 else asn_of(cells[1] if cells[1].upper().startswith("AS") else f"AS{cells[1]}")
+        if known is None or origin is None:
+            findings.append(f"{key}:{line}: {row[:60]!r} is no prefix and origin; left out")
+        else:
+            routes.setdefault(origin, {})[known[1]] = None
+    return Source({}, {origin: tuple(each) for origin, each in routes.items()}, (), {}, tuple(findings))
+
+
+# PeeringDB ----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def never_via_route_servers(item: Item) -> frozenset[int] | None:
+    """ASNs that PeeringDB marks so, in what its API gives for `net`; None for what is no such document."""
+    try:
+        document = json.loads(item.content)
+    except (ValueError, RecursionError):
+        return None
+    networks = document.get("data") if isinstance(document, dict) else document
+    if not isinstance(networks, list):
+        return None
+    return frozenset(
+        each["asn"]
+        for each in networks
+        if isinstance(each, dict) and type(each.get("asn")) is int and each.get("info_never_via_route_servers") is True
+    )
 
 
 # together -----------------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ from nnix.planes.routing.communities import (
     SAID,
     TO,
 )
-from nnix.planes.routing.kinds import Irr, LimitAction, Rpki
+from nnix.planes.routing.kinds import AddPaths, Irr, LimitAction, Role, RoutingPolicy, Rpki
 from nnix.planes.routing.naming import Family, protocol_name, word
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def cannot(server: ServerPolicy) -> Iterator[Refusal]:
     """What of `server` no version of OpenBGPD does."""
     policy = server.policy
     rule, source = "routing.daemon-can", "bgpd.conf(5)"
+    yield from _not_spelled(server)
     if policy.limit_action not in (LimitAction.RESTART, LimitAction.SHUTDOWN):
         yield Refusal(
             policy.id,
@@ -124,6 +125,82 @@ def cannot(server: ServerPolicy) -> Iterator[Refusal]:
                 source,
                 "or daemon: bird there, or a policy of its own for it",
             )
+
+
+_SPELLED_ONLY_AS = RoutingPolicy(name="as-it-is")
+_POLICY_NOT_SPELLED = (
+    "path_hiding_solved",
+    "communities_max",
+    "no_export",
+    "refused",
+    "refused_tells_announcer",
+    "reason_communities",
+    "tells_announcer",
+    "roas_are_route_objects",
+    "blacklist",
+    "transit_free_warns",
+    "blackhole_communities",
+    "groups",
+    "short_asns",
+    "rtt_thresholds",
+    "limit_counts",
+    "pauses",
+    "connect_retry_seconds",
+    "graceful_restart_seconds",
+    "long_lived_seconds",
+)
+
+
+def _not_spelled(server: ServerPolicy) -> Iterator[Refusal]:
+    """What a policy may say and this file has no words for: refused by name, since to leave it out would be a hole that nobody sees."""
+    policy = server.policy
+
+    def refusal(resource: str, field: str, found: object) -> Refusal:
+        return Refusal(
+            resource,
+            field,
+            f"{found}, by route-server/{server.name} (openbgpd)",
+            "what is spelled for OpenBGPD as well: leave it as it is by default",
+            "routing.daemon-can",
+            "bgpd.conf(5)",
+            "or daemon: bird there, or a policy of its own for it",
+        )
+
+    for field in _POLICY_NOT_SPELLED:
+        if getattr(policy, field) != getattr(_SPELLED_ONLY_AS, field):
+            yield refusal(policy.id, field, getattr(policy, field))
+    if server.shutting_down:
+        yield refusal(f"route-server/{server.name}", "shutting_down", "true")
+    for client in server.clients:
+        for field, is_set in (
+            ("v4_over_v6", client.v4_over_v6),
+            ("prefix_lengths", client.lengths != policy.prefix_lengths),
+            ("blacklist", bool(client.blacklist_v4 or client.blacklist_v6)),
+            ("irr", client.irr is Irr.TAG),
+            ("irr_more_specifics", client.irr_more_specifics != policy.irr_more_specifics),
+            ("prefixes", bool(client.accepted_v4 or client.accepted_v6)),
+            ("rpki", client.rpki is not policy.rpki or client.rpki is Rpki.TAG),
+            ("aspa", client.aspa is not Rpki.OFF),
+            ("as_sets_in_paths", client.as_sets_in_paths),
+            ("limit_action", client.limit_action is not policy.limit_action),
+            ("hold_time_seconds", client.hold_time_seconds != policy.hold_time_seconds),
+            ("password", client.password is not None),
+            ("tcp_ao", client.tcp_key is not None),
+            ("gtsm", client.gtsm),
+            ("multihop", client.multihop is not None),
+            ("bfd", client.bfd),
+            ("add_paths", client.add_paths is not AddPaths.OFF),
+            ("prepend_route_server", client.prepend_route_server),
+            ("our_role", client.role is not Role.RS),
+            ("communities", bool(client.communities)),
+            ("announces", client.announce_only is not None or bool(client.announce_not)),
+            ("hears", client.hear_only is not None or bool(client.hear_not)),
+            ("blackhole_community", client.blackhole_community is not None),
+        ):
+            if is_set:
+                yield refusal(f"session/{client.session}", field, "set")
+    for snippet in server.snippets:
+        yield refusal(f"local-snippet/{snippet.name}", "daemon", "openbgpd")
 
 
 def meant(route: Entry) -> Entry:

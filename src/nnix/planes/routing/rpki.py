@@ -173,3 +173,30 @@ def vrps(item: Item) -> Vrps:
     if not found[0] and not found[1]:
         raise Unreadable("it holds no VRP; an empty table would let every invalid route pass as unknown")
     return Vrps(RoaTable(sorted(found[0])), RoaTable(sorted(found[1])), tuple(findings))
+
+
+@lru_cache(maxsize=8)
+def aspas(item: Item) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Customers and their providers (ASPA) of a document, as rpki-client (`customer_asid`, numbers) and Routinator (`customer`, AS…) write
+    them; none where it has none. What cannot be read is left out: its customer then has named no providers, which makes no path invalid."""
+    try:
+        document = json.loads(item.content)
+    except (ValueError, RecursionError):
+        return ()
+    found: dict[int, tuple[int, ...]] = {}
+    entries: Any = document.get("aspas") if isinstance(document, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        try:
+            customer = _number(entry.get("customer_asid", entry.get("customer")))
+            found[customer] = tuple(sorted({_number(each) for each in entry["providers"]}))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return tuple(sorted(found.items()))
+
+
+def _number(asn: Any) -> int:
+    """An ASN, as a number or as text. Raises ValueError, AttributeError for what is none."""
+    number = asn if type(asn) is int else int(asn.upper().removeprefix("AS"))
+    if not 0 <= number < 1 << 32:
+        raise ValueError(asn)
+    return number

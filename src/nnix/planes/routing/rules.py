@@ -11,8 +11,31 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Lan, LanPurpose
 from nnix.planes.members.kinds import Exchange, Member
 from nnix.planes.routing import bogons
+from nnix.planes.routing.communities import (
+    AIMS,
+    BLACKHOLE,
+    GRACEFUL_SHUTDOWN,
+    REASON,
+    WISHES,
+    Community,
+    community,
+    short_asn,
+    short_key,
+)
 from nnix.planes.routing.compile import clients, reached
-from nnix.planes.routing.kinds import Asked, Irr, Role, RouteServer, RoutingPolicy, RoutingRegistry, Rpki, Session
+from nnix.planes.routing.kinds import (
+    Asked,
+    Irr,
+    LocalSnippet,
+    Place,
+    Role,
+    RouteServer,
+    RoutingException,
+    RoutingPolicy,
+    RoutingRegistry,
+    Rpki,
+    Session,
+)
 
 ROLE_PAIRS = frozenset(
     {
@@ -44,7 +67,7 @@ def _holders(field: str, address: Address, snapshot: Snapshot) -> tuple[Speaker,
 
 def _inside(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
     for field, address, prefix in _families(speaker, snapshot):
-        if address is None:
+        if address is None or (isinstance(speaker, Session) and speaker.multihop is not None):
             continue
         if prefix is None:
             yield Broken(
@@ -69,7 +92,7 @@ def _twice(speaker: Speaker, snapshot: Snapshot) -> Iterator[Broken]:
 
 @rule("routing.session-address-in-lan", source="RFC 7948, 4.1")
 def session_address_in_lan(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
-    """A session's addresses are host addresses of its LAN."""
+    """A session's addresses are host addresses of its LAN, unless its router is several hops away."""
     yield from _inside(session, snapshot)
 
 
@@ -156,10 +179,14 @@ def session_on_peering_lan(session: Session, snapshot: Snapshot) -> Iterator[Bro
 
 @rule("routing.roles-fit", source="RFC 9234, 4.2")
 def roles_fit(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
-    """Roles at the two ends must fit, or the OPEN is answered with Role Mismatch; a route server is the rs of them."""
-    if session.route_servers and session.our_role is not Role.RS:
+    """Roles at the two ends must fit, or the OPEN is answered with Role Mismatch. A route server is the rs of them; where a member's router knows
+    no such role, it may say provider or peer, which still keep leaks out."""
+    if session.route_servers and session.our_role in (Role.CUSTOMER, Role.RS_CLIENT):
         yield Broken(
-            "our_role", session.our_role, "rs, since a route server is at our end", "for bilateral peering set route_servers: false"
+            "our_role",
+            session.our_role,
+            "rs (or provider, or peer), since a route server is at our end",
+            "for bilateral peering set route_servers: false",
         )
     elif (session.our_role, session.their_role) not in ROLE_PAIRS:
         fits = next(theirs for ours, theirs in sorted(ROLE_PAIRS) if ours is session.our_role)
@@ -287,9 +314,18 @@ def registry_can_be_asked(registry: RoutingRegistry, snapshot: Snapshot) -> Iter
 @rule("routing.rpki-has-sources", source="RFC 7454, 6.1.4")
 def rpki_has_sources(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
     """Who rejects RPKI-invalid routes names where the VRPs come from: without any, no route would ever be found invalid."""
-    if policy.rpki is not Rpki.OFF and not policy.rpki_sources and any(True for _ in _has_clients(policy, snapshot)):
+    asked = [
+        field
+        for field, is_asked in (
+            ("rpki", policy.rpki is not Rpki.OFF),
+            ("aspa", policy.aspa is not Rpki.OFF),
+            ("roas_are_route_objects", policy.roas_are_route_objects),
+        )
+        if is_asked
+    ]
+    if asked and not policy.rpki_sources and any(True for _ in _has_clients(policy, snapshot)):
         yield Broken(
-            "rpki_sources", "none", "at least one VRP file, since invalid routes shall be rejected", "or set rpki: off, in the open"
+            "rpki_sources", "none", f"at least one VRP file, since {asked[0]} is asked for", f"or set {asked[0]}: off, in the open"
         )
 
 
@@ -347,6 +383,194 @@ def session_as_sets_well_formed(session: Session, snapshot: Snapshot) -> Iterato
     yield from _as_sets(session.as_sets)
 
 
+LOOSEST_FIRST = {"irr": tuple(Irr), "rpki": tuple(Rpki), "aspa": tuple(Rpki)}
+
+
+def _policies(session: Session, snapshot: Snapshot) -> tuple[RoutingPolicy, ...]:
+    """The policies of the route servers that `session` is a client of."""
+    if not session.route_servers:
+        return ()
+    names = dict.fromkeys(str(each.policy) for each in snapshot.where(RouteServer, lan=session.lan))
+    return tuple(found for name in names if (found := snapshot.get(RoutingPolicy, name)) is not None)
+
+
+@rule("routing.loosening-is-an-exception", source="MANRS for IXPs, action 1; RFC 7454, 6")
+def loosening_is_an_exception(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A session itself may only be held to more than its policy; to less, only by an exception, which has an owner and an end."""
+    for field, order in LOOSEST_FIRST.items():
+        own = getattr(session, field)
+        for policy in _policies(session, snapshot) if own is not None else ():
+            wanted = getattr(policy, field)
+            if order.index(own) < order.index(wanted):
+                yield Broken(
+                    field,
+                    own,
+                    f"{wanted} or stricter, as {policy.id} says",
+                    f"write a RoutingException with {field}: {own}, an owner and an end",
+                )
+                break
+
+
+@rule("routing.exception-says-something", source="RFC 7454, 6")
+def exception_says_something(exception: RoutingException, snapshot: Snapshot) -> Iterator[Broken]:
+    """An exception excepts from something, on a session that is a client of route servers; lengths are in order."""
+    if not any(
+        (
+            exception.irr,
+            exception.irr_more_specifics,
+            exception.rpki,
+            exception.aspa,
+            exception.as_sets_in_paths,
+            exception.prefix_lengths,
+            exception.prefixes,
+            exception.origins,
+        )
+    ):
+        yield Broken("", "nothing that it lets pass", "at least one of irr, rpki, aspa, prefixes, origins and the like")
+    if not snapshot.at(exception.session).route_servers:
+        yield Broken("session", exception.session, "a session with route servers; this one is bilateral")
+    for index, each in enumerate(exception.prefixes):
+        low, high = each.ge or each.prefix.prefixlen, each.le if each.le is not None else each.prefix.max_prefixlen
+        if not each.prefix.prefixlen <= low <= high <= each.prefix.max_prefixlen:
+            yield Broken(f"prefixes.{index}", f"{each.prefix} ge {each.ge} le {each.le}", "lengths from the prefix's own up, in order")
+
+
+def _not_ours(field: str, text: str, asn: int) -> Iterator[Broken]:
+    """A community of the operator's or of a member's own, which must fit its form and mean nothing else here."""
+    each: Community = community(text)
+    if not each.fits:
+        yield Broken(field, text, "numbers that fit: 16 bits each in standard ones, 32 in large ones, 16 and 32 in extended ones")
+        return
+    stand_in = short_asn(asn)
+    keys = {short_key(wish, aim, stand_in) for aim in AIMS for wish in WISHES}
+    if each.form == "large" and each.values[0] == asn:
+        yield Broken(field, text, f"a large community that does not begin with {asn}: those are the route server's vocabulary")
+    elif each.form != "large" and each.values[0] in keys:
+        yield Broken(field, text, f"a community that asks for nothing; {each.values[0]}:* are wishes of members")
+    elif each.form == "standard" and (each.values in (BLACKHOLE, GRACEFUL_SHUTDOWN) or each.values[0] == 65535):
+        yield Broken(field, text, "a community that is not well-known (RFC 1997: 65535:*)")
+
+
+def _asn_here(snapshot: Snapshot) -> int:
+    return next((each.asn for each in snapshot.of(Exchange)), 0)
+
+
+@rule("routing.session-communities-free", source="RFC 7454, 11; RFC 8092, 5")
+def session_communities_free(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """Communities of a member's own fit their form and ask the route server for nothing."""
+    for index, each in enumerate(session.communities):
+        yield from _not_ours(f"communities.{index}", each, _asn_here(snapshot))
+    if session.blackhole_community is not None:
+        yield from _not_ours("blackhole_community", session.blackhole_community, _asn_here(snapshot))
+
+
+@rule("routing.policy-communities-free", source="RFC 7454, 11; RFC 7999, 3")
+def policy_communities_free(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """The exchange's own communities for blackholes and reasons mean nothing else, and reasons are reasons."""
+    for index, text in enumerate(policy.blackhole_communities):
+        own = community(text)
+        stand_in = short_asn(_asn_here(snapshot))
+        if own.form == "standard" and own.values == (stand_in, 666) and own.fits:
+            continue  # RS:666, the field's habit: no member is AS666 here, or the next rule says so
+        yield from _not_ours(f"blackhole_communities.{index}", text, _asn_here(snapshot))
+    for member in snapshot.where(Member, asn=666) if policy.blackhole_communities else ():
+        yield Broken("blackhole_communities", "RS:666", f"another one: {member.id} is AS666, and RS:666 means announce to it")
+    for index, row in enumerate(policy.reason_communities):
+        if row.reason not in REASON:
+            yield Broken(f"reason_communities.{index}.reason", row.reason, f"a reason: {', '.join(sorted(REASON))}")
+        yield from _not_ours(f"reason_communities.{index}.community", row.community, _asn_here(snapshot))
+
+
+@rule("routing.groups-told-apart", source="RFC 8092, 2.1")
+def groups_told_apart(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """Each group has a number of its own, and says who is in it."""
+    seen: set[int] = set()
+    for index, each in enumerate(policy.groups):
+        if each.number in seen:
+            yield Broken(f"groups.{index}.number", each.number, "a number that no other group has")
+        seen.add(each.number)
+        if not any((each.sites, each.levels, each.provinces, each.countries, each.classes, each.members)):
+            yield Broken(f"groups.{index}", each.title, "at least one of sites, levels, provinces, countries, classes, members")
+
+
+@rule("routing.short-asns-told-apart", source="RFC 6996, 5")
+def short_asns_told_apart(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
+    """A private ASN stands for one 32-bit ASN, and for nothing else here."""
+    taken = {short_asn(_asn_here(snapshot))}
+    known: set[int] = set()
+    for index, each in enumerate(policy.short_asns):
+        if each.asn < 65536:
+            yield Broken(f"short_asns.{index}.asn", each.asn, "an ASN of more than 16 bits; others stand for themselves")
+        if each.asn in known:
+            yield Broken(f"short_asns.{index}.asn", each.asn, "each ASN once")
+        if each.short in taken:
+            yield Broken(f"short_asns.{index}.short", each.short, "a private ASN that stands for nobody else, nor for the route server")
+        for member in snapshot.where(Member, asn=each.short):
+            yield Broken(f"short_asns.{index}.short", each.short, f"a private ASN that is nobody's; {member.id} has this one")
+        known.add(each.asn)
+        taken.add(each.short)
+
+
+@rule("routing.multihop-has-one-best", source="RFC 7947, 2.3.1; BIRD, protocol bgp")
+def multihop_has_one_best(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A router several hops away needs recursive next hops, and these BIRD has only where one best path is chosen for all."""
+    for policy in _policies(session, snapshot) if session.multihop is not None else ():
+        if policy.path_hiding_solved and any(each.daemon == "bird" for each in snapshot.where(RouteServer, policy=policy.name)):
+            yield Broken(
+                "multihop",
+                session.multihop,
+                f"no multihop while {policy.id} gives each client its own best path: BIRD's sorted tables know no recursive next hop",
+                "connect the member on the LAN, or give it a route server of its own with path_hiding_solved: false",
+            )
+            return
+
+
+@rule("routing.v4-over-v6-has-no-v4", source="RFC 8950, 4")
+def v4_over_v6_has_no_v4(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """A session that carries IPv4 over IPv6 has an IPv6 address and no IPv4 one, or its routes would come twice."""
+    if session.v4_over_v6 and session.v6 is None:
+        yield Broken("v6", "none", "an IPv6 address, since IPv4 routes shall come over IPv6")
+    if session.v4_over_v6 and session.v4 is not None:
+        yield Broken("v4", session.v4, "no IPv4 address beside v4_over_v6")
+
+
+@rule("routing.one-tcp-authentication", source="RFC 5925, 1")
+def one_tcp_authentication(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """TCP-AO obsoletes MD5: a connection has one of them."""
+    if session.password is not None and session.tcp_ao is not None:
+        yield Broken("tcp_ao", "given beside password", "one of the two")
+
+
+@rule("routing.blackhole-community-is-used", source="RFC 7999, 3.2")
+def blackhole_community_is_used(session: Session, snapshot: Snapshot) -> Iterator[Broken]:
+    """Who wants BLACKHOLE replaced says by what, and hears of blackholes at all."""
+    if session.blackhole_community_alone and session.blackhole_community is None:
+        yield Broken("blackhole_community_alone", "true", "a blackhole_community to take the place of BLACKHOLE")
+    if session.blackhole_community is not None and not session.blackhole:
+        yield Broken("blackhole_community", session.blackhole_community, "blackhole: true, or else it hears of none")
+
+
+@rule("routing.snippet-stays-in-its-place", source="BIRD and OpenBGPD, their configuration languages")
+def snippet_stays_in_its_place(snippet: LocalSnippet, snapshot: Snapshot) -> Iterator[Broken]:
+    """A snippet closes the braces and quotes that it opens and no others, so that it cannot leave its place; secrets stand by reference only."""
+    depth, quoted = 0, False
+    for line in snippet.text.splitlines():
+        for sign in "" if line.lstrip().startswith("#") else line:
+            if sign == '"':
+                quoted = not quoted
+            elif sign in "{}" and not quoted:
+                depth += 1 if sign == "{" else -1
+                if depth < 0:
+                    yield Broken("text", line.strip()[:60], "braces that are opened before they are closed")
+                    return
+    if depth or quoted:
+        yield Broken("text", "a brace or a quotation mark that stays open", "all of them closed")
+    if "@" in snippet.text or "/*" in snippet.text:
+        yield Broken("text", "@ or /*", "a text without placeholders and without comments that could swallow what follows")
+    if snippet.place is not Place.HEAD and re.search(r"(?m)^\s*(?:protocol|template|table|include)\b", snippet.text):
+        yield Broken("place", snippet.place, "head, for top-level statements")
+
+
 RULES = (
     session_address_in_lan,
     route_server_address_in_lan,
@@ -373,4 +597,15 @@ RULES = (
     one_policy_for_a_cache,
     member_as_sets_well_formed,
     session_as_sets_well_formed,
+    loosening_is_an_exception,
+    exception_says_something,
+    session_communities_free,
+    policy_communities_free,
+    groups_told_apart,
+    short_asns_told_apart,
+    multihop_has_one_best,
+    v4_over_v6_has_no_v4,
+    one_tcp_authentication,
+    blackhole_community_is_used,
+    snippet_stays_in_its_place,
 )

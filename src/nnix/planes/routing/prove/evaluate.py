@@ -22,11 +22,12 @@ from nnix.planes.routing.communities import (
     BLACKHOLE,
     CONTROLS,
     GRACEFUL_SHUTDOWN,
+    NO_ADVERTISE,
     NO_EXPORT,
     SAID,
 )
 from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy
-from nnix.planes.routing.kinds import Irr, Rpki
+from nnix.planes.routing.kinds import AddPaths, Irr, Role, Rpki
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove.route import Address, Community, Prefix, Route, Segment, extended, prefix_of
 from nnix.planes.routing.rpki import RoaTable
@@ -44,6 +45,15 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "owner",
             "prefix_lengths",
             "path_length_max",
+            "communities_max",
+            "next_hop",
+            "blacklist",
+            "never_via_sources",
+            "limit_counts",
+            "pauses",
+            "connect_retry_seconds",
+            "graceful_restart_seconds",
+            "long_lived_seconds",
             "irr",
             "irr_sources",
             "irr_registries",
@@ -83,6 +93,9 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "lans_v6",
             "bogons_v4",
             "bogons_v6",
+            "blacklist_v4",
+            "blacklist_v6",
+            "shutdown_text",
             "bogon_asns",
             "never",
             "transit_free",
@@ -109,6 +122,15 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "v6",
             "next_hops_v4",
             "next_hops_v6",
+            "blacklist_v4",
+            "blacklist_v6",
+            "limit_action",
+            "hold_time_seconds",
+            "password",
+            "tcp_key",
+            "gtsm",
+            "bfd",
+            "kin",
             "irr",
             "origins",
             "prefixes_v4",
@@ -147,6 +169,11 @@ class Wishes:
     not_to: frozenset[int] = frozenset()
     to: frozenset[int] = frozenset()
     prepends: tuple[tuple[int, int], ...] = ()
+    added: tuple[tuple[int, tuple[int, int]], ...] = ()  # (receiver or 0, community)
+
+    def added_for(self, asn: int) -> frozenset[tuple[int, int]]:
+        """Communities that are put on the route for one receiver."""
+        return frozenset(community for peer, community in self.added if peer in (0, asn))
 
     def prepends_to(self, asn: int) -> int:
         """A wish about one beats a wish about all; of several of one kind the longest counts."""
@@ -251,6 +278,8 @@ class Patterns:
 # --- communities ------------------------------------------------------------------------------------------------------
 
 _PREPEND = re.compile(r"prepend-(\d)-(all|to)")
+_ADDED = {f"no-{what}-{whom}": added for what, added in (("export", NO_EXPORT), ("advertise", NO_ADVERTISE)) for whom in ("all", "to")}
+_AIMED = ("GROUP", "MS")  # where a policy has such, it is not judged
 
 
 class Language:
@@ -275,6 +304,8 @@ class Language:
                         raise Unjudged(f"control {control.slug}: {text}")
                 else:
                     key, value = words
+                if value in _AIMED:
+                    continue
                 first = int(key) if key.isdigit() else (numbers if form == "large" else short)[key]
                 if value == "PEER":
                     self._about[form, first] = control.slug
@@ -328,6 +359,7 @@ class Language:
         not_to: set[int] = set()
         to: set[int] = set()
         prepends: set[tuple[int, int]] = set()
+        added: set[tuple[int, tuple[int, int]]] = set()
         for group in (standard, extended, large):
             for community in group:
                 found = self.wish(community)
@@ -337,6 +369,8 @@ class Language:
                 prepend = _PREPEND.fullmatch(slug)
                 if prepend is not None:
                     prepends.add((peer, int(prepend[1])))
+                elif slug in _ADDED:
+                    added.add((peer, _ADDED[slug]))
                 elif slug == "to-none":
                     to_none = True
                 elif slug == "not-to":
@@ -345,7 +379,7 @@ class Language:
                     to.add(peer)
                 elif slug != "to-all":
                     raise Unjudged(f"control {slug}")
-        return Wishes(to_none, frozenset(not_to), frozenset(to), tuple(sorted(prepends)))
+        return Wishes(to_none, frozenset(not_to), frozenset(to), tuple(sorted(prepends)), tuple(sorted(added)))
 
     def without_wishes(self, route: Route) -> tuple[frozenset[tuple[int, int]], frozenset[int], frozenset[tuple[int, int, int]]]:
         """The communities of a route that are not for us."""
@@ -374,9 +408,25 @@ def unjudged(server: ServerPolicy) -> Iterator[str]:
             if each.name in JUDGED[owner]:
                 continue
             value = getattr(record, each.name)
+            if isinstance(record, ClientPolicy) and value == _as_the_policy_says(record, server).get(each.name):
+                continue
             off = each.default if each.default is not MISSING else each.default_factory() if each.default_factory is not MISSING else None
             if value != off and bool(value):
                 yield f"{'session/' + record.session if isinstance(record, ClientPolicy) else 'route-server/' + server.name} {each.name}"
+
+
+def _as_the_policy_says(client: ClientPolicy, server: ServerPolicy) -> Mapping[str, object]:
+    """What a client has in fields where it is no exception."""
+    policy = server.policy
+    return {
+        "short_asn": client.asn if client.asn < 65536 else None,
+        "lengths": policy.prefix_lengths,
+        "irr_more_specifics": policy.irr_more_specifics,
+        "rpki": policy.rpki,
+        "aspa": Rpki.OFF,
+        "add_paths": AddPaths.OFF,
+        "role": Role.RS,
+    }
 
 
 class Client:
@@ -505,6 +555,7 @@ class Evaluator:
         times = verdict.wishes.prepends_to(self.clients[receiver].policy.asn)
         path: tuple[Segment, ...] = (*route.path[:1] * times, *route.path)
         standard, extended, large = self.language.without_wishes(route)
+        standard = standard | verdict.wishes.added_for(self.clients[receiver].policy.asn)
         if extended:
             extended = frozenset(each for each in extended if not each >> 56 & NOT_TRANSITIVE)
         otc = route.otc if route.otc is not None or not self.policy.roles else self.asn
@@ -548,7 +599,7 @@ def _too_long(of: Evaluator, client: Client, route: Route) -> bool:
 
 
 def _transit_free(of: Evaluator, client: Client, route: Route) -> bool:
-    return bool(of.transit_free) and any(asn in of.transit_free and asn != client.policy.asn for asn in asns_of(route.path))
+    return bool(of.transit_free) and any(asn in of.transit_free and asn not in client.policy.kin for asn in asns_of(route.path))
 
 
 def _unregistered(of: Evaluator, client: Client, route: Route) -> bool:
@@ -575,14 +626,24 @@ def _rpki_invalid(of: Evaluator, client: Client, route: Route) -> bool:
     return not (of.beyond(route) and vrps.speaks_for(route.prefix, origin))
 
 
+def _blacklist(server: ServerPolicy, client: ClientPolicy, family: int) -> tuple[IPv4Network | IPv6Network, ...]:
+    return (*server.blacklist_v4, *client.blacklist_v4) if family == 4 else (*server.blacklist_v6, *client.blacklist_v6)
+
+
 TESTS: Mapping[str, Test] = {
     "otc_leak": lambda of, client, route: of.policy.roles and route.otc is not None,
     "default_route": lambda of, client, route: route.prefix.length == 0,
     "not_global_unicast": lambda of, client, route: route.prefix.family == 6 and not route.prefix.inside(GLOBAL_UNICAST),
     "exchange_lan": lambda of, client, route: any(route.prefix.inside(each) for each in of.lans[route.prefix.family]),
     "bogon": lambda of, client, route: of._bogon(route.prefix),
+    "blacklisted": lambda of, client, route: any(
+        route.prefix.inside(prefix_of(each)) for each in _blacklist(of.server, client.policy, route.prefix.family)
+    ),
     "prefix_len_too_long": _too_long,
     "prefix_len_too_short": lambda of, client, route: route.prefix.length < of.lengths[route.prefix.family][0],
+    "too_many_communities": lambda of, client, route: (
+        of.policy.communities_max is not None and len(route.standard) + len(route.extended) + len(route.large) > of.policy.communities_max
+    ),
     "as_path_too_short": lambda of, client, route: not route.path,
     "as_path_too_long": lambda of, client, route: len(route.path) > of.policy.path_length_max,
     "own_asn_in_path": lambda of, client, route: of.asn in asns_of(route.path),
@@ -599,5 +660,6 @@ TESTS: Mapping[str, Test] = {
         False
     ),  # a policy in values has its VRPs; whether a cache has given them yet is not a route's doing
     "rpki_invalid": _rpki_invalid,
+    "aspa_invalid": lambda of, client, route: False,  # a policy that asks for it is not judged
 }
 """slug → whether a route breaks that rule, whatever else it breaks. The order is `compile.ORDER`'s."""
