@@ -220,11 +220,11 @@ def _running(made: Server) -> Iterator[Server]:
 class Bird:
     """BIRD with two ROA tables and one cache."""
 
-    def __init__(self, home: Path, remote: str) -> None:
+    def __init__(self, home: Path, remote: str, tables: str = "") -> None:
         self.home = home
         configuration = home / "bird.conf"
         configuration.write_text(
-            f'log "{home}/bird.log" all;\nrouter id 192.0.2.1;\nroa4 table r4;\nroa6 table r6;\nprotocol device {{}}\n'
+            f'log "{home}/bird.log" all;\nrouter id 192.0.2.1;\nroa4 table r4;\nroa6 table r6;\n{tables}\nprotocol device {{}}\n'
             f"protocol rpki cache {{ roa4 {{ table r4; }}; roa6 {{ table r6; }}; {remote} retry keep 1; refresh keep 30; expire keep 600; }}\n"
         )
         self.process = subprocess.Popen(["bird", "-f", "-c", str(configuration), "-s", str(home / "bird.ctl")])
@@ -261,6 +261,58 @@ def test_bird_follows_every_change_and_keeps_all_when_the_document_is_lost(serve
         assert re.search(r"error|corrupt|duplicate", (server.home / "bird.log").read_text(), re.I) is None
     finally:
         bird.stop()
+
+
+def bird_version() -> tuple[int, ...]:
+    """Of the BIRD that is found first, none where there is none."""
+    if shutil.which("bird") is None:
+        return ()
+    done = subprocess.run(["bird", "--version"], capture_output=True, text=True, check=False)
+    return tuple(map(int, re.findall(r"\d+", done.stdout + done.stderr)[:3]))
+
+
+@pytest.mark.skipif(bird_version() < (2, 16), reason="no BIRD that speaks version 2 of RTR (2.16) is installed")
+def test_a_bird_that_speaks_version_2_takes_aspas_and_their_changes(server: Server) -> None:
+    """Added, changed and withdrawn; beside VRPs, over one session, of version 2 and nothing less; also after kill -9 of the cache, without a reset."""
+    document = [*map(vrp, range(300)), *map(vrp6, range(20))]
+    first, second = {"customer_asid": 64500, "providers": [64501, 64502]}, {"customer_asid": 64510, "providers": [0]}
+    server.write(document, aspas=[first, second])
+    listen = {"listen": [{"address": "127.0.0.1", "port": free_port()}]}
+    server.tables["vrps"] = listen
+    server.start().until_state("serving", vrps=320, aspas=2)
+    server_port = listen["listen"][0]["port"]
+    bird = Bird(server.home, f"aspa {{ table at; }}; min version 2; remote 127.0.0.1 port {server_port};", "aspa table at;")
+
+    def aspas() -> dict[str, str]:
+        said = subprocess.run(
+            ["birdc", "-s", str(server.home / "bird.ctl"), "show route table at all"], capture_output=True, text=True, check=False
+        )
+        return dict(re.findall(r"^(?:AS)?(\d+) +\[cache.*\n(?:\s.*\n)*?\s+aspa_providers: (.*)$", said.stdout, re.M))
+
+    try:
+        until(lambda: bird.roas() == 320 and set(aspas()) == {"64500", "64510"}, "BIRD has not everything")
+        assert aspas()["64500"].split() == ["64501", "64502"]
+        until(lambda: [peer["version"] for peer in server.status()["peers"]] == [2], "it does not speak version 2")
+        server.write(document, aspas=[{**first, "providers": [64502, 64503]}])
+        until(
+            lambda: {each: said.split() for each, said in aspas().items()} == {"64500": ["64502", "64503"]},
+            "BIRD has not heard of the change",
+        )
+        held = server.until_state("serving", aspas=1)
+        server.stop(signal.SIGKILL)
+        server.start().until_state("serving", session=held["session"], serial=held["serial"], digest=held["digest"])
+        server.write(document[7:], aspas=[first, second])
+        until(lambda: bird.roas() == 313 and set(aspas()) == {"64500", "64510"}, "BIRD has not come back", 40)
+        assert re.search(r"error code|corrupt|duplicate|unknown record", (server.home / "bird.log").read_text(), re.I) is None
+    finally:
+        bird.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found: int = free.getsockname()[1]
+        return found
 
 
 FRR = Path("/usr/lib/frr/bgpd")
