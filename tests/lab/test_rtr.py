@@ -308,6 +308,51 @@ def test_a_bird_that_speaks_version_2_takes_aspas_and_their_changes(server: Serv
         bird.stop()
 
 
+def md5_key(link: socket.socket, address: str, key: bytes) -> None:
+    """Sign what goes to an IPv4 peer (tcp(7), TCP_MD5SIG)."""
+    told = struct.pack("=HH4s", socket.AF_INET, 0, socket.inet_aton(address)).ljust(128, b"\0") + struct.pack(
+        "=HHI80s", 0, len(key), 0, key
+    )
+    link.setsockopt(socket.IPPROTO_TCP, 14, told)
+
+
+def has_md5() -> bool:
+    with socket.socket() as link, contextlib.suppress(OSError):
+        md5_key(link, "127.0.0.1", b"x")
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_md5(), reason="this kernel has no TCP-MD5")
+def test_who_signs_by_tcp_md5_is_served_and_nobody_else(tmp_path: Path) -> None:
+    """RFC 8210, 9.3: without the key, or with another one, no connection comes about; a BIRD that can (2.17) takes it."""
+    port = free_port()
+    md5 = {"listen": [{"address": "127.0.0.1", "port": port, "transport": "md5"}], "md5": [{"prefix": "127.0.0.0/8", "key": "tide"}]}
+    server = Server(tmp_path, {"vrps": md5})
+    server.write([vrp(1), vrp(2)])
+    for running in _running(server.start()):
+        running.until_state("serving")
+        for key in (b"", b"ebb"):
+            with socket.socket() as stranger:
+                stranger.settimeout(1)
+                if key:
+                    md5_key(stranger, "127.0.0.1", key)
+                with pytest.raises(TimeoutError):
+                    stranger.connect(("127.0.0.1", port))
+        link = socket.socket()
+        link.settimeout(DEADLINE_SECONDS)
+        md5_key(link, "127.0.0.1", b"tide")
+        link.connect(("127.0.0.1", port))
+        assert Router(port, link=link).sync().vrps == held([vrp(1), vrp(2)])
+        link.close()
+        if bird_version() >= (2, 17):
+            bird = Bird(tmp_path, f'remote 127.0.0.1 port {port}; transport tcp {{ authentication md5; password "tide"; }};')
+            try:
+                until(lambda bird=bird: bird.roas() == 2, "BIRD has not everything")  # type: ignore[misc]
+            finally:
+                bird.stop()
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -46,7 +46,7 @@ def caches(**more: Json) -> Snapshot:
         "Site/hz": place,
         "Site/nb": place,
         "RoutingPolicy/safe": {"rpki_sources": ["rpki/vrps.json"], "rpki_caches": ["one"]},
-        "RtrCache/one": {"site": "hz", "lan": "lan", "v4": "192.0.2.8", "tls": "secret:rtr", "listen": ["10.0.0.8"]},
+        "RtrCache/one": {"site": "hz", "lan": "lan", "v4": "192.0.2.8", "tls": "secret:rtr", "md5": "secret:key", "listen": ["10.0.0.8"]},
         "RtrCache/two": {"site": "nb", "lan": "lan", "v4": "192.0.2.9"},
         **more,
     }
@@ -69,7 +69,9 @@ def test_a_cache_has_the_tables_that_somebody_takes() -> None:
         ("10.0.0.8", 323, "tcp"),
         ("192.0.2.8", 324, "tls"),
         ("10.0.0.8", 324, "tls"),
+        ("192.0.2.8", 325, "md5"),
     ]
+    assert [(str(each.prefix), each.key) for each in one.tables[0].md5] == [("192.0.2.0/24", "@SECRET:key@")]
     assert [each.name for each in two.tables] == ["vrps"]
 
 

@@ -31,6 +31,7 @@ from nnix.planes.trust.kinds import (
     IRR_COVERING_PORT,
     IRR_DOCUMENT,
     IRR_PORT,
+    MD5_PORT,
     TLS_PORT,
     VRP_COVERING_PORT,
     VRP_PORT,
@@ -108,6 +109,10 @@ def _tables(cache: RtrCache, snapshot: Snapshot) -> Iterator[dict[str, Any]]:
         secret = f"@SECRETFILE:{cache.tls.removeprefix('secret:')}@"
         vrps["listen"] += [{"address": address, "port": TLS_PORT, "transport": "tls"} for address in everywhere]
         vrps["tls"] = {"certificate": secret, "key": secret}
+    if cache.md5 is not None:
+        lan, secret = snapshot.at(cache.lan), f"@SECRET:{cache.md5.removeprefix('secret:')}@"
+        vrps["listen"] += [{"address": address, "port": MD5_PORT, "transport": "md5"} for address in on_lan]
+        vrps["md5"] = [{"prefix": str(each), "key": secret} for each in (lan.v4, lan.v6) if each is not None]
     yield vrps
     policies, ours = snapshot.of(RoutingPolicy), {"marked": True, "notify_seconds_min": OWN_NOTIFY_SECONDS}
     fed = [each for each in policies if cache.name in each.rpki_caches]

@@ -167,6 +167,11 @@ class RtrCache(Resource):
         description="reference to certificate chain and private key in PEM; set: TLS on port 324 as well (RFC 8210, 9.2)",
         examples=["secret:rtr-hangzhou"],
     )
+    md5: Annotated[str, Field(pattern=r"^secret:[A-Za-z0-9._-]{1,64}$")] | None = Field(
+        default=None,
+        description="reference to a key of at most 80 characters; set: port 325 for routers on the LAN that sign by TCP-MD5 as well (RFC 8210, 9.3)",
+        examples=["secret:rtr-md5"],
+    )
     refresh: Duration = Field(default=Duration(3600_000_000), description="how often routers shall ask (RFC 8210, 6)", examples=["1h"])
     retry: Duration = Field(
         default=Duration(600_000_000), description="how soon they shall ask again where that failed", examples=["10min"]
@@ -186,12 +191,12 @@ class RtrCache(Resource):
         return str(self.machine or self.name)
 
 
-TLS_PORT = 324
+TLS_PORT, MD5_PORT = 324, 325
 VRP_PORT, VRP_COVERING_PORT, IRR_PORT, IRR_COVERING_PORT = 8323, 8324, 8325, 8326
 """where a cache has, for the exchange's own route servers, VRPs and route objects, each with a mark that says that there are any; the
 `…_COVERING` ones allow every more specific, to judge blackholes by"""
 IRR_DOCUMENT = "irr"
-TAKEN_PORTS = frozenset({TLS_PORT, VRP_PORT, VRP_COVERING_PORT, IRR_PORT, IRR_COVERING_PORT})
+TAKEN_PORTS = frozenset({TLS_PORT, MD5_PORT, VRP_PORT, VRP_COVERING_PORT, IRR_PORT, IRR_COVERING_PORT})
 
 
 class Action(StrEnum):

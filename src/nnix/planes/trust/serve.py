@@ -12,7 +12,7 @@ A table is in one of three states:
     no data    there is no set, or it was made longer ago than age_seconds_max: queries get Error Report 2
 
 What is deliberately not here: validation, comparison and exceptions (the gate's), dropping single VRPs whose objects have expired
-(the gate's as well: losing one VRP turns its route invalid in more than half of all cases), SSH (sshd's), TCP-MD5 and TCP-AO.
+(the gate's as well: losing one VRP turns its route invalid in more than half of all cases), SSH (sshd's), and TCP-AO.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ from nnix.planes.trust.rtr.loader import LOAD_SECONDS_MAX, Loading, Outcome, Tas
 from nnix.planes.trust.rtr.peer import Gone, Image, Peer
 from nnix.planes.trust.rtr.routers import STATUS
 from nnix.planes.trust.rtr.session import Complain, Full, Heard, Leave, Offer, Partial, StartAnew, hear
-from nnix.planes.trust.rtr.tables import Caches, Table
+from nnix.planes.trust.rtr.tables import Caches, Md5, Table
 from nnix.planes.trust.rtr.wire import CacheReset, ErrorCode, ErrorReport, SerialNotify, encode
 
 ACCEPTS_A_TURN = 64
 IMAGES_MAX = 64
 STATUS_SECONDS = 10.0  # when nothing happens; otherwise with every look
 DESCRIPTORS_SPARE = 256
+TCP_MD5SIG_EXT, TCP_MD5SIG_FLAG_PREFIX = 32, 1  # linux/tcp.h
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -155,6 +156,9 @@ class Server:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for each in served.table.md5 if transport == "md5" else ():
+            if each.prefix.version == (6 if family == socket.AF_INET6 else 4):
+                _sign(link, each)
         link.bind((address, port))
         link.listen(1024)
         link.setblocking(False)
@@ -536,6 +540,18 @@ def _tls(table: Table) -> ssl.SSLContext | None:
         context.load_verify_locations(table.tls.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def _sign(link: socket.socket, key: Md5) -> None:
+    """Segments from and to these peers are signed, and others are dropped by the kernel (tcp(7), TCP_MD5SIG_EXT). Raises OSError."""
+    family, octets = (socket.AF_INET, 4) if key.prefix.version == 4 else (socket.AF_INET6, 8)  # where the address begins in its sockaddr
+    address = struct.pack("=H", family).ljust(octets, b"\0") + key.prefix.network_address.packed
+    secret = key.key.encode()
+    told = address.ljust(128, b"\0") + struct.pack("=BBHi80s", TCP_MD5SIG_FLAG_PREFIX, key.prefix.prefixlen, len(secret), 0, secret)
+    try:
+        link.setsockopt(socket.IPPROTO_TCP, TCP_MD5SIG_EXT, told)
+    except OSError as error:
+        raise OSError(error.errno, f"TCP-MD5 is not to be had ({error.strerror}): a kernel with CONFIG_TCP_MD5SIG has it") from None
 
 
 def _say(words: str) -> None:

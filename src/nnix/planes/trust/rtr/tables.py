@@ -6,6 +6,7 @@ from the IRR on another. A router that wants both has two sessions (8210bis has 
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -19,7 +20,7 @@ class Listener(Record):
 
     address: str = Field(description="IPv4 or IPv6 address")
     port: int = Field(ge=0, le=65_535, description="323 for TCP, 324 for TLS (RFC 8210, 14); 0 lets the system choose")
-    transport: Literal["tcp", "tls"] = "tcp"
+    transport: Literal["tcp", "tls", "md5"] = "tcp"
 
 
 class Tls(Record):
@@ -30,6 +31,13 @@ class Tls(Record):
     client_ca: str | None = None
 
 
+class Md5(Record):
+    """A key that peers of `prefix` sign their segments with (TCP-MD5, RFC 2385; RFC 8210, 9.3). Weak, and the one that old routers have."""
+
+    prefix: IPv4Network | IPv6Network
+    key: str = Field(min_length=1, max_length=80)
+
+
 class Table(Record):
     """One set and those who may have it."""
 
@@ -37,6 +45,9 @@ class Table(Record):
     file: str = Field(description="the relying party's JSON; written beside it and moved there")
     listen: tuple[Listener, ...] = Field(min_length=1)
     tls: Tls | None = None
+    md5: tuple[Md5, ...] = Field(
+        default=(), description="keys for listeners with transport md5; whoever is in none of the prefixes cannot connect there"
+    )
     refresh_seconds: int = Field(default=3600, ge=REFRESH_RANGE[0], le=REFRESH_RANGE[1])
     retry_seconds: int = Field(default=600, ge=RETRY_RANGE[0], le=RETRY_RANGE[1])
     expire_seconds: int = Field(default=7200, ge=EXPIRE_RANGE[0], le=EXPIRE_RANGE[1])
@@ -59,6 +70,9 @@ class Table(Record):
             raise ValueError("version_least is more than version_most")
         if self.tls is None and any(each.transport == "tls" for each in self.listen):
             raise ValueError("a listener with TLS needs `tls`: certificate and key")
+        for each in self.listen:
+            if each.transport == "md5" and not any((":" in each.address) == (key.prefix.version == 6) for key in self.md5):
+                raise ValueError("a listener with TCP-MD5 needs a key in `md5` for its address family")
         return self
 
     @property
