@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import os
 import re
 import secrets as chance
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -23,7 +25,7 @@ from nnix.daemons.knot import knot
 from nnix.daemons.nsd import nsd
 from nnix.daemons.secrets import Secrets
 from nnix.daemons.unbound import unbound
-from nnix.hosts.namespace import NamespaceHost
+from nnix.hosts.namespace import NamespaceHost, inside
 from nnix.kernel.world import Driver, Failed
 from nnix.planes.naming import knot as knot_spelling
 from nnix.planes.naming import nsd as nsd_spelling
@@ -366,6 +368,43 @@ def test_what_a_version_lacks_is_said_by_name(host: NamespaceHost, secrets: Secr
         assert said == (f"{driver.make.program} {here} cannot: {lacking[feature]}" if feature in lacking else ""), (name, feature)
     for driver, spell in drivers.values():
         assert run(driver.check(host, spell(plain).encode())) == ""
+
+
+@pytest.mark.parametrize("make", ["nsd", "knot"])
+def test_who_shows_a_valid_cookie_is_not_limited_and_who_does_not_is(host: NamespaceHost, secrets: Secrets, make: str) -> None:
+    """RFC 7873, 5.2.3: the limit is against forged addresses, and a cookie says that this one is not. 150 of one question at once, at 20 a second."""
+    (secrets.folder / "cookies").write_text("000102030405060708090a0b0c0d0e0f")
+    registry = HiddenPrimary(host, secrets, primary(str(PRIMARY), 53, (KEY.name, KEY.secret), [], ["."]))
+    run(registry.publish({".": "\n".join(SMALL_ROOT) + "\n"}))
+    policy = NodePolicy(
+        "node", (), (NODE,), (NODE,), Server("strict", ((PRIMARY, 53),), KEY), (".",), None, 20, True, "@SECRET:cookies@", None, ()
+    )
+    driver, spell = {"nsd": (nsd(secrets), nsd_spelling.spell), "knot": (knot(secrets), knot_spelling.spell_node)}[make]
+    run(driver.drive(host, "node", spell(policy).encode()))
+    until(lambda: serial(host, NODE) == 1, 15, "the node has the zone")
+
+    def whole(cookie: bytes) -> tuple[int, bytes]:
+        """How many came back whole, and the cookie that was given last."""
+        option = b"\0\x0a" + len(cookie).to_bytes(2, "big") + cookie
+        query = b"\0\7\0\0\0\1\0\0\0\0\0\1" + b"\3lab\0\0\2\0\1" + b"\0\0\x29\4\xd0\0\0\0\0" + len(option).to_bytes(2, "big") + option
+        asking = inside(f"nnz{os.getpid() % 100000}", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        asking.bind(("127.0.0.50", 0))
+        asking.settimeout(0.5)
+        for _ in range(150):
+            asking.sendto(query, (str(NODE), 53))
+        count, given = 0, b""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                answer = asking.recv(2048)
+                count += not answer[2] & 2
+                given = answer[at + 4 : at + 28] if (at := answer.rfind(b"\0\x0a\0\x18")) > 0 else given
+        asking.close()
+        return count, given
+
+    _, cookie = whole(b"\1\2\3\4\5\6\7\x08")
+    assert len(cookie) == 24
+    assert whole(cookie)[0] == 150
+    assert whole(b"\1\2\3\4\5\6\7\x09")[0] < 60
 
 
 SMALL_ROOT = [". 60 SOA ns.lab. h.lab. 1 1800 900 604800 60", ". 60 NS ns.lab.", "lab. 60 NS ns.lab.", "ns.lab. 60 A 127.0.0.9"]

@@ -103,12 +103,7 @@ def _node(policy: NodePolicy) -> Iterator[str]:
         yield from (f"    {each}: off" for each in ("server-operation", "request-bytes", "response-bytes", "response-code"))
         yield from (f"    {each}: off" for each in ("edns-presence", "flag-presence", "query-type"))
         modules += ["mod-dnstap/counted", "mod-stats/counted"]
-    if policy.responses_per_second:
-        yield "mod-rrl:"
-        yield "  - id: public"
-        yield f"    rate-limit: {policy.responses_per_second}"
-        yield "    slip: 2"
-        modules.append("mod-rrl/public")
+    # before the rate limit, which spares whoever shows a valid cookie: his address is not forged
     if policy.cookies and policy.cookie_secret:
         yield "mod-cookies:"
         yield "  - id: public"
@@ -116,6 +111,12 @@ def _node(policy: NodePolicy) -> Iterator[str]:
         modules.append("mod-cookies/public")
     elif policy.cookies:
         modules.append("mod-cookies")
+    if policy.responses_per_second:
+        yield "mod-rrl:"
+        yield "  - id: public"
+        yield f"    rate-limit: {policy.responses_per_second}"
+        yield "    slip: 2"
+        modules.append("mod-rrl/public")
     yield "template:"
     yield "  - id: default"
     yield from _listed("global-module", modules)
