@@ -43,7 +43,7 @@ def prove_routing(setting: Setting, folder: Path | None, server: str | None, as_
     Exit status 1: the two differ; each difference names the witness, what was expected and what was seen.
     """
     as_root(setting)
-    chosen = [(each, artifact) for each, artifact in _candidates(*_sources(setting, folder)) if server in (None, each.name)]
+    chosen = [(each, artifact) for each, artifact in candidates(*_sources(setting, folder)) if server in (None, each.name)]
     if not chosen:
         raise click.UsageError(f"no route server {server!r}" if server else "there is no route server")
     proofs = setting.run(_proved(setting, chosen))
@@ -64,14 +64,14 @@ def _sources(setting: Setting, folder: Path | None) -> tuple[Snapshot, Evidence]
     return model.snapshot, setting.vault.evidence(model.evidence)
 
 
-def _candidates(snapshot: Snapshot, evidence: Evidence) -> list[tuple[ServerPolicy, Artifact]]:
+def candidates(snapshot: Snapshot, evidence: Evidence) -> list[tuple[ServerPolicy, Artifact]]:
     """Each route server's policy with its configuration. Where ROA tables come by RTR, those that the evidence holds stand in the configuration
     instead, as there is no cache beside the trial; all else is what would run."""
     policies = {each.name: each for each in policy(snapshot, evidence)}
-    candidates = [(policies[each.name], each) for each in compile(snapshot, evidence) if each.driver in SPEAKERS and each.name in policies]
+    configured = [(policies[each.name], each) for each in compile(snapshot, evidence) if each.driver in SPEAKERS and each.name in policies]
     return [
         (server, replace(each, content=SPEAKERS[each.driver].spell(replace(server, feeds=())).encode()) if server.feeds else each)
-        for server, each in candidates
+        for server, each in configured
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nnix.cli.routing import candidates
 from nnix.daemons.openbgpd import LAY, PROGRAM
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
@@ -105,6 +106,16 @@ def test_what_openbgpd_cannot_do_is_refused_by_name() -> None:
         (refusal,) = refused.value.refusals
         assert (refusal.resource, refusal.field, refusal.rule) == ("routing-policy/safe", field, "routing.daemon-can")
         compile(exchange(cache, policy={field: ["rtr"]}), given())
+
+
+def test_a_candidate_has_in_its_configuration_what_would_come_by_rtr() -> None:
+    """No cache stands beside the trial; everything else is what would run."""
+    cache = RtrCache.model_validate({"name": "rtr", "site": "east", "lan": "lan", "v4": "10.9.0.201", "source": "v.json"})
+    by_rtr = exchange(cache, policy={"rpki_caches": ["rtr"], "irr_caches": ["rtr"]})
+    running = next(each.content for each in compile(by_rtr, given()) if each.driver == "bird")
+    tried = candidates(by_rtr, given())[0][1].content
+    assert b"protocol rpki" in running and b"20.0.0.0/24" not in running
+    assert b"protocol rpki" not in tried and b"20.0.0.0/24" in tried
 
 
 def test_what_only_an_older_version_lacks_is_asked_for_by_name() -> None:
