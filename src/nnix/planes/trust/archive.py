@@ -69,6 +69,10 @@ class Archive:
     def place(self, digest: str) -> Path:
         return self._objects / digest[:2] / digest[2:]
 
+    def _has(self, digest: object) -> bool:
+        """Whether there is such an object. Asked for every file of a mirror at every run, so no Path is made."""
+        return os.access(f"{self._objects}/{str(digest)[:2]}/{str(digest)[2:]}", os.F_OK)
+
     def keep(self, content: bytes) -> str:
         """Store it; its digest. What is there already is left alone, unless a power cut has left it shorter than it was."""
         digest = hashlib.sha256(content).hexdigest()
@@ -122,7 +126,7 @@ class Archive:
             facts = entry.stat(follow_symlinks=False)
             mark: list[object] = [facts.st_size, facts.st_ino, facts.st_ctime_ns]
             before = known.get(path)
-            if before is not None and before[:3] == mark and self.place(str(before[3])).exists():
+            if before is not None and before[:3] == mark and self._has(before[3]):
                 seen[path] = before
                 continue
             if facts.st_size > OBJECT_OCTETS_MAX:
