@@ -110,6 +110,7 @@ class Speaker:
         self.asn, self.address, self.role = asn, address, role
         self.v6 = ":" in address
         self.heard: dict[str, Told] = {}
+        self.announced: set[str] = set()
         self.notification: tuple[int, int] | None = None
         self.refreshes = 0  # how often the route server asked for everything again
         until(lambda: self._connected(namespace, server), f"{address} finds no BGP speaker at {server}")
@@ -154,6 +155,7 @@ class Speaker:
         med: int | None = None,
         otc: int | None = None,
     ) -> None:
+        self.announced.add(prefix)
         segments = b""
         for each in (self.asn,) if path is None else path:
             asns = sorted(each) if isinstance(each, frozenset) else [each]

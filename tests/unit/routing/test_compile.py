@@ -14,7 +14,7 @@ from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.members.kinds import Member
-from nnix.planes.routing.communities import REASON
+from nnix.planes.routing.communities import REASON, REASONS
 from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy, compile, evidence, policy
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.naming import protocol_name, sessions_by_protocol
@@ -193,6 +193,7 @@ def test_only_evidence_that_is_used_is_asked_for() -> None:
 def test_the_order_of_tests_names_every_reason_once() -> None:
     """What the policy promises is what the reasons' table holds."""
     assert sorted(ORDER) == sorted(REASON)
+    assert len(REASONS) == len(REASON), "two reasons have one number"
 
 
 def test_protocols_are_named_after_sessions_and_lead_back() -> None:

@@ -93,7 +93,7 @@ _REASONS = (
     Reason(108, "blackhole_not_covered", "no authorised prefix of this origin covers the blackholed one", "RFC 7999, 3.3"),
     Reason(110, "blacklisted", "the prefix is, or lies in, one that the exchange or its agreement with the member excludes"),
     Reason(
-        110,
+        111,
         "aspa_invalid",
         "a network in the path has not named the next one as its provider: a leak",
         "draft-ietf-sidrops-aspa-verification",
