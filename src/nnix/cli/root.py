@@ -26,7 +26,7 @@ from nnix.daemons.iproute import IPROUTE
 from nnix.daemons.knot import knot
 from nnix.daemons.nftables import NFTABLES
 from nnix.daemons.nsd import nsd
-from nnix.daemons.openbgpd import OPENBGPD
+from nnix.daemons.openbgpd import OpenbgpdDriver
 from nnix.daemons.program import ProgramDriver
 from nnix.daemons.secrets import Secrets
 from nnix.daemons.sshd import SSHD
@@ -109,12 +109,12 @@ def drivers(prefix: str, secrets: Path, find: Find = lambda source, pinned: None
     """
     known = Secrets(secrets)
     names: tuple[Driver, ...] = (GUARD, knot(known), nsd(known), unbound(known))
-    bird = BirdDriver(secrets=known)
+    bird, openbgpd = BirdDriver(secrets=known), OpenbgpdDriver(secrets=known)
     ours: tuple[Driver, ...] = (HERALD, COUNTER)
     payloads: tuple[Driver, ...] = (DocumentDriver(find), rtr_driver(known))
     everyone: tuple[Driver, ...] = (
         *(WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR),
-        *(*payloads, *names, GOBGP, bird, OPENBGPD, *ours),
+        *(*payloads, *names, GOBGP, bird, openbgpd, *ours),
     )
     return {each.name: each for each in everyone}
 

@@ -16,6 +16,8 @@ there beside the configuration, in `words.conf`; a content that speaks of roles 
 `$announce_role_strict` or `$announce_no_role`. What a version lacks altogether a content asks for in a comment, with what would do instead,
 and the driver answers it before a plan is carried out: `# needs: FEATURE RESOURCE: MEND`.
 
+`# farewell: TEXT` is what neighbours read when the daemon is taken away (RFC 9003). Secrets stand in contents by reference, `@SECRET:NAME@`.
+
 The children are confined to /run/openbgpd, the home of Debian's user `_openbgpd`. It is empty, and must exist; when the
 driver made it, it goes with the last bgpd on the machine. That is the one thing outside of the daemon's folder.
 """
@@ -27,6 +29,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, parsed, placed, probe, remove
+from nnix.daemons.secrets import INLINE, Secrets
 from nnix.kernel.world import Failed, Host, Lack, Step
 
 CONFIG = "bgpd.conf"
@@ -122,6 +125,15 @@ rm -f former.conf
 applied {CONFIG} "$mark" bgpd
 """
 
+FAREWELL = f"""{ASK}
+text=$(sed -n 's/^# farewell: //p' {CONFIG} 2>/dev/null | head -n 1)
+if [ -n "$text" ] && alive bgpd && asked; then
+  sed -n 's/^neighbor \\([^ ]*\\) .*/\\1/p' {CONFIG} | while read -r neighbour; do
+    ctl neighbor "$neighbour" down "$text" >/dev/null 2>&1 </dev/null
+  done
+fi
+"""
+
 NEEDS = re.compile(r"^# needs: (\S+) (\S+): (.+)$", re.M)
 _SOCKET_LINE = re.compile(rb'^[ \t]*socket[ \t]+"[^"\n]*"[ \t]*$', re.M)
 
@@ -136,12 +148,16 @@ class OpenbgpdDriver:
     """Drives OpenBGPD. The content is a bgpd.conf in which `@HOME@` is the daemon's folder."""
 
     name: str = "openbgpd"
+    secrets: Secrets | None = None
 
     def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         return steps(old, new)
 
     async def check(self, host: Host, content: bytes) -> str:
-        words = await parsed(host, whole(content), f"{LAY}\nlay_words && {PROGRAM} -n -f {CONFIG}", file=CONFIG)
+        if complaint := self._unfit(content):
+            return complaint
+        masked = self.secrets.masked(content).content if self.secrets else content
+        words = await parsed(host, whole(masked), f"{LAY}\nlay_words && {PROGRAM} -n -f {CONFIG}", file=CONFIG)
         return re.sub(rf"^{re.escape(CONFIG)}:", "", words, flags=re.M)
 
     async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
@@ -153,20 +169,44 @@ class OpenbgpdDriver:
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)
-        found = {name: difference(seen[name], digest(placed(host, self.name, name, whole(each))), COMMS) for name, each in wanted.items()}
-        return {name: words for name, words in found.items() if words}
+        found: dict[str, str] = {}
+        for name, content in wanted.items():
+            if complaint := self._unfit(content):
+                found[name] = f"cannot be compared: {complaint}"
+            elif words := difference(seen[name], digest(self._placed(host, name, content)), COMMS):
+                found[name] = words
+        return found
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         if wanted is None:
-            await remove(host, self.name, name, COMMS, after=f"take_back {CONFINEMENT} {PROGRAM}")
+            goodbye = f'( cd "$here" 2>/dev/null || exit 0\n{FAREWELL})'
+            await remove(host, self.name, name, COMMS, before=goodbye, after=f"take_back {CONFINEMENT} {PROGRAM}")
             return
-        content = placed(host, self.name, name, whole(wanted))
+        if complaint := self._unfit(wanted):
+            raise Failed(f"{host.name}: openbgpd {name}: {complaint}")
+        content = self._placed(host, name, wanted)
         seen = (await self._seen(host, [name]))[name]
         if difference(seen, digest(content), COMMS):
             hung = "1" if seen.mark == SILENT else ""
             file = f"{self.name}/{name}/{CONFIG}"
             changed = " ".join(reopened((await host.get([file]))[file] or b"", content))
             await act(host, self.name, name, f"hung={hung}\nchanged='{changed}'\n{DRIVE}", stdin=content)
+
+    def _unfit(self, content: bytes) -> str:
+        """Why the secrets that `content` names cannot be put into it; empty when they can."""
+        named = sorted({each.decode() for each in INLINE.findall(content)})
+        if not named:
+            return ""
+        if self.secrets is None:
+            return f"no folder of secrets, but secret:{named[0]} is named"
+        if complaint := self.secrets.complaint(content):
+            return complaint
+        odd = [f"secret:{name}" for name in named if not re.fullmatch(rb"[ !#-\[\]-~]{1,80}", self.secrets.get(name) or b"")]
+        return f"{', '.join(odd)}: OpenBGPD takes 1 to 80 printable ASCII characters, no quotation mark or backslash" if odd else ""
+
+    def _placed(self, host: Host, name: str, content: bytes) -> bytes:
+        """The configuration as it stands on the host."""
+        return placed(host, self.name, name, whole(self.secrets.reveal(content).content if self.secrets else content))
 
     async def _seen(self, host: Host, names: Iterable[str]) -> dict[str, Seen]:
         return await probe(host, self.name, CONFIG, dict.fromkeys(names, COMMS), ask=LOOK)

@@ -17,7 +17,6 @@ from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.routing.compile import SPEAKERS, ClientPolicy, ServerPolicy, compile
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy
-from nnix.planes.routing.openbgpd import _POLICY_NOT_SPELLED
 from nnix.planes.trust.kinds import RtrCache
 from tests.unit.routing.exchange import evidence as given
 from tests.unit.routing.exchange import exchange, member
@@ -56,6 +55,15 @@ def test_the_two_route_servers_may_be_of_different_make() -> None:
         {"transit_free": [1001]},
         {"prefix_lengths": {"v4_min": 1, "v4_max": 32, "v6_min": 1, "v6_max": 128}},
         {"bogons": ["11.0.0.0/8", "2a0f::/16"], "irr_more_specifics": True},
+        {"path_hiding_solved": False, "no_export": "obey", "refused": "tag", "roas_are_route_objects": True},
+        {"refused": "reject", "rpki": "tag", "irr": "tag", "transit_free": [174], "transit_free_warns": True},
+        {"blacklist": ["11.0.0.0/8"], "blackhole_communities": ["65000:666", "rt:64500:6", "64500:6:6"], "connect_retry_seconds": 5},
+        {"reason_communities": [{"reason": "bogon", "community": "ro:64500:1"}], "refused_tells_announcer": True},
+        {
+            "groups": [{"number": 7, "title": "east", "sites": ["east"]}],
+            "short_asns": [{"asn": 70000, "short": 64600}],
+            "rtt_thresholds": [5],
+        },
     ],
 )
 def test_its_own_parser_takes_every_policy(policy: dict[str, Any], tmp_path: Path) -> None:
@@ -148,7 +156,7 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
         *("bogon_asns", "never", "transit_free", "clients", "registered_v4", "registered_v6", "registered_covering_v4"),
         *("registered_covering_v6", "vrps_v4", "vrps_v6", "vrps_covering_v4", "vrps_covering_v6", "feeds", "about", "findings"),
         *("shutting_down", "shutdown_text", "blacklist_v4", "blacklist_v6", "registered_longer_v4", "registered_longer_v6", "aspas"),
-        *("blackholes", "attached", "short_asns", "groups", "thresholds", "snippets"),  # all refused by name (_not_spelled)
+        *("blackholes", "attached", "short_asns", "groups", "thresholds", "snippets"),
     }
     assert {each.name for each in fields(ClientPolicy)} == {
         *("session", "member", "asn", "v4", "v6", "next_hops_v4", "next_hops_v6", "irr", "origins", "prefixes_v4", "prefixes_v6"),
@@ -156,26 +164,16 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
         *("short_asn", "kin", "v4_over_v6", "lengths", "blacklist_v4", "blacklist_v6", "irr_more_specifics", "accepted_v4", "accepted_v6"),
         *("rpki", "aspa", "as_sets_in_paths", "limit_action", "hold_time_seconds", "password", "tcp_key", "gtsm", "multihop", "bfd"),
         *("add_paths", "prepend_route_server", "role", "communities", "announce_only", "announce_not", "hear_only", "hear_not"),
-        *("groups", "nearer", "farther", "blackhole_community", "blackhole_community_alone"),  # all refused by name (_not_spelled)
+        *("groups", "nearer", "farther", "blackhole_community", "blackhole_community_alone"),
     }
     assert set(RoutingPolicy.model_fields) - set(Resource.model_fields) == {
-        *(
-            "prefix_lengths",
-            "path_length_max",
-            "irr",
-            "irr_sources",
-            "irr_registries",
-            "irr_more_specifics",
-            "rpki",
-            "rpki_sources",
-            "bogons",
-            "rpki_caches",
-            "rpki_without_data",
-            "irr_caches",
-        ),
-        *("never_via_route_servers", "transit_free", "blackhole", "blackhole_v4", "blackhole_v6", "graceful_shutdown", "roles"),
-        *("prefixes_max", "prefixes_max_margin_percent", "limit_action", "limit_restart_seconds", "hold_time_seconds"),
-        *("next_hop", "never_via_sources", "aspa", *_POLICY_NOT_SPELLED),
+        *("prefix_lengths", "path_length_max", "irr", "irr_sources", "irr_more_specifics", "rpki", "rpki_sources", "bogons", "rpki_caches"),
+        *("rpki_without_data", "irr_caches", "never_via_route_servers", "transit_free", "blackhole", "blackhole_v4", "blackhole_v6"),
+        *("graceful_shutdown", "roles", "prefixes_max", "prefixes_max_margin_percent", "limit_action", "limit_restart_seconds"),
+        *("hold_time_seconds", "next_hop", "never_via_sources", "aspa", "path_hiding_solved", "communities_max", "no_export", "refused"),
+        *("refused_tells_announcer", "reason_communities", "tells_announcer", "roas_are_route_objects", "blacklist", "transit_free_warns"),
+        *("blackhole_communities", "groups", "short_asns", "rtt_thresholds", "limit_counts", "pauses", "connect_retry_seconds"),
+        *("graceful_restart_seconds", "long_lived_seconds", "irr_registries"),
     }
 
 

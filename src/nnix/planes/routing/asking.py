@@ -120,12 +120,19 @@ def reason_of_complaint(words: str) -> tuple[str, str, str]:
 
 _ADJ_RIB_IN = ("table", "Adj-RIB-In")
 _NOTHING = "{}"
+NO_SUCH_TABLE = "no such RIB"
 
 
 async def _bgpctl(host: Host, name: str, *words: str) -> str:
     result = await host.run(["bgpctl", "-s", f"{host.home}/openbgpd/{name}/{openbgpd.SOCKET}", "-j", *words])
     if result.status != 0 or not result.out.strip():
         raise Unreachable((result.err or result.out).strip().split("\n")[-1] or f"bgpctl ended with {result.status}")
+    try:
+        said = bgpctl.trouble(result.out)
+    except ValueError:
+        said = "its answer is no JSON"
+    if said not in ("", NO_SUCH_TABLE):
+        raise Unreachable(f"bgpd: {said}")
     return result.out
 
 
@@ -155,9 +162,15 @@ async def _thrown_out(host: Host, name: str, version: str, *how: str) -> _Thrown
             return _NOTHING
         return await _bgpctl(host, name, "show", "rib", "leaked", *how, *_ADJ_RIB_IN)
 
+    async def refused() -> str:
+        found = await _bgpctl(host, name, "show", "rib", *how, "table", TABLE_REFUSED)
+        if bgpctl.trouble(found) == NO_SUCH_TABLE:  # the policy keeps none, or keeps them among the others
+            return await _bgpctl(host, name, "show", "rib", *how, "large-community", f"*:{REFUSED}:*")
+        return found
+
     return _Thrown(
         *await asyncio.gather(
-            _bgpctl(host, name, "show", "rib", *how, "table", TABLE_REFUSED),
+            refused(),
             _bgpctl(host, name, "show", "rib", "error", *how, *_ADJ_RIB_IN),
             leaked(),
         )
@@ -173,7 +186,8 @@ async def _openbgpd_sessions(host: Host, name: str) -> Sessions:
 async def _openbgpd_accepted(host: Host, name: str) -> list[birdc.Entry]:
     now, said = await asyncio.gather(_now(host), _bgpctl(host, name, "show", "rib", "detail"))
     good = bgpctl.eligible(said)
-    return [meant(each) for each in bgpctl.routes(said, now) if (each.protocol, each.prefix) in good]
+    routes = (each for each in bgpctl.routes(said, now) if (each.protocol, each.prefix) in good)
+    return [meant(each) for each in routes if not any(function == REFUSED for _, function, _ in each.large)]
 
 
 async def _openbgpd_refused(host: Host, name: str) -> list[Refusal]:

@@ -2,7 +2,8 @@
 
 Pure functions of the JSON that `bgpctl -j` prints, of 7.7 to 8.8. An answer without anything to tell lacks the list altogether. OpenBGPD
 tells ages and no times, so the caller says when it asked. A neighbour that waits for the other side to connect is in BGP's state Active;
-it is told as Passive, as BIRD does, since nobody is active there.
+it is told as Passive, as BIRD does, since
+nobody is active there; and so is one that has not been let start yet.
 """
 
 from __future__ import annotations
@@ -19,8 +20,16 @@ from nnix.planes.routing.birdc import Entry, Protocol
 OTC = "OTC"
 
 
+def trouble(text: str) -> str:
+    """Why bgpd has not answered the question, in its words; empty when it has."""
+    found = json.loads(text)
+    return str(found.get("error", "unknown")) if isinstance(found, dict) and found.get("status") == "FAILED" else ""
+
+
 def _listed(text: str, key: str) -> list[dict[str, Any]]:
-    """Raises ValueError for what is no answer of bgpctl."""
+    """Raises ValueError for what is no answer of bgpctl, or says that there is none."""
+    if said := trouble(text):
+        raise ValueError(f"bgpd: {said}")
     found = json.loads(text)
     listed = found.get(key, []) if isinstance(found, dict) else None
     if not isinstance(listed, list):
@@ -39,11 +48,11 @@ def protocols(text: str, now: datetime, refused: Mapping[str, int]) -> dict[str,
         name = each.get("description", each.get("remote_addr", ""))
         config, stats = each.get("config", {}), each.get("stats", {}).get("prefixes", {})
         state = each.get("state", "Down")
+        sent, received = each.get("last_error_sent", ""), each.get("last_error_received", "")
         if config.get("down"):
             state = "Down"
-        elif state == "Active" and config.get("passive"):
+        elif config.get("passive") and (state == "Active" or (state == "Idle" and not sent and not received)):
             state = "Passive"
-        sent, received = each.get("last_error_sent", ""), each.get("last_error_received", "")
         up = state == "Established"
         filtered = refused.get(name, 0)
         found[name] = Protocol(
