@@ -26,7 +26,6 @@ from nnix.planes.routing.plane import PLANE
 from nnix.planes.routing.routes import routes_of
 from tests.lab.test_route_server import (
     BLACKHOLE,
-    DRIVERS,
     GRACEFUL_SHUTDOWN,
     MEMBERS,
     NO_EXPORT,
@@ -124,7 +123,7 @@ class PolicyLab(Lab):
         items |= {past(each.until): b"yes" if ended else b"no" for each in snapshot.of(RoutingException)}
         assert PLANE.compile is not None
         (artifact,) = [each for each in PLANE.compile(snapshot, Evidence(items)) if each.name == "rs1"]
-        driver = DRIVERS["bird"]
+        driver = self.driver
         assert asyncio.run(driver.check(self.host_, artifact.content)) == ""
         asyncio.run(driver.drive(self.host_, "rs1", artifact.content))
 
