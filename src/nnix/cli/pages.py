@@ -17,6 +17,7 @@ from nnix.cli.command import SECTIONS, cli, whole_cli
 from nnix.cli.reference import KERNEL_RULES, all_rules, schema_of
 from nnix.cli.root import ALL_PLANES
 from nnix.kernel.resource import Resource
+from nnix.planes.routing import features
 
 MADE = "<!-- Made from the code by `python -m nnix.cli.pages docs`; a change here would be lost. -->"
 
@@ -217,9 +218,30 @@ def rules_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"commands.md": commands_page, "kinds.md": kinds_page, "rules.md": rules_page}
+# --- features of route servers
+
+
+def features_page() -> str:
+    """What route servers do, and which test shows it on which daemon."""
+    return f"""# Route servers: features
+{MADE}
+
+Numbers are those of the list by which route servers were compared. A name in code is a test that shows the row on the real daemon; other words say
+how far it was seen, or why it is not there. Fields without a kind are RoutingPolicy's.
+
+{features.page()}"""
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "kinds.md": kinds_page,
+    "rules.md": rules_page,
+    "routing/features.md": features_page,
+}
 
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
-        (Path(sys.argv[1] if len(sys.argv) > 1 else "docs") / name).write_text(page())
+        path = Path(sys.argv[1] if len(sys.argv) > 1 else "docs") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page())

@@ -1,0 +1,198 @@
+"""What a route server of the field does, row by row, and where each make of daemon stands.
+
+The rows are those that operators compare route servers by. A row says which field of the model sets it, how far it has been seen on the real
+daemon (the tests that show it), and what is not there, with the reason. `nnix.cli.pages` makes docs/routing/features.md of it, and a test
+holds every name of a test here to the tests that exist, so that the page cannot promise what nobody has seen.
+
+What stands in the configuration and is accepted by the daemon's parser, but was not yet seen on the wire, is `PARSED`, not shown.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+COMMON = "tests/lab/test_route_server.py"
+RICH = "tests/lab/test_routing_policy.py"
+UNIT = "tests/unit/routing/test_compile.py"
+RULED = "tests/unit/routing/test_rules.py"
+PARSED = "accepted by the parser; not yet seen on the wire"
+BY_NAME = "refused at plan time (`routing.daemon-can`)"
+
+
+class Feature(NamedTuple):
+    """One row: its number, what it is, the fields that set it; how BIRD is shown to do it and how OpenBGPD (words, or names of tests)."""
+
+    number: str
+    what: str
+    fields: str
+    bird: tuple[str, ...]
+    openbgpd: tuple[str, ...]
+
+
+def _both(number: str, what: str, fields: str, *tests: str) -> Feature:
+    """A row that one test shows on either make."""
+    shown = tuple(f"{COMMON}::{each}" for each in tests)
+    return Feature(number, what, fields, shown, shown)
+
+
+def _bird(number: str, what: str, fields: str, *shown: str) -> Feature:
+    """A row of BIRD alone; the other make refuses it by name."""
+    return Feature(number, what, fields, tuple(f"{RICH}::{each}" if each.startswith("test_") else each for each in shown), (BY_NAME,))
+
+
+_WRONG = "test_each_wrong_route_is_refused_under_its_name_and_stays_visible"
+_WISHES = "test_members_are_told_what_the_announcer_wishes"
+_AIMED = "test_wishes_reach_groups_round_trip_times_and_short_asns"
+_EXCEPTED = "test_an_exception_lets_pass_what_it_names_and_ends"
+_LISTS = "test_black_lists_and_too_many_communities_are_refused_by_name"
+_HOLE = "test_a_covered_host_route_is_blackholed_for_those_who_want_it"
+_LAST = "test_no_export_obeyed_shutting_down_and_refused_routes_in_the_table"
+
+FEATURES = (
+    _both("1", "transparent path and next hop", "always", "test_the_route_server_is_transparent"),
+    _both("2", "path hiding avoided", "path_hiding_solved", "test_the_second_best_reaches_the_member_whom_the_best_may_not"),
+    _bird("3", "path hiding left as it is", "path_hiding_solved: false", "test_with_path_hiding_nothing_takes_the_place_of_the_best"),
+    _bird("4", "ADD-PATH", "Session.add_paths", PARSED),
+    _bird(
+        "5", "route server's ASN prepended", "Session.prepend_route_server", "test_the_route_servers_asn_stands_in_front_for_who_wants_it"
+    ),
+    _bird("6", "IPv4 over IPv6 (RFC 8950)", "Session.v4_over_v6", PARSED),
+    _both("7", "passive", "Session.passive", "test_the_route_server_is_transparent"),
+    Feature("7", "... or active", "Session.passive: false", (PARSED,), ("not tested",)),
+    _bird("8", "GTSM", "Session.gtsm", PARSED),
+    _bird("9", "multihop", "Session.multihop; refused with path_hiding_solved", f"{RULED}::test_what_breaks_a_rule_is_refused_by_its_name"),
+    _bird("10", "TCP MD5, TCP-AO by reference", "Session.password, tcp_ao (BIRD 2.17 and newer)", PARSED),
+    _bird("11", "graceful restart, long-lived", "graceful_restart_seconds, long_lived_seconds", PARSED),
+    Feature(
+        "12",
+        "shutdown text",
+        "RouteServer.shutdown_text",
+        ("given to `birdc disable` by the driver; not yet seen on the wire",),
+        ("not spelled",),
+    ),
+    _both(
+        "13",
+        "maximum prefixes",
+        "prefixes_max, prefixes_max_margin_percent",
+        "test_more_prefixes_than_stated_end_the_session_and_it_comes_back",
+    ),
+    Feature(
+        "14",
+        "action above the maximum",
+        "limit_action",
+        (f"{COMMON}::test_more_prefixes_than_stated_end_the_session_and_it_comes_back", f"{UNIT}::test_bird_accepts_every_policy"),
+        (f"{COMMON}::test_more_prefixes_than_stated_end_the_session_and_it_comes_back", "block and warn: " + BY_NAME),
+    ),
+    _bird("15", "what counts towards it", "limit_counts", PARSED),
+    _both("17", "roles, strict mode", "roles, our_role, role_strict", "test_roles_that_do_not_fit_are_refused_and_said"),
+    _both("18", "OTC set and checked", "roles", _WRONG, "test_the_route_server_is_transparent"),
+    _both("19", "AS_SET refused", "always", _WRONG),
+    _bird("19", "... allowed a session", "RoutingException.as_sets_in_paths", _EXCEPTED),
+    _both("21", "next hop of the same AS", "next_hop: same-as", _WRONG),
+    Feature("20, 22", "next hop: own only; from a list", "next_hop: strict, Session.next_hops", (PARSED,), ("as BIRD",)),
+    _both("23", "first ASN is the peer's", "always", _WRONG),
+    _both("24", "path length", "path_length_max", _WRONG),
+    _both("25", "private, reserved and documentation ASNs", "always", _WRONG),
+    _both("26", "transit-free ASNs", "transit_free; Carrier.asns are one organisation", _WRONG),
+    _both("27", "never via route servers", "never_via_route_servers; never members and carriers here", _WRONG),
+    Feature("27", "... by PeeringDB's flag", "never_via_sources", ("not tested",), ("as BIRD",)),
+    _both("28–31", "bogons, outside 2000::/3, default, lengths", "bogons, prefix_lengths", _WRONG),
+    _bird("32", "global black list", "blacklist", _LISTS),
+    _bird("33", "black list of a session", "Session.blacklist", _LISTS),
+    Feature("34", "wrong address family", "not negotiated (RFC 4760)", ("not tested",), ("not tested",)),
+    _both("35", "NO_EXPORT passed on", "no_export: pass", "test_the_route_server_is_transparent"),
+    _bird("35", "NO_EXPORT obeyed", "no_export: obey", _LAST),
+    _bird("36", "too many communities", "communities_max", _LISTS),
+    _both("37, 38", "origin and prefix in the registries", "irr: strict", _WRONG),
+    Feature(
+        "39",
+        "more specifics",
+        "irr_more_specifics",
+        (f"{UNIT}::test_route_objects_are_held_against_prefix_and_origin_together",),
+        ("as BIRD",),
+    ),
+    Feature(
+        "40, 41",
+        "as-sets with source; empty: own ASN",
+        "as_sets",
+        (f"{UNIT}::test_origins_are_the_members_as_sets_and_always_its_own_asn",),
+        ("as BIRD",),
+    ),
+    _bird("42", "white lists: prefix, origin, route", "RoutingException.prefixes, origins", _EXCEPTED),
+    _bird("43", "registries only inform", "irr: tag", PARSED),
+    _bird("44", "ROAs as route objects", "roas_are_route_objects", PARSED),
+    Feature("45", "ARIN's whois as route objects", "irr_sources: FILE.csv", ("not tested; NIC.BR's format is not read",), ("as BIRD",)),
+    _both("46", "origin validation, reject", "rpki: reject", _WRONG),
+    _bird("46", "origin validation, tag, for a session", "rpki: tag", _EXCEPTED),
+    Feature(
+        "47",
+        "RFC 8097 states",
+        "own communities RS:1000:*",
+        (
+            f"{COMMON}::test_nobody_speaks_in_the_route_servers_stead",
+            "RFC 8097's own: not sent, as BIRD sends no non-transitive one to another AS; taken off inbound",
+        ),
+        (f"{COMMON}::test_nobody_speaks_in_the_route_servers_stead",),
+    ),
+    _bird("50", "ASPA", "aspa; needs BIRD 2.16, refused by name before", "parsed by 2.17 and 3.1 by hand; not yet seen on the wire"),
+    _both("51", "routes judged anew when ROAs change", "always", "test_a_new_roa_takes_effect_without_asking_the_member"),
+    _both("52", "tag and reject", "refused: tag-and-reject", _WRONG),
+    _bird("52", "tag", "refused: tag", _LAST),
+    _bird("52", "reject alone", "refused: reject", PARSED),
+    _both("53", "reason codes", "always", _WRONG),
+    _bird("53, 54", "own communities for reasons; the announcer's ASN", "reason_communities, refused_tells_announcer", PARSED),
+    _bird("55", "learnt from, origin", "tells_announcer", _AIMED),
+    _bird(
+        "56",
+        "own communities attached",
+        "Session.communities",
+        "test_communities_of_a_members_own_are_put_on_its_routes_and_taken_off_others",
+    ),
+    _both("57", "own values scrubbed", "always", "test_nobody_speaks_in_the_route_servers_stead"),
+    _both("58–60, 63", "to none, not to, to, prepend, in three forms", "always", _WISHES),
+    _bird("61, 62", "32-bit ASNs by a short one; standard to-none towards them", "short_asns", _AIMED),
+    Feature(
+        "64",
+        "NO_EXPORT, NO_ADVERTISE added",
+        "always",
+        (f"{RICH}::test_no_export_is_added_where_it_is_asked_for",),
+        ("not spelled: the wish is not heeded there",),
+    ),
+    _bird("65", "by round-trip time", "rtt_thresholds, Session.rtt", _AIMED),
+    _bird("65", "by site, level, region, class", "groups", _AIMED),
+    _bird("66", "whom a session tells and hears", "Session.announces, hears", "test_a_session_hears_whom_it_wants_and_tells_whom_it_wants"),
+    _both("67–69", "BLACKHOLE, next hop rewritten, willing clients, NO_EXPORT", "blackhole, blackhole_v4, blackhole_v6", _HOLE),
+    _bird(
+        "67, 70",
+        "own triggers; a client's own community",
+        "blackhole_communities, Session.blackhole_community",
+        "test_blackholes_by_another_word_and_in_the_receivers_own",
+    ),
+    _both("71", "GRACEFUL_SHUTDOWN obeyed", "graceful_shutdown", "test_a_graceful_shutdown_makes_the_other_way_best"),
+    _bird("72", "the route server shuts down gracefully", "RouteServer.shutting_down", _LAST),
+    _bird("74", "local text", "LocalSnippet; the parser sees it, the evaluator says that it cannot", _EXCEPTED),
+    Feature(
+        "83", "RPSL import-via, export-via", "not there; Session.announces and hears say the same by hand", ("not there",), ("not there",)
+    ),
+    _bird("84", "exceptions with an owner and an end", "RoutingException", _EXCEPTED),
+    Feature("86", "the route servers' own as-set in the registries", "", ("not there",), ("not there",)),
+    Feature(
+        "90",
+        "last ASN behind an AS_SET",
+        "none (RFC 6907, 7.1.9): such a route has no origin",
+        (f"{COMMON}::{_WRONG}",),
+        (f"{COMMON}::{_WRONG}",),
+    ),
+    _bird("91", "BFD", "Session.bfd", PARSED),
+)
+
+
+def page() -> str:
+    """The rows as a page."""
+    lines = ["| # | feature | set by | BIRD | OpenBGPD |", "| --- | --- | --- | --- | --- |"]
+    for row in FEATURES:
+        cells = [
+            ", ".join(f"`{each.rpartition('::')[2]}`" if "::" in each else each for each in shown) for shown in (row.bird, row.openbgpd)
+        ]
+        lines.append(f"| {row.number} | {row.what} | {row.fields} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines) + "\n"
