@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,7 +228,7 @@ POLICIES: tuple[dict[str, object], ...] = (
     {"roas_are_route_objects": True, "transit_free": [174], "transit_free_warns": True, "blacklist": ["9.0.0.0/8", "2a00:99::/32"]},
     {"path_hiding_solved": False, "blackhole_communities": ["65000:666", "1:2:3"], "tells_announcer": True, "rtt_thresholds": [5, 10]},
 )
-SESSIONS: tuple[dict[str, object], ...] = (
+SESSIONS: tuple[dict[str, Any], ...] = (
     {"gtsm": True, "bfd": True, "add_paths": "both", "password": "secret:m4", "hold_time_seconds": 30, "limit_action": "block"},
     {"v4": None, "v6": "2406:5340::14", "v4_over_v6": True, "prepend_route_server": True, "our_role": "peer", "their_role": "peer"},
     {"communities": ["1004:1", "ro:1004:2", "1004:1:1"], "blackhole_community": "rt:1004:666", "blackhole_community_alone": True},
@@ -237,7 +238,7 @@ SESSIONS: tuple[dict[str, object], ...] = (
 
 @pytest.mark.skipif(shutil.which("bird") is None, reason="bird is not installed")
 @pytest.mark.parametrize("fields", SESSIONS, ids=str)
-def test_bird_accepts_every_session(fields: dict[str, object], tmp_path: Path) -> None:
+def test_bird_accepts_every_session(fields: dict[str, Any], tmp_path: Path) -> None:
     """The daemon's own parser on what is spelled, for each way to set a session."""
     policy_fields = {"rtt_thresholds": [5, 10], "groups": [{"number": 1, "title": "isps", "classes": ["isp"]}]}
     (tmp_path / "bird.conf").write_text(text(exchange(*member(4, **fields), policy=policy_fields)).replace("@HOME@", str(tmp_path)))
