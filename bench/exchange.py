@@ -96,13 +96,14 @@ def exchange(members: int, *, routers: int = 0) -> dict[str, str]:
     return files_of(clients(members), routers=routers)
 
 
-def files_of(everybody: list[Client], *, routers: int = 0, asked: bool = False) -> dict[str, str]:
-    """The same for these clients. asked: route objects come from a registry that was asked, so that there is no RPSL file."""
+def files_of(everybody: list[Client], *, routers: int = 0, asked: bool = False, caches: bool = False) -> dict[str, str]:
+    """The same for these clients. asked: route objects come from a registry that was asked, so that there is no RPSL file. caches: VRPs and route objects
+    reach the route servers by RTR, from two caches."""
     members = len(everybody)
     files = {
         "exchange.yaml": _documents(_ground()),
         "sites.yaml": _documents(_sites()),
-        "routing.yaml": _documents(_routing(asked=asked)),
+        "routing.yaml": _documents(_routing(asked=asked, caches=caches)),
         VRPS: vrps(everybody),
     }
     if not asked:
@@ -179,11 +180,15 @@ carriers: [{", ".join(carriers)}]
         yield f"kind: Link\nname: {a}-{b}\na: {a}\nb: {b}\ncapacity: 400G\nlatency: 880us\n"
 
 
-def _routing(*, asked: bool) -> Iterator[str]:
+def _routing(*, asked: bool, caches: bool) -> Iterator[str]:
     source = "irr_registries: [bench]" if asked else f"irr_sources: [{RPSL}]"
     if asked:
         yield "kind: RoutingRegistry\nname: bench\nserver: irr.example\n"
-    yield f"kind: RoutingPolicy\nname: standard\nirr: strict\n{source}\nrpki: reject\nrpki_sources: [{VRPS}]\n"
+    names = ", ".join(f"rtr-{site}" for _, site, _ in ROUTE_SERVERS)
+    fed = f"rpki_caches: [{names}]\nirr_caches: [{names}]\n" if caches else ""
+    yield f"kind: RoutingPolicy\nname: standard\nirr: strict\n{source}\nrpki: reject\nrpki_sources: [{VRPS}]\n{fed}"
+    for _, site, host in ROUTE_SERVERS if caches else ():
+        yield f"kind: RtrCache\nname: rtr-{site}\nsite: {site}\nlan: peering\nv4: {LAN_V4[host + 8]}\nsource: {VRPS}\n"
     for name, site, host in ROUTE_SERVERS:
         yield f"kind: RouteServer\nname: {name}\nsite: {site}\nlan: peering\npolicy: standard\nv4: {LAN_V4[host]}\nv6: {LAN_V6[host]}\n"
 
