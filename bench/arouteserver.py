@@ -67,8 +67,8 @@ class Server:
     def config(self) -> Path:
         return self.folder / "bird.conf"
 
-    def tell(self, everybody: Sequence[Client]) -> None:
-        """Write its input files: the policy, the clients, the VRPs."""
+    def tell(self, everybody: Sequence[Client], limit: int = 32) -> None:
+        """Write its input files: the policy, the clients with so many routes at most, the VRPs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         vrps = self.folder / "vrps.json"
         vrps.write_text(vrps_of(list(everybody)))
@@ -84,7 +84,11 @@ class Server:
             "check_new_release": False,
             "logging_config_file": str(package / "config.d/log.ini"),
         }
-        for name, content in (("arouteserver", program), ("general", _general(self.router_id, vrps)), ("clients", _clients(everybody))):
+        for name, content in (
+            ("arouteserver", program),
+            ("general", _general(self.router_id, vrps)),
+            ("clients", _clients(everybody, limit)),
+        ):
             (self.folder / f"{name}.yml").write_text(json.dumps(content))  # JSON is YAML
 
     def build(self) -> tuple[float, int]:
@@ -182,14 +186,14 @@ def _general(router_id: str, vrps: Path) -> dict[str, Any]:
     }
 
 
-def _clients(everybody: Sequence[Client]) -> dict[str, Any]:
+def _clients(everybody: Sequence[Client], limit: int) -> dict[str, Any]:
     return {
         "clients": [
             {
                 "asn": each.asn,
                 "ip": [str(each.v4), str(each.v6)],
                 "description": each.name,
-                "cfg": {"filtering": {"irrdb": {"as_sets": [f"AS{each.asn}"]}, "max_prefix": {"limit_ipv4": 32, "limit_ipv6": 21}}},
+                "cfg": {"filtering": {"irrdb": {"as_sets": [f"AS{each.asn}"]}, "max_prefix": {"limit_ipv4": limit, "limit_ipv6": 21}}},
             }
             for each in everybody
         ]

@@ -1,0 +1,153 @@
+"""Claim: 200 clients announce 300 prefixes each to a route server that starts from nothing, 60,000 in and 11,940,000 out, for 13 CPU s of BIRD and 60 MiB.
+
+Ours: the configuration that nnix compiles for these clients, route objects and VRPs, strictest policy. Peer: what ARouteServer 1.27 writes for the same. Both run in
+the same BIRD, in a namespace with a cable for a LAN; the clients are played by one process at the other end, which takes what it is told off its
+sockets and looks at none of it. All sessions are up before the first route is announced. The measure begins there and ends when BIRD sleeps, nothing lies in
+its sockets, and it says that it exported every route to everybody else: CPU seconds and peak memory of BIRD alone. A side that exported another number ends the bench.
+
+Run as root: python bench/routing_converge.py [--quick]. The last line is one JSON object; the exit status is 0 when the claim holds. --quick takes 60 clients with
+100 prefixes each, and holds when ours needs less than the peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import arouteserver
+from exchange import ROUTE_SERVERS, Client, clients, files_of, written
+from nnix.cli.files import sound
+from nnix.kernel.evidence import Evidence
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.routing.compile import SPEAKERS, ServerPolicy, policy
+from nnix.planes.routing.prove import messages
+from nnix.planes.routing.prove.route import Route, prefix_of
+from nnix.planes.routing.trial.speakers import Speaker, speakers
+from nnix.planes.routing.trial.stand import stand, working
+from routing_compile import BENCH_REGISTRY, answers
+
+CLAIM = "CPU seconds of BIRD until 200 clients with 300 prefixes each have told one another everything, in 60 MiB, beside ARouteServer 1.27"
+AIM_SECONDS, AIM_MIB = 13.0, 60.0
+PATIENCE_SECONDS = 900.0
+STILL_SECONDS = 1.0
+AT_ONCE = 25  # sessions that come up together: BIRD takes only so many connections at once
+
+
+class Listener(Speaker):
+    """A client that is told twelve million routes and takes them off its socket."""
+
+    def data_received(self, data: bytes) -> None:
+        if self.decided.done():
+            self.octets += len(data)
+        else:
+            super().data_received(data)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_mib(pid: int) -> float:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def birdc(control: Path, *words: str) -> str:
+    return subprocess.run(["birdc", "-r", "-s", str(control), *words], capture_output=True, text=True, check=False).stdout
+
+
+def exported(control: Path) -> int:
+    """Routes that BIRD says it has told all its clients."""
+    return sum(map(int, re.findall(r"Routes:.*?(\d+) exported", birdc(control, "show", "protocols", "all"))))
+
+
+async def converged(server: ServerPolicy, everybody: list[Client], config: Path) -> tuple[float, float]:
+    """(CPU seconds, MiB at the peak) of BIRD."""
+    wanted = len(everybody) * (len(everybody) - 1) * len(everybody[0].prefixes_v4)
+    control = config.with_suffix(".ctl")
+    async with stand([server], "nnb") as place:
+        argv = ["ip", "netns", "exec", place.server, "bird", "-f", "-c", str(config), "-s", str(control)]
+        process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while not control.exists():  # noqa: ASYNC110 - another process makes it
+                await asyncio.sleep(0.05)
+            made: list[Speaker] = []
+            for start in range(0, len(server.clients), AT_ONCE):
+                made += await speakers(server, [(each, 4) for each in server.clients[start : start + AT_ONCE]], place.members)
+            if not all(each.up for each in made):
+                raise SystemExit("a client's session does not come up: nothing was measured")
+            for each in made:
+                each.__class__ = Listener
+            by_asn = {each.asn: each for each in everybody}
+            begun = cpu_seconds(process.pid)
+            for each in made:
+                client = by_asn[each.client.asn]
+                prefixes = [prefix_of(prefix) for prefix in client.prefixes_v4]
+                each.announce(Route(prefixes[0], (client.asn,), client.v4), prefixes)
+                await asyncio.sleep(0)
+            until, still, alive = time.monotonic() + PATIENCE_SECONDS, 0.0, time.monotonic()
+            while still < STILL_SECONDS:
+                await asyncio.sleep(0.1)
+                still = 0.0 if working([process.pid]) else still + 0.1
+                if time.monotonic() - alive > 60:
+                    alive = time.monotonic()
+                    for each in made:
+                        each.say(messages.message(messages.KEEPALIVE))
+                if time.monotonic() > until:
+                    raise SystemExit("BIRD does not come to rest: nothing was measured")
+            spent, peak = cpu_seconds(process.pid) - begun, peak_mib(process.pid)
+            if (told := exported(control)) != wanted:
+                raise SystemExit(f"{told} routes were exported, not {wanted}: the two sides did not do the same work\n{config}")
+            for each in made:
+                each.close()
+            return spent, peak
+        finally:
+            process.kill()
+            await process.wait()
+
+
+def main() -> int:
+    if os.geteuid() != 0:
+        raise SystemExit("namespaces are made here: run it as root")
+    quick = "--quick" in sys.argv[1:]
+    everybody = clients(60, 100, 1) if quick else clients(200, 300, 1)
+    arouteserver.installed()
+    print(f"{CLAIM}\n{len(everybody)} clients with {len(everybody[0].prefixes_v4)} prefixes each\n", flush=True)
+    found: dict[str, list[tuple[float, float]]] = {"ours": [], "arouteserver": []}
+    with tempfile.TemporaryDirectory(prefix="nnix-bench-") as name:
+        place = written(files_of(everybody, asked=True), Path(name) / "ours")
+        evidence = Evidence({BENCH_REGISTRY: answers(everybody), "file:rpki/vrps.json": (place / "rpki/vrps.json").read_bytes()})
+        server = policy(sound(place, Snapshot())[1], evidence)[0]
+        mine = place / "bird.conf"
+        mine.write_text(SPEAKERS[server.daemon].spell(server).replace("@HOME@", str(place)))
+        peer = arouteserver.Server(ROUTE_SERVERS[0][0], "198.18.0.1", Path(name) / "theirs", Path(name) / "cache")
+        arouteserver.fill_cache(peer.cache, everybody)
+        peer.tell(everybody, limit=2 * len(everybody[0].prefixes_v4))
+        peer.build()
+        for _ in range(1 if quick or "--once" in sys.argv else 3):
+            for what, config in (("ours", mine), ("arouteserver", peer.config)):
+                found[what].append(asyncio.run(converged(server, everybody, config)))
+    cpu = {what: statistics.median(each for each, _ in rounds) for what, rounds in found.items()}
+    memory = {what: statistics.median(each for _, each in rounds) for what, rounds in found.items()}
+    print(f"{'':>14} {'CPU s':>7} {'MiB':>7}")
+    for what in found:
+        print(f"{what:>14} {cpu[what]:>7.2f} {memory[what]:>7.1f}")
+    holds = cpu["ours"] < cpu["arouteserver"] if quick else cpu["ours"] <= AIM_SECONDS and memory["ours"] <= AIM_MIB
+    ratio = round(cpu["arouteserver"] / cpu["ours"], 2)
+    print(
+        json.dumps({"claim": CLAIM, "ours": round(cpu["ours"], 2), "peer": round(cpu["arouteserver"], 2), "ratio": ratio, "holds": holds})
+    )
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
