@@ -149,7 +149,7 @@ class NameNode(Resource):
     )
     statistics: bool = Field(
         default=False,
-        description="count questions and answers, by dnstap; what that costs the daemon is in docs/naming.md",
+        description="count questions and answers, by dnstap, in a program beside the server",
     )
     machine: Ref[Machine] | None = Field(default=None, description="where it runs; unset: a machine of its own name")
 
@@ -175,7 +175,7 @@ class Resolver(Resource):
     )
     statistics: bool = Field(
         default=False,
-        description="count questions and answers, by dnstap; what that costs the daemon is in docs/naming.md",
+        description="count questions and answers, by dnstap, in a program beside the server",
     )
     machine: Ref[Machine] | None = Field(default=None, description="where it runs; unset: a machine of its own name")
 
