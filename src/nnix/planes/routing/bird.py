@@ -329,7 +329,7 @@ def _shared(server: ServerPolicy) -> str:
         refuse.append(f"bgp_large_community.add((RS, {REFUSED}, nnix_reason));")
         refuse.append(f"bgp_large_community.add((RS, {REFUSED_FROM}, nnix_peer));" if policy.refused_tells_announcer else "")
         if policy.refused is RefusedRoutes.TAG:
-            refuse += ["bgp_local_pref = 0;", "nnix_nobody = 1;", "nnix_special = 1;", "accept;"]
+            refuse += ["preference = 0;", "nnix_nobody = 1;", "nnix_special = 1;", "accept;"]
         else:
             refuse.append("reject;")
     lengthen = [f"if nnix_prepends > {number} then bgp_path.prepend(bgp_path.first);" for number in range(3)]

@@ -27,6 +27,7 @@ class Protocol:
     limit: int | None = None
     limit_hit: bool = False
     limit_action: str = ""
+    router_id: str = ""
 
     @property
     def established(self) -> bool:
@@ -94,6 +95,7 @@ def protocols(text: str) -> dict[str, Protocol]:
             int(digits[0]) if digits else None,
             "[HIT]" in limit,
             fields.get("Action", ""),
+            fields.get("Neighbor ID", ""),
         )
     return found
 

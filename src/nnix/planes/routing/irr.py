@@ -379,6 +379,21 @@ class Registries:
             self._unfolded(name)
         return frozenset().union(*(self._seen.get(name, frozenset()) for name in wanted))
 
+    def chain(self, as_sets: Iterable[str], asn: int) -> tuple[AsSetObject, ...]:
+        """The shortest way from one of `as_sets` to `asn`: the sets, each naming the next one, the last of them naming `asn`. Empty: there is none."""
+        queue: list[tuple[tuple[AsSetObject, ...], str, str]] = [((), name.upper(), "") for name in as_sets]
+        seen: set[tuple[str, str]] = set()
+        for way, wanted, near in queue:  # it grows while it is walked
+            each = self._find(wanted, near)
+            if each is None or (each.registry, each.name) in seen:
+                continue
+            seen.add((each.registry, each.name))
+            if asn in each.asns or asn in self.referring(each):
+                return (*way, each)
+            if len(seen) <= SETS_MAX:
+                queue += [((*way, each), inner, near or ("::" in wanted and each.registry) or "") for inner in each.sets]
+        return ()
+
     def _find(self, name: str, near: str) -> AsSetObject | None:
         registry, _, bare = name.rpartition("::")
         candidates = self._by_name.get(bare, ())

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from nnix.planes.routing.kinds import RefusedRoutes
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove.exchange import Exchange
 from nnix.planes.routing.prove.messages import Attributes
@@ -81,20 +82,19 @@ class Difference:
 
 @dataclass
 class Expected:
-    """What an exchange shall bring about. What is told depends on a receiver by its prepends only, and is worked out once for each."""
+    """What an exchange shall bring about. What is told depends on a receiver in few ways, and is worked out once for each."""
 
     exchange: Exchange
-    _told: dict[tuple[int, int], Attributes] = field(default_factory=dict)
+    _told: dict[tuple[int, tuple[object, ...]], Attributes] = field(default_factory=dict)
 
     def heard(self, receiver: str, family: Family) -> dict[Prefix, Attributes]:
         evaluator = self.exchange.evaluator
-        asn = evaluator.clients[receiver].policy.asn
         found: dict[Prefix, Attributes] = {}
         for row in self.exchange.chosen(receiver).tolist():
             each = self.exchange.accepted[row]
             if each.prefix.family != family or evaluator.to_itself(each.verdict, receiver):
                 continue
-            key = row, each.verdict.wishes.prepends_to(asn)
+            key = row, evaluator.manner(each.verdict, receiver)
             attributes = self._told.get(key)
             if attributes is None:
                 attributes = self._told[key] = Attributes.of(evaluator.told(each.verdict, receiver))
@@ -104,6 +104,7 @@ class Expected:
 
 def differences(expected: Exchange, seen: Seen, witnesses: Mapping[tuple[str, Prefix], str]) -> Iterator[Difference]:
     """Where the two minds differ about routes. `witnesses` says in words what each announcement is there for."""
+    forgets = expected.evaluator.policy.refused is RefusedRoutes.REJECT
     held = {(each.announcer, each.prefix): each.verdict for each in expected.accepted}
     refused = {(session, verdict.route.prefix): verdict.reason for session, verdict in expected.refused}
     for key in sorted(held.keys() | refused.keys() | seen.held.keys() | seen.refused.keys()):
@@ -121,7 +122,7 @@ def differences(expected: Exchange, seen: Seen, witnesses: Mapping[tuple[str, Pr
         elif key in refused:
             if key in seen.held:
                 yield Difference("table", about, witness, f"refused, {refused[key]}", "accepted")
-            elif seen.refused.get(key) not in (refused[key], BY_ITSELF):
+            elif seen.refused.get(key) not in (refused[key], BY_ITSELF) and not forgets:
                 reason = seen.refused.get(key)
                 yield Difference("table", about, witness, f"refused, {refused[key]}", f"refused, {reason}" if reason else "nothing")
         else:

@@ -12,27 +12,36 @@ A policy may hold more than the evaluator understands, because it was written la
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
+from itertools import groupby, pairwise
 
+from nnix.planes.routing import communities
 from nnix.planes.routing.communities import (
     BLACKHOLE,
     CONTROLS,
     GRACEFUL_SHUTDOWN,
+    LEARNT_FROM,
     NO_ADVERTISE,
     NO_EXPORT,
+    NO_EXPORT_SUBCONFED,
+    NOT,
+    ORIGINATED_BY,
     SAID,
+    TO,
 )
-from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy
-from nnix.planes.routing.kinds import AddPaths, Irr, Role, Rpki
+from nnix.planes.routing.compile import ORDER, Accepted, ClientPolicy, ServerPolicy
+from nnix.planes.routing.kinds import Irr, NoExport, Role, Rpki
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove.route import Address, Community, Prefix, Route, Segment, extended, prefix_of
 from nnix.planes.routing.rpki import RoaTable
 
+FAMILIES: tuple[Family, ...] = (4, 6)
 LOCAL_PREF = 100  # BIRD's and OpenBGPD's own
+VALIDITY_STATE = 0x4300  # RFC 8097
+OBEYED = frozenset({NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED})
 NOT_TRANSITIVE = 0x40  # of an extended community's type: it stays inside of one AS (RFC 4360, 6)
 DROPS_NOT_TRANSITIVE = frozenset(["openbgpd"])  # on the way in; BIRD does so on the way out
 GLOBAL_UNICAST = prefix_of("2000::/3")
@@ -43,39 +52,53 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "kind",
             "name",
             "owner",
-            "prefix_lengths",
-            "path_length_max",
+            "path_hiding_solved",
             "communities_max",
             "next_hop",
-            "blacklist",
-            "never_via_sources",
-            "limit_counts",
-            "pauses",
-            "connect_retry_seconds",
-            "graceful_restart_seconds",
-            "long_lived_seconds",
+            "no_export",
+            "refused",
+            "tells_announcer",
+            "refused_tells_announcer",
+            "reason_communities",
+            "prefix_lengths",
+            "path_length_max",
             "irr",
             "irr_sources",
             "irr_registries",
             "irr_more_specifics",
+            "irr_registries",
+            "roas_are_route_objects",
             "rpki",
             "rpki_sources",
             "rpki_caches",
             "rpki_without_data",
             "irr_caches",
+            "aspa",
             "bogons",
+            "blacklist",
             "never_via_route_servers",
+            "never_via_sources",
             "transit_free",
+            "transit_free_warns",
             "blackhole",
             "blackhole_v4",
             "blackhole_v6",
+            "blackhole_communities",
             "graceful_shutdown",
             "roles",
+            "groups",
+            "short_asns",
+            "rtt_thresholds",
             "prefixes_max",
             "prefixes_max_margin_percent",
             "limit_action",
+            "limit_counts",
             "limit_restart_seconds",
+            "pauses",
             "hold_time_seconds",
+            "connect_retry_seconds",
+            "graceful_restart_seconds",
+            "long_lived_seconds",
         ]
     ),
     "ServerPolicy": frozenset(
@@ -88,6 +111,8 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "router_id",
             "v4",
             "v6",
+            "shutting_down",
+            "shutdown_text",
             "policy",
             "lans_v4",
             "lans_v6",
@@ -95,13 +120,14 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "bogons_v6",
             "blacklist_v4",
             "blacklist_v6",
-            "shutdown_text",
             "bogon_asns",
             "never",
             "transit_free",
             "clients",
             "registered_v4",
             "registered_v6",
+            "registered_longer_v4",
+            "registered_longer_v6",
             "registered_covering_v4",
             "registered_covering_v6",
             "vrps_v4",
@@ -109,6 +135,13 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "vrps_covering_v4",
             "vrps_covering_v6",
             "feeds",
+            "aspas",
+            "blackholes",
+            "attached",
+            "short_asns",
+            "groups",
+            "thresholds",
+            "snippets",
             "about",
             "findings",
         ]
@@ -118,28 +151,51 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "session",
             "member",
             "asn",
+            "short_asn",
+            "kin",
             "v4",
             "v6",
+            "v4_over_v6",
             "next_hops_v4",
             "next_hops_v6",
+            "lengths",
             "blacklist_v4",
             "blacklist_v6",
+            "irr",
+            "irr_more_specifics",
+            "origins",
+            "prefixes_v4",
+            "prefixes_v6",
+            "accepted_v4",
+            "accepted_v6",
+            "rpki",
+            "aspa",
+            "as_sets_in_paths",
+            "routes_max_v4",
+            "routes_max_v6",
             "limit_action",
+            "passive",
             "hold_time_seconds",
             "password",
             "tcp_key",
             "gtsm",
+            "multihop",
             "bfd",
-            "kin",
-            "irr",
-            "origins",
-            "prefixes_v4",
-            "prefixes_v6",
-            "routes_max_v4",
-            "routes_max_v6",
-            "passive",
+            "add_paths",
+            "prepend_route_server",
+            "role",
             "role_strict",
+            "communities",
+            "announce_only",
+            "announce_not",
+            "hear_only",
+            "hear_not",
+            "groups",
+            "nearer",
+            "farther",
             "blackhole",
+            "blackhole_community",
+            "blackhole_community_alone",
         ]
     ),
 }
@@ -148,6 +204,9 @@ JUDGED: Mapping[str, frozenset[str]] = {
 WITHHELD: Mapping[str, str] = {
     "own_route": "the receiver announced it itself",
     "not_its_family": "the receiver has no session in this address family",
+    "refused_by_receiver": "the receiver wants nothing of this announcer's",
+    "kept_here": "it carries NO_EXPORT or NO_ADVERTISE, which the route server obeys (RFC 1997)",
+    "next_hop_of_other_family": "it is an IPv4 route with an IPv6 next hop, and the receiver takes none (RFC 8950)",
     "blackhole_not_wanted": "it is a blackhole, and the receiver does not want to be told of any (RFC 7999, 3.2)",
     "not_to_receiver": "its announcer asked that the receiver not be told",
     "to_none": "its announcer asked that no one be told, and did not name the receiver as an exception",
@@ -163,22 +222,44 @@ class Unjudged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What an announcer asked for with communities. Prepends: how often; for one receiver, or (key 0) for all."""
+    """What an announcer asked for with communities: (verb, aim, value), such as (`not`, `peer`, 64500) or (`prepend-2`, `all`, 0)."""
 
-    to_none: bool = False
-    not_to: frozenset[int] = frozenset()
-    to: frozenset[int] = frozenset()
-    prepends: tuple[tuple[int, int], ...] = ()
-    added: tuple[tuple[int, tuple[int, int]], ...] = ()  # (receiver or 0, community)
+    said: frozenset[tuple[str, str, int]] = frozenset()
 
-    def added_for(self, asn: int) -> frozenset[tuple[int, int]]:
-        """Communities that are put on the route for one receiver."""
-        return frozenset(community for peer, community in self.added if peer in (0, asn))
+    def levels(self, receiver: ClientPolicy) -> Iterator[frozenset[str]]:
+        """The verbs that concern a receiver, from the closest wish to the widest: about itself, about its groups and round-trip time, about all."""
+        near = {("group", each) for each in receiver.groups}
+        near |= {("nearer", each) for each in receiver.nearer} | {("farther", each) for each in receiver.farther}
+        yield frozenset(verb for verb, aim, value in self.said if (aim, value) == ("peer", receiver.asn))
+        yield frozenset(verb for verb, aim, value in self.said if (aim, value) in near)
+        yield frozenset(verb for verb, aim, _ in self.said if aim == "all")
 
-    def prepends_to(self, asn: int) -> int:
-        """A wish about one beats a wish about all; of several of one kind the longest counts."""
-        closer = max((times for peer, times in self.prepends if peer == asn), default=0)
-        return closer or max((times for peer, times in self.prepends if peer == 0), default=0)
+    def withheld(self, receiver: ClientPolicy) -> str:
+        """`not_to_receiver` or `to_none`; empty where it is told. The closest wish counts; of equally close ones, not beats to."""
+        if not self.said:
+            return ""
+        *closer, every = self.levels(receiver)
+        for verbs in closer:
+            if "not" in verbs:
+                return "not_to_receiver"
+            if "to" in verbs:
+                return ""
+        return "to_none" if "not" in every else ""
+
+    def prepends(self, receiver: ClientPolicy) -> int:
+        """How often the announcer's ASN is put in front: as the closest wish says, the longest of several."""
+        for verbs in self.levels(receiver) if self.said else ():
+            found = max((int(verb.removeprefix("prepend-")) for verb in verbs if verb.startswith("prepend-")), default=0)
+            if found:
+                return found
+        return 0
+
+    def added(self, receiver: ClientPolicy) -> frozenset[tuple[int, int]]:
+        """Well-known communities that the receiver's copy gets."""
+        if not self.said:
+            return frozenset()
+        verbs = frozenset().union(*self.levels(receiver))
+        return frozenset(value for verb, value in (("no-export", NO_EXPORT), ("no-advertise", NO_ADVERTISE)) if verb in verbs)
 
 
 NO_WISHES = Wishes()
@@ -187,12 +268,13 @@ NO_WISHES = Wishes()
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of a route on import. `reason` is a slug of `compile.ORDER`, empty where it was accepted; then `route` is what stands in
-    the route server's table."""
+    the route server's table, and `kept` says that it goes to nobody."""
 
     reason: str
     route: Route
     local_pref: int = LOCAL_PREF
     blackhole: bool = False
+    kept: bool = False
     wishes: Wishes = NO_WISHES
 
     @property
@@ -275,42 +357,78 @@ class Patterns:
         return False
 
 
+class Cover:
+    """Prefixes that are refused, or left out, with their more specifics."""
+
+    def __init__(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
+        self.prefixes = tuple(map(prefix_of, networks))
+        by_length: dict[int, set[int]] = {}
+        for each in self.prefixes:
+            by_length.setdefault(each.length, set()).add(each.address >> (each.bits - each.length))
+        self._by_length = sorted(by_length.items())
+
+    def __iter__(self) -> Iterator[Prefix]:
+        return iter(self.prefixes)
+
+    def covers(self, prefix: Prefix) -> bool:
+        family, address, own = prefix
+        bits = 32 if family == 4 else 128
+        return any(own >= length and address >> (bits - length) in held for length, held in self._by_length)
+
+
+def exception(each: Accepted) -> str:
+    """An exception as a pattern."""
+    return f"{each.prefix}{{{each.shortest},{each.longest}}}"
+
+
 # --- communities ------------------------------------------------------------------------------------------------------
 
-_PREPEND = re.compile(r"prepend-(\d)-(all|to)")
-_ADDED = {f"no-{what}-{whom}": added for what, added in (("export", NO_EXPORT), ("advertise", NO_ADVERTISE)) for whom in ("all", "to")}
-_AIMED = ("GROUP", "MS")  # where a policy has such, it is not judged
+_AIMS = {"PEER": "peer", "GROUP": "group", "MS": ""}
+
+
+def number(each: communities.Community) -> Community:
+    """A community of the policy as it stands on a route."""
+    if each.form == "standard":
+        return each.values[0], each.values[1]
+    if each.form == "large":
+        return each.values[0], each.values[1], each.values[2]
+    return extended("rt" if each.form == "rt" else "ro", *each.values)
 
 
 class Language:
-    """The communities of one route server, read from the table that members read (`communities.CONTROLS`)."""
+    """The communities of one route server, read from the table that members read (`communities.CONTROLS`).
 
-    def __init__(self, asn: int, stand_in: int) -> None:
-        self.asn = asn
-        numbers = {"RS": asn}
-        short = {"RS": stand_in}
+    Wishes about groups, or about round-trip times, are words of it only where the policy has groups, or thresholds.
+    """
+
+    def __init__(self, server: ServerPolicy) -> None:
+        self.asn = server.asn
+        self.members = {short: asn for asn, short in server.short_asns}  # what a number of 16 bits stands for
+        self.shorts = dict(server.short_asns)
+        self.ours = frozenset(map(number, server.attached)) | frozenset(
+            number(communities.community(each.community)) for each in server.policy.reason_communities
+        )
+        self.blackholes = frozenset(map(number, server.blackholes))
+        spoken = {"RS", "0", "PEER"} | ({"GROUP"} if server.groups else set()) | ({"MS"} if server.thresholds else set())
+        known, short = {"RS": server.asn}, {"RS": server.stand_in}
         self._exact: dict[tuple[str, int, int], str] = {}
         self._about: dict[tuple[str, int], str] = {}
         for control in CONTROLS:
+            if control.large.rpartition(":")[2] not in spoken:
+                continue
             for form, text in (
                 ("standard", control.standard),
                 ("extended", control.extended.removeprefix("rt ")),
                 ("large", control.large),
             ):
-                words = text.split(":")
-                if form == "large":
-                    head, key, value = words
-                    if head != "RS":
-                        raise Unjudged(f"control {control.slug}: {text}")
-                else:
-                    key, value = words
-                if value in _AIMED:
-                    continue
-                first = int(key) if key.isdigit() else (numbers if form == "large" else short)[key]
-                if value == "PEER":
+                *head, key, value = text.split(":")
+                if head != (["RS"] if form == "large" else []):
+                    raise Unjudged(f"control {control.slug}: {text}")
+                first = int(key) if key.isdigit() else (known if form == "large" else short)[key]
+                if value in _AIMS:
                     self._about[form, first] = control.slug
                 else:
-                    self._exact[form, first, int(value) if value.isdigit() else (short if form == "standard" else numbers)[value]] = (
+                    self._exact[form, first, int(value) if value.isdigit() else (short if form == "standard" else known)[value]] = (
                         control.slug
                     )
 
@@ -319,6 +437,8 @@ class Language:
         if exact is not None:
             return exact, 0
         about = self._about.get((form, key))
+        if about is not None and form == "standard" and meaning(about)[1] == "peer":
+            return about, self.members.get(value, value)
         return None if about is None else (about, value)
 
     def wish(self, community: Community) -> tuple[str, int] | None:
@@ -337,8 +457,9 @@ class Language:
             if known == slug:
                 yield from self._written(form, first, second)
         for (form, first), known in self._about.items():
-            if known == slug and (form != "standard" or peer < 65536):
-                yield from self._written(form, first, peer)
+            told = self.shorts.get(peer, peer) if form == "standard" and meaning(slug)[1] == "peer" else peer
+            if known == slug and (form != "standard" or told < 65536):
+                yield from self._written(form, first, told)
 
     def _written(self, form: str, first: int, second: int) -> Iterator[Community]:
         if form == "extended":
@@ -355,31 +476,8 @@ class Language:
 
     @lru_cache(maxsize=1 << 16)  # noqa: B019 - a language lives as long as its evaluator
     def _wishes(self, standard: frozenset[tuple[int, int]], extended: frozenset[int], large: frozenset[tuple[int, int, int]]) -> Wishes:
-        to_none = False
-        not_to: set[int] = set()
-        to: set[int] = set()
-        prepends: set[tuple[int, int]] = set()
-        added: set[tuple[int, tuple[int, int]]] = set()
-        for group in (standard, extended, large):
-            for community in group:
-                found = self.wish(community)
-                if found is None:
-                    continue
-                slug, peer = found
-                prepend = _PREPEND.fullmatch(slug)
-                if prepend is not None:
-                    prepends.add((peer, int(prepend[1])))
-                elif slug in _ADDED:
-                    added.add((peer, _ADDED[slug]))
-                elif slug == "to-none":
-                    to_none = True
-                elif slug == "not-to":
-                    not_to.add(peer)
-                elif slug == "to":
-                    to.add(peer)
-                elif slug != "to-all":
-                    raise Unjudged(f"control {slug}")
-        return Wishes(to_none, frozenset(not_to), frozenset(to), tuple(sorted(prepends)), tuple(sorted(added)))
+        found = (self.wish(each) for group in (standard, extended, large) for each in group)
+        return Wishes(frozenset((*meaning(slug), value) for slug, value in filter(None, found)))
 
     def without_wishes(self, route: Route) -> tuple[frozenset[tuple[int, int]], frozenset[int], frozenset[tuple[int, int, int]]]:
         """The communities of a route that are not for us."""
@@ -389,9 +487,35 @@ class Language:
             frozenset(each for each in route.large if self.wish(each) is None),
         )
 
-    def not_in_our_stead(self, large: frozenset[tuple[int, int, int]]) -> frozenset[tuple[int, int, int]]:
-        """Large communities without those that only we may say (RFC 7454, 11)."""
-        return frozenset(each for each in large if each[0] != self.asn or self.wish(each) is not None)
+    def scrubbed(self, route: Route) -> Route:
+        """Without what only we may say (RFC 7454, 11), and with BLACKHOLE for every word that means it here."""
+        if not route.standard and not route.extended and not route.large:
+            return route
+        said: frozenset[Community] = route.standard | route.extended | route.large
+        taken = said & self.ours | {each for each in route.extended if each >> 48 == VALIDITY_STATE}
+        taken |= {each for each in route.large if each[0] == self.asn and self.wish(each) is None}
+        black = (said - taken) & self.blackholes
+        if not taken and not black:
+            return route
+        gone = taken | black
+        return replace(
+            route,
+            standard=(route.standard - gone) | ({BLACKHOLE} if black else set()),
+            extended=route.extended - gone,
+            large=route.large - gone,
+        )
+
+
+@lru_cache(maxsize=256)
+def meaning(slug: str) -> tuple[str, str]:
+    """(verb, aim) of a control: `not-to` is (`not`, `peer`), `prepend-2-group` (`prepend-2`, `group`). Raises Unjudged."""
+    if slug in ("to-none", "to-all", "to"):
+        return {"to-none": ("not", "all"), "to-all": ("to", "all"), "to": ("to", "peer")}[slug]
+    verb, _, aim = slug.rpartition("-")
+    aim = {"to": "peer", "all": "all", "group": "group", "nearer": "nearer", "farther": "farther"}.get(aim, "")
+    if not aim or verb not in ("not", "to", "prepend-1", "prepend-2", "prepend-3", "no-export", "no-advertise"):
+        raise Unjudged(f"control {slug}")
+    return verb, aim
 
 
 # --- the evaluator ----------------------------------------------------------------------------------------------------
@@ -403,46 +527,57 @@ def unjudged(server: ServerPolicy) -> Iterator[str]:
     for name, described in type(policy).model_fields.items():
         if name not in JUDGED["RoutingPolicy"] and getattr(policy, name) != described.get_default(call_default_factory=True):
             yield f"{policy.id} {name}"
+    for client in server.clients:
+        if client.role is not Role.RS:
+            yield f"session/{client.session} our_role {client.role}"
     for owner, record in (("ServerPolicy", server), *(("ClientPolicy", client) for client in server.clients)):
         for each in fields(record):  # type: ignore[arg-type]
             if each.name in JUDGED[owner]:
                 continue
             value = getattr(record, each.name)
-            if isinstance(record, ClientPolicy) and value == _as_the_policy_says(record, server).get(each.name):
-                continue
             off = each.default if each.default is not MISSING else each.default_factory() if each.default_factory is not MISSING else None
             if value != off and bool(value):
                 yield f"{'session/' + record.session if isinstance(record, ClientPolicy) else 'route-server/' + server.name} {each.name}"
 
 
-def _as_the_policy_says(client: ClientPolicy, server: ServerPolicy) -> Mapping[str, object]:
-    """What a client has in fields where it is no exception."""
-    policy = server.policy
-    return {
-        "short_asn": client.asn if client.asn < 65536 else None,
-        "lengths": policy.prefix_lengths,
-        "irr_more_specifics": policy.irr_more_specifics,
-        "rpki": policy.rpki,
-        "aspa": Rpki.OFF,
-        "add_paths": AddPaths.OFF,
-        "role": Role.RS,
-    }
-
-
 class Client:
     """A client with what its routes are held against, ready to be asked often."""
 
-    __slots__ = ("hops", "origins", "patterns", "policy", "strict")
-
-    def __init__(self, policy: ClientPolicy) -> None:
+    def __init__(self, policy: ClientPolicy, origins: frozenset[int] | None) -> None:
         self.policy = policy
-        self.origins = None if policy.origins is None else frozenset(policy.origins)
-        self.hops: dict[int, frozenset[Address]] = {4: frozenset(policy.next_hops_v4), 6: frozenset(policy.next_hops_v6)}
+        self.origins = origins
+        self.kin = frozenset(policy.kin)
+        six: frozenset[Address] = frozenset(policy.next_hops_v6)
+        self.hops: dict[int, frozenset[Address]] = {4: six if policy.v4_over_v6 else frozenset(policy.next_hops_v4), 6: six}
+        self.lengths = {4: (policy.lengths.v4_min, policy.lengths.v4_max), 6: (policy.lengths.v6_min, policy.lengths.v6_max)}
+        self.blacklist = {4: Cover(policy.blacklist_v4), 6: Cover(policy.blacklist_v6)}
         self.patterns = {4: Patterns(policy.prefixes_v4, 4), 6: Patterns(policy.prefixes_v6, 6)}
+        excepted = {4: policy.accepted_v4, 6: policy.accepted_v6}
+        self.excepted = {family: Patterns((exception(e) for e in excepted[family] if e.origin is None), family) for family in FAMILIES}
+        self.excepted_origins = {
+            family: {
+                origin: Patterns((exception(e) for e in excepted[family] if e.origin == origin), family)
+                for origin in {each.origin for each in excepted[family]} - {None}
+            }
+            for family in FAMILIES
+        }
         self.strict = policy.irr is Irr.STRICT
+        self.tags = policy.irr is Irr.TAG
+        added = {number(each) for each in policy.communities}
+        self.added_standard = frozenset(each for each in added if isinstance(each, tuple) and len(each) == 2)
+        self.added_extended = frozenset(each for each in added if isinstance(each, int))
+        self.added_large = frozenset(each for each in added if isinstance(each, tuple) and len(each) == 3)
 
     def speaks(self, family: int) -> bool:
-        return (self.policy.v4 if family == 4 else self.policy.v6) is not None
+        return speaks(self.policy, family)
+
+    def longest(self, route: Route) -> int:
+        return self.lengths[route.prefix.family][1]
+
+
+def speaks(client: ClientPolicy, family: int) -> bool:
+    """Whether routes of that family come and go on the session."""
+    return client.v6 is not None if family == 6 else client.v4 is not None or client.v4_over_v6
 
 
 Test = Callable[["Evaluator", Client, Route], bool]
@@ -456,18 +591,19 @@ class Evaluator:
         if unknown:
             raise Unjudged(f"the evaluator does not know {', '.join(unknown)}")
         self.server, self.policy, self.asn = server, server.policy, server.asn
-        self.language = Language(server.asn, server.stand_in)
-        self.clients = {each.session: Client(each) for each in server.clients}
-        self.lans = {4: tuple(map(prefix_of, server.lans_v4)), 6: tuple(map(prefix_of, server.lans_v6))}
-        self.bogons = {4: tuple(map(prefix_of, server.bogons_v4)), 6: tuple(map(prefix_of, server.bogons_v6))}
-        lengths = server.policy.prefix_lengths
-        self.lengths = {4: (lengths.v4_min, lengths.v4_max), 6: (lengths.v6_min, lengths.v6_max)}
+        self.language = Language(server)
+        sets = {id(each.origins): frozenset(each.origins) for each in server.clients if each.origins is not None}
+        self.clients = {each.session: Client(each, sets.get(id(each.origins))) for each in server.clients}
+        self.lans = {4: Cover(server.lans_v4), 6: Cover(server.lans_v6)}
+        self.bogons = {4: Cover(server.bogons_v4), 6: Cover(server.bogons_v6)}
+        self.blacklist = {4: Cover(server.blacklist_v4), 6: Cover(server.blacklist_v6)}
         self.never, self.transit_free = frozenset(server.never), frozenset(server.transit_free)
         self.registered = {4: roas(server.registered_v4, 4), 6: roas(server.registered_v6, 6)}
+        self.longer = {4: roas(server.registered_longer_v4, 4), 6: roas(server.registered_longer_v6, 6)}
+        self.providers = {customer: frozenset(named) for customer, named in server.aspas}
         self.vrps = {4: roas(server.vrps_v4, 4), 6: roas(server.vrps_v6, 6)}
         self.our_lan = {4: _holding(server.v4, server.lans_v4), 6: _holding(server.v6, server.lans_v6)}
         self._bogon_asn = lru_cache(maxsize=1 << 18)(self._in_bogon_range)
-        self._bogon = lru_cache(maxsize=1 << 16)(self._in_bogon)
         self.tests: tuple[tuple[str, Test], ...] = (
             ("otc_leak", TESTS["otc_leak"]),
             ("next_hop_not_peer_ip", _next_hop_off_the_lan),
@@ -479,10 +615,11 @@ class Evaluator:
     def imported(self, session: str, route: Route) -> Verdict:
         """What becomes of `route` when the client with `session` announces it. Raises KeyError for a session that is none here."""
         client = self.clients[session]
+        tidy = self.language.scrubbed(route)
         for slug, broken in self.tests:
-            if broken(self, client, route):
+            if broken(self, client, route if slug == "too_many_communities" else tidy):
                 return Verdict(slug, route)
-        return self._accepted(client, route)
+        return self._accepted(client, tidy)
 
     def thrown_out(self, session: str, route: Route) -> bool:
         """Whether the daemon itself takes `route` for withdrawn (RFC 7606), so that it does not even count as received."""
@@ -492,58 +629,140 @@ class Evaluator:
     def broken(self, session: str, route: Route) -> tuple[str, ...]:
         """Every test that a route fails, each once, in order."""
         client = self.clients[session]
-        return tuple(dict.fromkeys(slug for slug, broken in self.tests if broken(self, client, route)))
+        tidy = self.language.scrubbed(route)
+        return tuple(
+            dict.fromkeys(slug for slug, broken in self.tests if broken(self, client, route if slug == "too_many_communities" else tidy))
+        )
 
     def _accepted(self, client: Client, route: Route) -> Verdict:
+        """`route` has been scrubbed."""
+        policy, mine = self.policy, client.policy
         blackhole = self.blackholed(route)
-        standard, next_hop = route.standard, route.next_hop
+        standard, next_hop = route.standard | client.added_standard, route.next_hop
+        kept = policy.no_export is NoExport.OBEY and not blackhole and not OBEYED.isdisjoint(standard)
+        going = policy.graceful_shutdown and GRACEFUL_SHUTDOWN in standard
         if blackhole:
             standard = standard | {NO_EXPORT}
-            next_hop = (self.policy.blackhole_v4 if route.prefix.family == 4 else self.policy.blackhole_v6) or next_hop
-        large = self.language.not_in_our_stead(route.large) if route.large else route.large
-        said = ["irrdb_not_checked" if client.origins is None else "irrdb_valid", self._validity_said(route)]
-        large = large | {(self.asn, SAID[slug].function, SAID[slug].value) for slug in said}
-        going = self.policy.graceful_shutdown and GRACEFUL_SHUTDOWN in route.standard
-        extended = route.extended
-        if extended and self.server.daemon in DROPS_NOT_TRANSITIVE:
-            extended = frozenset(each for each in extended if not each >> 56 & NOT_TRANSITIVE)
-        kept = Route(route.prefix, route.path, next_hop, standard, extended, large, route.med, route.otc, route.origin)
-        return Verdict("", kept, 0 if going else LOCAL_PREF, blackhole, self.language.wishes(route))
+            next_hop = (policy.blackhole_v4 if route.prefix.family == 4 else policy.blackhole_v6) or next_hop
+        said = {(self.asn, SAID[slug].function, SAID[slug].value) for slug in self._said(client, route)}
+        if mine.announce_only is not None:
+            said |= {(self.asn, NOT, 0), *((self.asn, TO, asn) for asn in mine.announce_only)}
+        said |= {(self.asn, NOT, asn) for asn in mine.announce_not}
+        if policy.tells_announcer:
+            said |= {(self.asn, LEARNT_FROM, mine.asn), (self.asn, ORIGINATED_BY, origin_of(route.path))}
+        large = route.large | client.added_large | said
+        added = route.extended | client.added_extended
+        if added and self.server.daemon in DROPS_NOT_TRANSITIVE:
+            added = frozenset(each for each in added if not each >> 56 & NOT_TRANSITIVE)
+        stands = Route(route.prefix, route.path, next_hop, standard, added, large, route.med, route.otc, route.origin)
+        return Verdict("", stands, 0 if going else LOCAL_PREF, blackhole, kept, self.language.wishes(stands))
 
-    def _validity_said(self, route: Route) -> str:
-        if self.policy.rpki is Rpki.OFF or self.beyond(route):
+    def _said(self, client: Client, route: Route) -> Iterator[str]:
+        """What is said of an accepted route, by slug."""
+        origin = origin_of(route.path)
+        if client.origins is None:
+            yield "irrdb_not_checked"
+        elif client.tags:
+            yield "irrdb_origin_known" if origin in client.origins else "irrdb_origin_unknown"
+            yield "irrdb_prefix_known" if self._listed(client, route) or self._object(client, route) else "irrdb_prefix_unknown"
+        else:
+            yield "irrdb_excepted" if self._excepted(client, route) else "irrdb_valid"
+        yield self.validity_said(client, route)
+        if client.policy.aspa is not Rpki.OFF:
+            yield f"aspa_{self.climbed(route)}"
+        if self.policy.transit_free_warns and _transit_free(self, client, route):
+            yield "transit_free_behind"
+
+    def validity_said(self, client: Client, route: Route) -> str:
+        if client.policy.rpki is Rpki.OFF or self.beyond(client, route):
             return "rpki_not_checked"
-        return "rpki_valid" if self.vrps[route.prefix.family].validity(route.prefix, origin_of(route.path)) == "valid" else "rpki_unknown"
+        return f"rpki_{self.vrps[route.prefix.family].validity(route.prefix, origin_of(route.path))}"
+
+    def climbed(self, route: Route) -> str:
+        """`valid`, `invalid` or `unknown`: whether every network in the path has named the next one as its provider, from the origin on, as it must
+        towards a route server (draft-ietf-sidrops-aspa-verification, upstream paths). An AS_SET makes it invalid."""
+        if any(not isinstance(each, int) for each in route.path):
+            return "invalid"
+        found = "valid"
+        hops = [asn for asn, _ in groupby(reversed(list(asns_of(route.path))))]
+        for customer, provider in pairwise(hops):
+            named = self.providers.get(customer)
+            if named is None:
+                found = "unknown"
+            elif provider not in named:
+                return "invalid"
+        return found
 
     def blackholed(self, route: Route) -> bool:
         return self.policy.blackhole and BLACKHOLE in route.standard
 
-    def beyond(self, route: Route) -> bool:
+    def beyond(self, client: Client, route: Route) -> bool:
         """Whether it is longer than ordinary routes may be, and so can only be a blackhole."""
-        return self.policy.blackhole and route.prefix.length > self.lengths[route.prefix.family][1]
+        return self.policy.blackhole and route.prefix.length > client.longest(route)
+
+    def _excepted(self, client: Client, route: Route) -> bool:
+        """Whether an exception for this very origin lets it pass without any registration."""
+        patterns = client.excepted_origins[route.prefix.family].get(origin_of(route.path))
+        return patterns is not None and patterns.allows(route.prefix, down_to=0, host_routes=self.beyond(client, route))
+
+    def _listed(self, client: Client, route: Route) -> bool:
+        """Whether it is registered, or excepted, for whatever origin of the client's."""
+        family, beyond = route.prefix.family, self.beyond(client, route)
+        lengths = self.policy.prefix_lengths
+        down = (lengths.v4_max if family == 4 else lengths.v6_max) if client.policy.irr_more_specifics else 0
+        if client.patterns[family].allows(route.prefix, down_to=down, host_routes=beyond):
+            return True
+        return client.excepted[family].allows(route.prefix, down_to=0, host_routes=beyond)
+
+    def _object(self, client: Client, route: Route) -> bool:
+        """Whether a route object of this origin allows it."""
+        family, origin = route.prefix.family, origin_of(route.path)
+        let_off = client.policy.irr_more_specifics and not self.policy.irr_more_specifics
+        held = (self.longer if let_off else self.registered)[family]
+        return held.validity(route.prefix, origin) == "valid"
+
+    def registered_or_excepted(self, client: Client, route: Route) -> bool:
+        """Whether a strict client may announce it, as far as registries go."""
+        if self._listed(client, route):
+            return True
+        family, origin = route.prefix.family, origin_of(route.path)
+        if self.beyond(client, route):
+            tables = [self.registered[family], self.longer[family]]
+            tables += [self.vrps[family]] if self.policy.roas_are_route_objects else []
+            return any(each.speaks_for(route.prefix, origin) for each in tables)
+        if self._object(client, route):
+            return True
+        return self.policy.roas_are_route_objects and self.vrps[family].validity(route.prefix, origin) == "valid"
 
     def _in_bogon_range(self, asn: int) -> bool:
         return any(first <= asn <= last for first, last in self.server.bogon_asns)
-
-    def _in_bogon(self, prefix: Prefix) -> bool:
-        return any(prefix.inside(each) for each in self.bogons[prefix.family])
 
     # -- out
 
     def withheld(self, announcer: str, verdict: Verdict, receiver: str) -> str:
         """Why an accepted route is not for `receiver`, a key of WITHHELD; empty when it is. Whether a better one takes its place is not asked."""
-        client = self.clients[receiver]
-        if announcer == receiver:
-            return "own_route"
-        if not client.speaks(verdict.route.prefix.family):
+        return "own_route" if announcer == receiver else self.barred(verdict, self.clients[receiver].policy)
+
+    def barred(self, verdict: Verdict, mine: ClientPolicy) -> str:
+        """The same for a receiver that is not the announcer."""
+        route = verdict.route
+        if not speaks(mine, route.prefix.family):
             return "not_its_family"
-        if verdict.blackhole and not client.policy.blackhole:
+        if (mine.hear_only is not None and route.path[0] not in mine.hear_only) or route.path[0] in mine.hear_not:
+            return "refused_by_receiver"
+        if verdict.kept:
+            return "kept_here"
+        if route.prefix.family == 4 and route.next_hop.version == 6 and not mine.v4_over_v6:
+            return "next_hop_of_other_family"
+        if verdict.blackhole and not mine.blackhole:
             return "blackhole_not_wanted"
-        wishes = verdict.wishes
-        asn = client.policy.asn
-        if asn in wishes.not_to:
-            return "not_to_receiver"
-        return "to_none" if wishes.to_none and asn not in wishes.to else ""
+        return verdict.wishes.withheld(mine)
+
+    def manner(self, verdict: Verdict, receiver: str) -> tuple[object, ...]:
+        """What `told` depends on besides the verdict: receivers with equal manners are told the same."""
+        mine = self.clients[receiver].policy
+        own = (mine.blackhole_community, mine.blackhole_community_alone) if verdict.blackhole else ()
+        return verdict.wishes.prepends(mine), verdict.wishes.added(mine), mine.prepend_route_server, own
 
     def to_itself(self, verdict: Verdict, receiver: str) -> bool:
         """Whether the next hop is the receiver's own address. The daemon notices when it has chosen already, and tells nothing instead."""
@@ -551,13 +770,22 @@ class Evaluator:
 
     def told(self, verdict: Verdict, receiver: str) -> Route:
         """The route as `receiver` hears it. Path, next hop, MED and what is not for us stay as they are (RFC 7947, 2.2)."""
-        route = verdict.route
-        times = verdict.wishes.prepends_to(self.clients[receiver].policy.asn)
-        path: tuple[Segment, ...] = (*route.path[:1] * times, *route.path)
+        route, mine = verdict.route, self.clients[receiver].policy
+        path: tuple[Segment, ...] = (*route.path[:1] * verdict.wishes.prepends(mine), *route.path)
+        if mine.prepend_route_server:
+            path = (self.asn, *path)
         standard, extended, large = self.language.without_wishes(route)
-        standard = standard | verdict.wishes.added_for(self.clients[receiver].policy.asn)
         if extended:
             extended = frozenset(each for each in extended if not each >> 56 & NOT_TRANSITIVE)
+        standard |= verdict.wishes.added(mine)
+        if verdict.blackhole and mine.blackhole_community is not None:
+            own = Route(
+                route.prefix, path, route.next_hop, standard - ({BLACKHOLE} if mine.blackhole_community_alone else set()), extended, large
+            )
+            own = own.with_communities(number(mine.blackhole_community))
+            standard, extended, large = own.standard, own.extended, own.large
+        if self.server.shutting_down:
+            standard |= {GRACEFUL_SHUTDOWN}
         otc = route.otc if route.otc is not None or not self.policy.roles else self.asn
         return Route(route.prefix, path, route.next_hop, standard, extended, large, route.med, otc, route.origin)
 
@@ -590,76 +818,79 @@ def asns_of(path: tuple[Segment, ...]) -> Iterator[int]:
 
 
 def _next_hop_off_the_lan(of: Evaluator, client: Client, route: Route) -> bool:
-    lan = of.our_lan[route.prefix.family]
+    if client.policy.multihop is not None:
+        return False
+    lan = of.our_lan[route.next_hop.version]
     return lan is None or route.next_hop not in lan or route.next_hop in (of.server.v4, of.server.v6)
 
 
 def _too_long(of: Evaluator, client: Client, route: Route) -> bool:
-    return route.prefix.length > of.lengths[route.prefix.family][1] and not of.blackholed(route)
+    return route.prefix.length > client.longest(route) and not of.blackholed(route)
+
+
+def _too_many(of: Evaluator, client: Client, route: Route) -> bool:
+    most = of.policy.communities_max
+    return most is not None and len(route.standard) + len(route.extended) + len(route.large) > most
+
+
+def _blacklisted(of: Evaluator, client: Client, route: Route) -> bool:
+    family = route.prefix.family
+    return of.blacklist[family].covers(route.prefix) or client.blacklist[family].covers(route.prefix)
+
+
+def _as_set(of: Evaluator, client: Client, route: Route) -> bool:
+    return not client.policy.as_sets_in_paths and any(not isinstance(each, int) for each in route.path)
 
 
 def _transit_free(of: Evaluator, client: Client, route: Route) -> bool:
-    return bool(of.transit_free) and any(asn in of.transit_free and asn not in client.policy.kin for asn in asns_of(route.path))
+    return bool(of.transit_free) and any(asn in of.transit_free and asn not in client.kin for asn in asns_of(route.path))
+
+
+def _foreign_origin(of: Evaluator, client: Client, route: Route) -> bool:
+    if client.origins is None or client.tags or of._excepted(client, route):
+        return False
+    return origin_of(route.path) not in client.origins
 
 
 def _unregistered(of: Evaluator, client: Client, route: Route) -> bool:
     """The registries know neither the prefix by itself nor a route object of this origin that allows it."""
-    if not client.strict:
-        return False
-    longest = of.lengths[route.prefix.family][1]
-    beyond = of.beyond(route)
-    if client.patterns[route.prefix.family].allows(
-        route.prefix, down_to=longest if of.policy.irr_more_specifics else 0, host_routes=beyond
-    ):
-        return False
-    held = of.registered[route.prefix.family]
-    origin = origin_of(route.path)
-    return not (held.speaks_for(route.prefix, origin) if beyond else held.validity(route.prefix, origin) == "valid")
+    return client.strict and not of._excepted(client, route) and not of.registered_or_excepted(client, route)
 
 
 def _rpki_invalid(of: Evaluator, client: Client, route: Route) -> bool:
-    if of.policy.rpki is Rpki.OFF:
+    if client.policy.rpki is not Rpki.REJECT:
         return False
     vrps, origin = of.vrps[route.prefix.family], origin_of(route.path)
     if vrps.validity(route.prefix, origin) != "invalid":
         return False
-    return not (of.beyond(route) and vrps.speaks_for(route.prefix, origin))
-
-
-def _blacklist(server: ServerPolicy, client: ClientPolicy, family: int) -> tuple[IPv4Network | IPv6Network, ...]:
-    return (*server.blacklist_v4, *client.blacklist_v4) if family == 4 else (*server.blacklist_v6, *client.blacklist_v6)
+    return not (of.beyond(client, route) and vrps.speaks_for(route.prefix, origin))
 
 
 TESTS: Mapping[str, Test] = {
     "otc_leak": lambda of, client, route: of.policy.roles and route.otc is not None,
     "default_route": lambda of, client, route: route.prefix.length == 0,
     "not_global_unicast": lambda of, client, route: route.prefix.family == 6 and not route.prefix.inside(GLOBAL_UNICAST),
-    "exchange_lan": lambda of, client, route: any(route.prefix.inside(each) for each in of.lans[route.prefix.family]),
-    "bogon": lambda of, client, route: of._bogon(route.prefix),
-    "blacklisted": lambda of, client, route: any(
-        route.prefix.inside(prefix_of(each)) for each in _blacklist(of.server, client.policy, route.prefix.family)
-    ),
+    "exchange_lan": lambda of, client, route: of.lans[route.prefix.family].covers(route.prefix),
+    "bogon": lambda of, client, route: of.bogons[route.prefix.family].covers(route.prefix),
+    "blacklisted": _blacklisted,
     "prefix_len_too_long": _too_long,
-    "prefix_len_too_short": lambda of, client, route: route.prefix.length < of.lengths[route.prefix.family][0],
-    "too_many_communities": lambda of, client, route: (
-        of.policy.communities_max is not None and len(route.standard) + len(route.extended) + len(route.large) > of.policy.communities_max
-    ),
+    "prefix_len_too_short": lambda of, client, route: route.prefix.length < client.lengths[route.prefix.family][0],
+    "too_many_communities": _too_many,
     "as_path_too_short": lambda of, client, route: not route.path,
     "as_path_too_long": lambda of, client, route: len(route.path) > of.policy.path_length_max,
     "own_asn_in_path": lambda of, client, route: of.asn in asns_of(route.path),
-    "as_set_in_path": lambda of, client, route: any(not isinstance(each, int) for each in route.path),
+    "as_set_in_path": _as_set,
     "bogon_asn": lambda of, client, route: any(map(of._bogon_asn, asns_of(route.path))),
-    "transit_free_asn": _transit_free,
+    "transit_free_asn": lambda of, client, route: not of.policy.transit_free_warns and _transit_free(of, client, route),
     "never_via_route_server": lambda of, client, route: not of.never.isdisjoint(asns_of(route.path)),
     "first_as_not_peer_as": lambda of, client, route: route.path[:1] != (client.policy.asn,),
     "next_hop_not_peer_ip": lambda of, client, route: route.next_hop not in client.hops[route.prefix.family],
-    "irrdb_origin_as_filtered": lambda of, client, route: client.origins is not None and origin_of(route.path) not in client.origins,
-    "irrdb_prefix_filtered": lambda of, client, route: not of.beyond(route) and _unregistered(of, client, route),
-    "blackhole_not_covered": lambda of, client, route: of.beyond(route) and _unregistered(of, client, route),
-    "rpki_no_data": lambda of, client, route: (
-        False
-    ),  # a policy in values has its VRPs; whether a cache has given them yet is not a route's doing
+    "irrdb_origin_as_filtered": _foreign_origin,
+    "irrdb_prefix_filtered": lambda of, client, route: not of.beyond(client, route) and _unregistered(of, client, route),
+    "blackhole_not_covered": lambda of, client, route: of.beyond(client, route) and _unregistered(of, client, route),
+    # A policy in values has its VRPs; whether a cache has given them yet is not a route's doing.
+    "rpki_no_data": lambda of, client, route: False,
     "rpki_invalid": _rpki_invalid,
-    "aspa_invalid": lambda of, client, route: False,  # a policy that asks for it is not judged
+    "aspa_invalid": lambda of, client, route: client.policy.aspa is Rpki.REJECT and of.climbed(route) == "invalid",
 }
 """slug → whether a route breaks that rule, whatever else it breaks. The order is `compile.ORDER`'s."""

@@ -9,14 +9,16 @@ receiver is told the first of them that is for it, so that nothing is hidden beh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cmp_to_key
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnix.planes.routing.compile import ClientPolicy
 from nnix.planes.routing.naming import Family
-from nnix.planes.routing.prove.evaluate import Evaluator, Verdict, Wishes
+from nnix.planes.routing.prove.evaluate import Evaluator, Verdict
 from nnix.planes.routing.prove.route import Address, Prefix, Route
 
 Rows = NDArray[np.intp]
@@ -65,7 +67,7 @@ class Exchange:
                 self.refused.append((session, verdict))
                 continue
             router_id, client = ranks[session]
-            address = client.policy.v4 if prefix.family == 4 else client.policy.v6
+            address = client.policy.v4 if prefix.family == 4 and not client.policy.v4_over_v6 else client.policy.v6
             rank = evaluator.preference(verdict, router_id, _known(address))
             by_prefix.setdefault(prefix, []).append(Candidate(session, verdict, rank))
         self.accepted: list[Candidate] = []
@@ -79,27 +81,44 @@ class Exchange:
         self._numbers = known
         self._announcers = np.array([known[each.announcer] for each in self.accepted], dtype=np.int32)
         self._families = np.array([each.prefix.family for each in self.accepted], dtype=np.int8)
-        classes: dict[tuple[Wishes, bool, int], int] = {}
-        self._classes = np.array(
-            [classes.setdefault((each.verdict.wishes, each.verdict.blackhole, each.prefix.family), len(classes)) for each in self.accepted],
-            dtype=np.int32,
-        )
+        picky = any(each.policy.hear_only is not None or each.policy.hear_not for each in evaluator.clients.values())
+        classes: dict[tuple[object, ...], int] = {}
+        self._classes = np.array([classes.setdefault(_kind(each, picky), len(classes)) for each in self.accepted], dtype=np.int32)
         first: dict[int, int] = {}
         for row, of in enumerate(self._classes.tolist()):
             first.setdefault(of, row)
-        self._examples = [self.accepted[first[number]] for number in range(len(classes))]
+        self._examples = [self.accepted[first[number]].verdict for number in range(len(classes))]
+        self._about: dict[int, list[int]] = {}  # ASN → classes with a wish about it
+        for number, example in enumerate(self._examples):
+            for _, aim, value in example.wishes.said:
+                if aim == "peer":
+                    self._about.setdefault(value, []).append(number)
+        self._open: dict[tuple[object, ...], NDArray[np.bool_]] = {}
 
     def chosen(self, receiver: str) -> Rows:
         """Which rows of `accepted` are chosen for `receiver`, at most one a prefix. All are told but those that lead to itself."""
         if not self.accepted:
             return np.empty(0, dtype=np.intp)
-        # Who announced it is asked apart from the class; nobody is called "", so the class alone decides here.
-        open_to = np.array([not self.evaluator.withheld("", each.verdict, receiver) for each in self._examples], dtype=np.bool_)
-        rows = np.flatnonzero(open_to[self._classes] & (self._announcers != self._numbers[receiver]))
-        prefixes = self._prefixes[rows]
-        fresh = np.ones(len(rows), dtype=np.bool_)
-        fresh[1:] = prefixes[1:] != prefixes[:-1]
-        return rows[fresh]
+        mine = self._open_to(self.evaluator.clients[receiver].policy)[self._classes] & (self._announcers != self._numbers[receiver])
+        if not self.evaluator.policy.path_hiding_solved:  # the best for all, or nothing
+            return np.flatnonzero(mine & _first(self._prefixes))
+        rows = np.flatnonzero(mine)
+        return rows[_first(self._prefixes[rows])]
+
+    def _open_to(self, receiver: ClientPolicy) -> NDArray[np.bool_]:
+        """Which classes of routes are for a receiver, whoever announced them: as for all like it, but for wishes about itself."""
+        nobody = replace(receiver, asn=-1)
+        like = (
+            *(receiver.v4 is None, receiver.v6 is None, receiver.v4_over_v6, receiver.blackhole),
+            *(receiver.groups, receiver.nearer, receiver.farther, receiver.hear_only, receiver.hear_not),
+        )
+        known = self._open.get(like)
+        if known is None:
+            known = self._open[like] = np.array([not self.evaluator.barred(each, nobody) for each in self._examples], dtype=np.bool_)
+        found = known.copy()
+        for number in self._about.get(receiver.asn, ()):
+            found[number] = not self.evaluator.barred(self._examples[number], receiver)
+        return found
 
     def told(self, receiver: str, family: Family | None = None) -> Iterator[tuple[Candidate, Route]]:
         """What `receiver` hears: whose route it is, and how it arrives."""
@@ -121,8 +140,22 @@ class Exchange:
                 if not why and taken:
                     return "another_is_better"
                 return why or ("its_own_next_hop" if self.evaluator.to_itself(each.verdict, receiver) else "")
-            taken = taken or not why
+            taken = taken or not why or not self.evaluator.policy.path_hiding_solved
         raise KeyError(f"{announcer} has no accepted route for {prefix}")
+
+
+def _kind(each: Candidate, picky: bool) -> tuple[object, ...]:
+    """What decides for whom a route is, besides who announced it."""
+    verdict = each.verdict
+    first = verdict.route.path[0] if picky else 0
+    return verdict.wishes, verdict.blackhole, verdict.kept, each.prefix.family, verdict.route.next_hop.version, first
+
+
+def _first(prefixes: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which rows begin another prefix."""
+    fresh = np.ones(len(prefixes), dtype=np.bool_)
+    fresh[1:] = prefixes[1:] != prefixes[:-1]
+    return fresh
 
 
 def _known(address: Address | None) -> Address:

@@ -20,7 +20,7 @@ HEADER_OCTETS, MESSAGE_OCTETS_MAX = 19, 4096
 OPEN, UPDATE, NOTIFICATION, KEEPALIVE, ROUTE_REFRESH = 1, 2, 3, 4, 5
 ORIGIN, AS_PATH, NEXT_HOP, MED, STANDARD, MP_REACH, MP_UNREACH, EXTENDED, LARGE, OTC = 1, 2, 3, 4, 8, 14, 15, 16, 32, 35
 AS_TRANS = 23456
-CAPABILITY_MULTIPROTOCOL, CAPABILITY_ROUTE_REFRESH, CAPABILITY_ROLE, CAPABILITY_FOUR_OCTETS = 1, 2, 9, 65
+CAPABILITY_MULTIPROTOCOL, CAPABILITY_ROUTE_REFRESH, CAPABILITY_NEXT_HOP, CAPABILITY_ROLE, CAPABILITY_FOUR_OCTETS = 1, 2, 5, 9, 65
 RS_CLIENT = 2  # RFC 9234, 4.1
 ROLE_MISMATCH = (2, 11)  # RFC 9234, 4.2
 TOO_MANY_PREFIXES = (6, 1)  # RFC 4486, 4
@@ -62,8 +62,12 @@ class Opened(NamedTuple):
     role: int | None
 
 
-def open_message(asn: int, router_id: IPv4Address, family: Family, *, hold_time_seconds: int, role: int | None) -> bytes:
-    capabilities = struct.pack("!BBHBB", CAPABILITY_MULTIPROTOCOL, 4, 1 if family == 4 else 2, 0, 1)
+def open_message(asn: int, router_id: IPv4Address, families: Iterable[Family], *, hold_time_seconds: int, role: int | None) -> bytes:
+    """Of a session that carries `families`; where both, IPv4 comes with IPv6 next hops (RFC 8950)."""
+    carried = sorted(families)
+    capabilities = b"".join(struct.pack("!BBHBB", CAPABILITY_MULTIPROTOCOL, 4, 1 if family == 4 else 2, 0, 1) for family in carried)
+    if len(carried) > 1:
+        capabilities += struct.pack("!BBHHH", CAPABILITY_NEXT_HOP, 6, 1, 1, 2)
     capabilities += struct.pack("!BBI", CAPABILITY_FOUR_OCTETS, 4, asn) + bytes([CAPABILITY_ROUTE_REFRESH, 0])
     if role is not None:
         capabilities += bytes([CAPABILITY_ROLE, 1, role])
@@ -179,11 +183,13 @@ def announcing(route: Route, prefixes: Iterable[Prefix] = ()) -> bytes:
             size, count = size + len(written[count]), count + 1
         part, written = b"".join(written[:count]), written[count:]
         hop = route.next_hop.packed
-        if route.prefix.family == 4:
+        if route.next_hop.version == 4:
             attributes = shared + _attribute(0x40, NEXT_HOP, hop)
             messages += message(UPDATE, struct.pack("!HH", 0, len(attributes)) + attributes + part)
         else:
-            attributes = shared + _attribute(0x80, MP_REACH, struct.pack("!HBB", 2, 1, len(hop)) + hop + b"\0" + part)
+            attributes = shared + _attribute(
+                0x80, MP_REACH, struct.pack("!HBB", 1 if route.prefix.family == 4 else 2, 1, len(hop)) + hop + b"\0" + part
+            )
             messages += message(UPDATE, struct.pack("!HH", 0, len(attributes)) + attributes)
     return messages
 
@@ -250,12 +256,12 @@ def _read(data: bytes) -> tuple[Attributes, tuple[Prefix, ...], tuple[Prefix, ..
         else:
             shared.append(data[at : at + skip + length])
         at += skip + length
-    return _attributes(b"".join(shared), hop[:16]), unreached, reached
+    return _attributes(b"".join(shared), hop[:16] if len(hop) > 4 else hop), unreached, reached
 
 
 @lru_cache(maxsize=1 << 16)
 def _attributes(data: bytes, hop: bytes) -> Attributes:
-    found = Attributes(next_hop=IPv6Address(hop) if len(hop) == 16 else None)
+    found = Attributes(next_hop=IPv6Address(hop) if len(hop) == 16 else IPv4Address(hop) if hop else None)
     at = 0
     while at < len(data):
         flags, code = data[at], data[at + 1]

@@ -16,21 +16,21 @@ A plan is a series of rounds. A prefix can show one thing at a time, so a client
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
-from itertools import count
+from itertools import count, islice, pairwise
 from typing import TypeVar
 
-from nnix.planes.routing.communities import BLACKHOLE, CONTROLS, GRACEFUL_SHUTDOWN, NO_EXPORT
+from nnix.planes.routing.communities import BLACKHOLE, CONTROLS, GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED
+from nnix.planes.routing.kinds import Rpki
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove.evaluate import Client, Evaluator, number_of, origin_of
-from nnix.planes.routing.prove.route import Community, Prefix, Route, Segment, extended
+from nnix.planes.routing.prove.route import Community, Prefix, Route, Segment, community_text, extended
 
 SLOTS_MAX = 6  # prefixes of one client that are used at a time
 TWINS_MAX = 240  # of all clients together, in each address family: each twin is told to everybody
 LISTED_MAX = 64  # of a list of ASNs or prefixes, so many are witnessed one by one
-NO_ADVERTISE = (65535, 65282)  # RFC 1997
 STRANGER = 19  # an ASN of the US Navy's, which is no client of anybody's here; the next free one is taken where it is
 
 Side = tuple[str, Family]
@@ -92,24 +92,25 @@ class Slot:
         return replace(self.twin, path=(self.asn, *segments, origin_of(self.twin.path)))
 
 
-def plan(evaluator: Evaluator) -> Plan:
-    """The witnesses of one route server's policy. Pure, and the same for the same policy."""
-    return _Planning(evaluator).plan()
+def plan(evaluator: Evaluator, absent: Container[str] = ()) -> Plan:
+    """The witnesses of one route server's policy, none of them from `absent` sessions. Pure, and the same for the same policy."""
+    return _Planning(evaluator, absent).plan()
 
 
 class _Planning:
-    def __init__(self, evaluator: Evaluator) -> None:
+    def __init__(self, evaluator: Evaluator, absent: Container[str]) -> None:
         self.of = evaluator
         self.families: tuple[Family, ...] = families(evaluator)
-        self.sides = sides(evaluator)
+        self.sides = tuple(side for side in sides(evaluator) if side[0] not in absent)
         self.slots_max = max(1, min(SLOTS_MAX, TWINS_MAX // max(1, len(evaluator.clients))))
         self.stranger = next(asn for asn in count(STRANGER) if self._nobody(asn))
         self.first: list[Witness] = []
         self.queues: dict[Side, list[tuple[str, Make]]] = defaultdict(list)
         self.slots: dict[Side, list[Slot]] = {}
         self.silent: list[str] = []
+        self.held: dict[tuple[int, int], list[Prefix]] = defaultdict(list)  # (family, origin) → registered prefixes
         self._turn: dict[Family, int] = defaultdict(int)
-        self._free: dict[Family, Iterator[Prefix]] = {4: _free(4), 6: _free(6)}
+        self._free = {family: _free(family, self._lengths(family)[1]) for family in self.families}
 
     def _nobody(self, asn: int) -> bool:
         """Whether `asn` is in no client's as-sets and in none of the lists."""
@@ -123,6 +124,8 @@ class _Planning:
 
     def plan(self) -> Plan:
         self._find_slots()
+        for each in self.of.server.snippets:
+            self.silent.append(f"local-snippet/{each.name}: the evaluator cannot read it; shown is that witnesses fare as without it")
         for family in self.families:
             here = [side for side in self.sides if side[1] == family]
             if not here:
@@ -142,13 +145,15 @@ class _Planning:
     # -- prefixes that clients may announce
 
     def _find_slots(self) -> None:
-        held: dict[tuple[int, int], list[Prefix]] = defaultdict(list)
-        for family in self.families:
-            table = self.of.server.registered_v4 if family == 4 else self.of.server.registered_v6
-            for text, _, origin in table.roas:
-                held[family, origin].append(number_of(text))
+        server = self.of.server
+        for family, tables in (
+            (4, (server.registered_v4, server.registered_longer_v4)),
+            (6, (server.registered_v6, server.registered_longer_v6)),
+        ):
+            for text, _, origin in (roa for table in tables for roa in table.roas):
+                self.held[family, origin].append(number_of(text))
         taken: set[Prefix] = set()
-        possible = {side: self._authorised(self.of.clients[side[0]], side[1], held) for side in self.sides}
+        possible = {side: self._authorised(self.of.clients[side[0]], side[1]) for side in self.sides}
         self.slots = {side: [] for side in self.sides}
         invalid: set[Side] = set()
         for _ in range(self.slots_max):  # in turn, so that sessions of one member share what it has registered
@@ -157,6 +162,9 @@ class _Planning:
                 if slot is not None:
                     self.slots[side].append(slot)
                     self.first.append(Witness(side[0], slot.twin, "an all-authorised route"))
+        for side in self.sides:
+            if side not in invalid:
+                self._slot(side, islice(possible[side], LISTED_MAX), set(taken), invalid)
         for (session, family), slots in self.slots.items():
             if not slots:
                 self.silent.append(
@@ -180,13 +188,13 @@ class _Planning:
                 self.first.append(Witness(session, twin, "rpki_invalid: authorised by the registries, invalid by the RPKI"))
         return None
 
-    def _authorised(self, client: Client, family: Family, held: dict[tuple[int, int], list[Prefix]]) -> Iterator[tuple[Prefix, int]]:
+    def _authorised(self, client: Client, family: Family) -> Iterator[tuple[Prefix, int]]:
         """(prefix, origin) that the registries may let `client` announce: its own first, then of its customers; and a few that they let nobody."""
         asn = client.policy.asn
         if client.strict:
             origins = sorted(client.origins or (), key=lambda each: (each != asn, each))
             for origin in origins:
-                yield from ((prefix, origin) for prefix in held.get((family, origin), ()))
+                yield from ((prefix, origin) for prefix in self.held.get((family, origin), ()))
             patterns = client.policy.prefixes_v4 if family == 4 else client.policy.prefixes_v6
             for text in patterns:
                 yield number_of(text.partition("{")[0]), asn
@@ -200,9 +208,7 @@ class _Planning:
         return next(
             prefix
             for prefix in self._free[family]
-            if not self.of._bogon(prefix)
-            and not any(prefix.inside(lan) for lan in self.of.lans[family])
-            and self.of.lengths[family][0] <= prefix.length <= self.of.lengths[family][1]
+            if not any(each[family].covers(prefix) for each in (self.of.bogons, self.of.lans, self.of.blacklist))
             and self.of.vrps[family].validity(prefix, self.stranger) == "unknown"
         )
 
@@ -211,8 +217,13 @@ class _Planning:
         path: tuple[Segment, ...] = (asn,) if origin is None or origin == asn else (asn, origin)
         return Route(prefix, path, self._hop(client, prefix.family))
 
+    def _lengths(self, family: Family) -> tuple[int, int]:
+        """What the policy accepts; a client may have lengths of its own."""
+        lengths = self.of.policy.prefix_lengths
+        return (lengths.v4_min, lengths.v4_max) if family == 4 else (lengths.v6_min, lengths.v6_max)
+
     def _hop(self, client: Client, family: Family) -> IPv4Address | IPv6Address:
-        address = client.policy.v4 if family == 4 else client.policy.v6
+        address = client.policy.v4 if family == 4 and not client.policy.v4_over_v6 else client.policy.v6
         if address is None:
             raise ValueError(f"{client.policy.session} does not speak IPv{family}")
         return address
@@ -271,6 +282,10 @@ class _Planning:
             self._of(side, "irrdb_origin_as_filtered: the origin is in none of its as-sets", lambda slot: slot.by(slot.asn, self.stranger))
         if client.strict:
             self.first.append(Witness(session, plain, "irrdb_prefix_filtered: no route object"))
+            wide = next((slot for slot in self.slots[side] if slot.twin.prefix.length < client.lengths[family][1]), None)
+            if wide is not None:
+                inner = replace(wide.twin, prefix=Prefix(family, wide.twin.prefix.address, wide.twin.prefix.length + 1))
+                self.first.append(Witness(session, inner, "irrdb_prefix_filtered: a more specific of what is registered"))
         neighbour = self._hop(self.of.clients[other[0]], family)
         if neighbour not in client.hops[family]:
             self._of(side, f"next_hop_not_peer_ip: that of session/{other[0]}", lambda slot: replace(slot.twin, next_hop=neighbour))
@@ -278,15 +293,58 @@ class _Planning:
             self._of(side, "the next hop of another router of the same member", lambda slot, hop=hop: replace(slot.twin, next_hop=hop))  # type: ignore[misc]
         self._of(side, "first_as_not_peer_as", lambda slot: slot.by(self.stranger, slot.asn, origin_of(slot.twin.path)))
         self._of(side, "as_path_too_short: an empty path", lambda slot: slot.by())
+        if client.policy.as_sets_in_paths:
+            self._of(side, "an AS_SET, by an exception", lambda slot: slot.behind(frozenset({self.stranger})))
+        low, high = client.lengths[family]
+        for length, words in (
+            (low - 1, "prefix_len_too_short: one shorter than the shortest"),
+            (low, "prefix_len_too_short: the shortest allowed"),
+            (high, "prefix_len_too_long: the longest allowed"),
+            (high + 1, "prefix_len_too_long: one longer than the longest"),
+        ):
+            if 0 < length <= plain.prefix.bits:
+                self.first.append(Witness(session, replace(plain, prefix=_cut(family, self.free(family).address, length)), words))
+        for kin in sorted(client.kin & self.of.transit_free):
+            self._of(side, f"transit_free_asn: AS{kin} is of one house with it", lambda slot, kin=kin: slot.behind(kin))  # type: ignore[misc]
+        self._exceptions(side)
+        self._ascent(side)
+
+    def _exceptions(self, side: Side) -> None:
+        """Prefixes that an exception lets pass: themselves, and what just does not fit."""
+        session, family = side
+        client = self.of.clients[session]
+        for each in client.policy.accepted_v4 if family == 4 else client.policy.accepted_v6:
+            prefix = number_of(each.prefix)
+            for length in sorted({each.shortest, each.longest, each.longest + 1}):
+                if length <= prefix.bits:
+                    route = self._plain(client, Prefix(family, prefix.address, length), each.origin)
+                    self.first.append(Witness(session, route, f"an exception for {each.prefix}, length {length}"))
+                    wrong = replace(route, path=(client.policy.asn, self.stranger))
+                    self.first.append(Witness(session, wrong, f"an exception for {each.prefix}, another origin"))
+
+    def _ascent(self, side: Side) -> None:
+        """Paths whose origin has named its providers: over one of them, and over a stranger (ASPA)."""
+        client = self.of.clients[side[0]]
+        if client.policy.aspa is Rpki.OFF:
+            return
+        self._of(side, "ASPA: over a network that its origin has not named", lambda slot: slot.behind(self.stranger))
+        for slot in self.slots[side][:1]:
+            for provider in sorted(self.of.providers.get(origin_of(slot.twin.path), ()))[:1]:
+                self._of(side, "ASPA: over a provider of its origin", lambda slot, provider=provider: slot.behind(provider))  # type: ignore[misc]
 
     # -- prefixes
 
     def _prefixes(self, family: Family) -> None:
         of = self.of
         bits = 32 if family == 4 else 128
-        low, high = of.lengths[family]
+        low, _ = self._lengths(family)
         shown: dict[Prefix, str] = {Prefix(family, 0, 0): "default_route"}
-        for what, listed in (("exchange_lan", of.lans[family]), ("bogon", of.bogons[family])):
+        own = [each for name, f in self.sides if f == family for each in of.clients[name].blacklist[family]]
+        for what, listed in (
+            ("exchange_lan", of.lans[family]),
+            ("bogon", of.bogons[family]),
+            ("blacklisted", (*of.blacklist[family], *own)),
+        ):
             for each in _some(listed):
                 for words, prefix in _edges(each):
                     shown.setdefault(prefix, f"{what} {each}, {words}")
@@ -299,16 +357,7 @@ class _Planning:
                 (0xFC00 << 112, 32, "a unique local prefix"),
             ):
                 shown.setdefault(Prefix(family, address, length), f"not_global_unicast: {words}")
-        space = self.free(family).address
-        for length, words in (
-            (low, "prefix_len_too_short: the shortest allowed"),
-            (low - 1, "prefix_len_too_short: one shorter"),
-            (high, "prefix_len_too_long: the longest allowed"),
-            (high + 1, "prefix_len_too_long: one longer"),
-            (bits, "prefix_len_too_long: a host route"),
-        ):
-            if 0 < length <= bits:
-                shown.setdefault(_cut(family, space, length), words)
+        shown.setdefault(_cut(family, self.free(family).address, bits), "prefix_len_too_long: a host route")
         for prefix, words in shown.items():
             session, _ = self._next(family)
             self.first.append(Witness(session, self._plain(of.clients[session], prefix), words))
@@ -349,10 +398,18 @@ class _Planning:
     def _communities(self, family: Family) -> None:
         rs = self.of.asn
         foreign: tuple[Community, ...] = (
-            (self.stranger, 1), NO_EXPORT, NO_ADVERTISE, (self.stranger, 0, 7), (self.stranger, rs, rs),
+            (self.stranger, 1), (self.stranger, 0, 7), (self.stranger, rs, rs),
             extended("rt", self.stranger, 9), extended("ro", self.stranger, 9), 0x4300_0000_0000_0000,
         )  # fmt: skip
         self._shared(family, "transparent: what is not for us stays", lambda slot: replace(slot.twin.with_communities(*foreign), med=77))
+        for each in (NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED):
+            self._shared(family, f"well-known: {each[0]}:{each[1]}", lambda slot, each=each: slot.twin.with_communities(each))  # type: ignore[misc]
+        for word in sorted(self.of.language.ours, key=str):
+            self._shared(family, f"scrubbed: {community_text(word)}", lambda slot, word=word: slot.twin.with_communities(word))  # type: ignore[misc]
+        most = self.of.policy.communities_max
+        for number in () if most is None else (most, most + 1):
+            many = [(self.stranger, value) for value in range(number)]
+            self._shared(family, f"too_many_communities: {number}", lambda slot, many=many: slot.twin.with_communities(*many))  # type: ignore[misc]
         self._shared(family, "transparent: the origin attribute stays", lambda slot: replace(slot.twin, origin=2))
         stead: list[Community] = [(rs, function, value) for function in (1000, 1001, 1101) for value in (1, 2, 3, 13)]
         self._shared(family, "what only the route server may say", lambda slot: slot.twin.with_communities(*stead))
@@ -369,18 +426,25 @@ class _Planning:
         language, clients = self.of.language, self.of.clients
         asns = list(dict.fromkeys(client.policy.asn for client in clients.values() if client.speaks(family)))
         halves = [[asn for number, asn in enumerate(asns, 1) if number >> bit & 1] for bit in range(len(asns).bit_length())]
-        about_all = [each.slug for each in CONTROLS if "PEER" not in each.large]
+        about_all = [each.slug for each in CONTROLS if each.large.endswith(":0")]
         for slug in about_all:
             for wish in language.spelled(slug):
                 self._shared(family, f"{slug}, {_form(wish)}", lambda slot, wish=wish: slot.twin.with_communities(wish))  # type: ignore[misc]
         for control in CONTROLS:
             if control.slug in about_all:
                 continue
-            base = [next(w for w in language.spelled("to-none") if _form(w) == "large")] if control.slug == "to" else []
+            base = [next(w for w in language.spelled("to-none") if _form(w) == "large")] if control.slug.startswith("to") else []
+            if not control.large.endswith(":PEER"):
+                for value in self.of.server.groups if control.large.endswith(":GROUP") else self.of.server.thresholds:
+                    for wish in language.spelled(control.slug, value):
+                        words = f"{control.slug} {value}, {_form(wish)}"
+                        self._shared(family, words, lambda slot, said=(*base, wish): slot.twin.with_communities(*said))  # type: ignore[misc]
+                continue
             forms = sorted({_form(wish) for asn in asns for wish in language.spelled(control.slug, asn)})
             for form in forms:
-                # In the large form every receiver is told apart from every other; the other forms name half of them each.
-                for number, half in enumerate(halves if form == "large" else halves[-1:]):
+                # In the large form every receiver is told apart from every other; otherwise half of them are named.
+                told_apart = form == "large" and control.slug in ("not-to", "prepend-2-to")
+                for number, half in enumerate(halves if told_apart else halves[-1:]):
                     said = [*base, *(w for asn in half for w in language.spelled(control.slug, asn) if _form(w) == form)]
                     for part in _parts(said, keep=len(base)):
                         words = f"{control.slug}, {form}, group {number + 1}"
@@ -396,7 +460,7 @@ class _Planning:
 
     def _blackholes(self, family: Family) -> None:
         bits = 32 if family == 4 else 128
-        for length in sorted({bits, self.of.lengths[family][1] + 1}):
+        for length in sorted({bits, self._lengths(family)[1] + 1}):
             if length <= bits:
                 self._shared(
                     family,
@@ -418,7 +482,9 @@ class _Planning:
                         else None
                     ),
                 )
-        self._shared(family, "a blackhole of an ordinary length", lambda slot: slot.twin.with_communities(BLACKHOLE))
+        for word in (BLACKHOLE, *sorted(self.of.language.blackholes, key=str)):
+            words = f"a blackhole of an ordinary length, {community_text(word)}"
+            self._shared(family, words, lambda slot, word=word: slot.twin.with_communities(word))  # type: ignore[misc]
         session, _ = self._next(family)
         nowhere = _cut(family, self.free(family).address | 7, bits)
         self.first.append(
@@ -432,7 +498,11 @@ class _Planning:
     def _origins(self, family: Family) -> None:
         """Origin validation, where the registries authorise a route that the RPKI speaks of."""
         shown = {each.says.partition(":")[0] for each in self.first if each.route.prefix.family == family}
-        if self.of.policy.rpki.value != "off" and "rpki_invalid" not in shown and not self._foreign_origin(family):
+        if (
+            any(each.policy.rpki is Rpki.REJECT for each in self.of.clients.values())
+            and "rpki_invalid" not in shown
+            and not self._foreign_origin(family)
+        ):
             self.silent.append(f"IPv{family}: no route that the registries authorise is RPKI-invalid, so the refusal of one is not shown")
         invalid = next((w for w in self.first if w.route.prefix.family == family and w.says.startswith("rpki_invalid")), None)
         if invalid is not None and self.of.policy.blackhole:
@@ -458,40 +528,42 @@ class _Planning:
 
     def _contests(self, family: Family) -> list[list[Witness]]:
         """Two clients announce one prefix: the better route is told, and the other one to whom the better one is not for (RFC 7947, 2.3.1)."""
-        for side, slots in self.slots.items():
-            if side[1] != family:
+        for one, other, prefix, origin in self._rivals(family):
+            best = self._plain(self.of.clients[one], prefix, origin)
+            second = self._plain(self.of.clients[other], prefix, origin)
+            if not (self.of.imported(one, best).accepted and self.of.imported(other, second).accepted):
                 continue
-            for slot in slots:
-                found = self._second(slot, family)
-                if found is None:
-                    continue
-                rivals = [name for name, f in self.sides if f == family and name not in (slot.session, found.session)]
-                longer = replace(found.twin, path=(found.asn, found.asn, found.asn, origin_of(found.twin.path)))
-                hiding = slot.twin
-                if rivals:
-                    about = self.of.clients[rivals[0]].policy.asn
-                    hiding = slot.twin.with_communities(next(w for w in self.of.language.spelled("not-to", about) if _form(w) == "large"))
-                return [
-                    [
-                        Witness(slot.session, hiding, "path hiding: the best route is not for everybody"),
-                        Witness(found.session, longer, "path hiding: a second best route"),
-                    ],
-                    [Witness(slot.session, slot.twin.with_communities(GRACEFUL_SHUTDOWN), "GRACEFUL_SHUTDOWN yields to a longer path")],
-                ]
+            longer = replace(second, path=(*second.path[:1] * 2, *second.path))
+            rivals = [name for name, f in self.sides if f == family and name not in (one, other)]
+            hiding = best
+            if rivals:
+                about = self.of.clients[rivals[0]].policy.asn
+                hiding = best.with_communities(next(w for w in self.of.language.spelled("not-to", about) if _form(w) == "large"))
+            return [
+                [
+                    Witness(one, hiding, "path hiding: the best route is not for everybody"),
+                    Witness(other, longer, "path hiding: a second best route"),
+                ],
+                [Witness(one, best.with_communities(GRACEFUL_SHUTDOWN), "GRACEFUL_SHUTDOWN yields to a longer path")],
+            ]
         self.silent.append(f"IPv{family}: no two clients may announce one prefix, so path hiding is not shown")
         return []
 
-    def _second(self, slot: Slot, family: Family) -> Slot | None:
-        """Another client that may announce the prefix of `slot`, with whatever origin."""
-        for session, client in self.of.clients.items():
-            if session == slot.session or not client.speaks(family):
-                continue
-            known = {holder for _, _, holder in self.of.registered[family].covering(slot.twin.prefix)}
-            for origin in (client.policy.asn, origin_of(slot.twin.path), *sorted(known)):
-                twin = self._plain(client, slot.twin.prefix, origin)
-                if self.of.imported(session, twin).accepted:
-                    return Slot(session, twin)
-        return None
+    def _rivals(self, family: Family) -> Iterator[tuple[str, str, Prefix, int]]:
+        """(session, session, prefix, origin): two clients who may both speak for an origin that has registered the prefix, or who need no registry."""
+        here = [name for name, f in self.sides if f == family]
+        speaking: dict[int, list[str]] = defaultdict(list)
+        for name in here:
+            for origin in self.of.clients[name].origins or ():
+                speaking[origin].append(name)
+        for origin, names in sorted(speaking.items()):
+            for prefix in self.held.get((family, origin), ())[:SLOTS_MAX] if len(names) > 1 else ():
+                yield names[0], names[1], prefix, origin
+        loose = [name for name in here if not self.of.clients[name].strict]
+        for one, other in pairwise(loose):
+            common = self.of.clients[one].origins
+            for origin in (self.stranger, *sorted((common or frozenset()) & (self.of.clients[other].origins or frozenset()))[:SLOTS_MAX]):
+                yield one, other, self.free(family), origin
 
 
 def _stretched(slot: Slot, length: int) -> Route:
@@ -526,12 +598,14 @@ def _edges(prefix: Prefix) -> Iterator[tuple[str, Prefix]]:
         yield "what is around it", _cut(prefix.family, prefix.address, length - 1)
 
 
-def _free(family: Family) -> Iterator[Prefix]:
-    """Public prefixes, one after another."""
+def _free(family: Family, longest: int) -> Iterator[Prefix]:
+    """Public prefixes, one after another, of at most `longest` bits."""
     if family == 4:
-        yield from (Prefix(4, number << 8, 24) for number in range(5 << 16, 223 << 16))
+        length = min(24, longest)
+        yield from (Prefix(4, number << 32 - length, length) for number in range(5 << length - 8, 223 << length - 8))
     else:
-        yield from (Prefix(6, 0x2A10 << 112 | number << 80, 48) for number in range(1 << 32))
+        length = min(48, longest)
+        yield from (Prefix(6, 0x2A10 << 112 | number << 128 - length, length) for number in range(1 << length - 16))
 
 
 def _form(community: Community) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 
 from nnix.kernel.world import Failed, Host
@@ -57,20 +57,25 @@ async def _answer(reader: asyncio.StreamReader) -> str:
 
 
 async def tables(
-    host: Host, name: str, sides: Mapping[str, Side], announced: Container[tuple[str, Prefix]]
+    host: Host, name: str, sides: Mapping[str, Side], announced: Collection[tuple[str, Prefix]]
 ) -> tuple[dict[tuple[str, Prefix], Held], dict[tuple[str, Prefix], str]]:
     """(accepted, refused). `sides` are sessions by protocol. What BIRD has thrown out by itself stands in its log only, for ever, so it counts
     for what is `announced` now. Raises Failed."""
-    families = sorted({family for _, family in sides.values()})
+    families = sorted({prefix.family for _, prefix in announced})
     good = await asked(host, name, *(f"show route all table master{family}" for family in families))
-    held = {(sides[each.protocol][0], prefix_of(each.prefix)): held_of(each) for each in birdc.routes(good) if each.protocol in sides}
-    bad = await asked(host, name, *(f"show route all filtered table master{family}" for family in families))
+    held: dict[tuple[str, Prefix], Held] = {}
     refused: dict[tuple[str, Prefix], str] = {}
+    for each in birdc.routes(good):
+        if each.protocol in sides:
+            key = _session(each, sides), prefix_of(each.prefix)
+            if any(function == REFUSED for _, function, _ in each.large):  # kept in the table, with its reason, for nobody
+                refused[key] = _reason(each)
+            else:
+                held[key] = held_of(each)
+    bad = await asked(host, name, *(f"show route all filtered table master{family}" for family in families))
     for each in birdc.routes(bad):
         if each.protocol in sides:
-            number = next((value for _, function, value in reversed(each.large) if function == REFUSED), 0)
-            reason = REASONS.get(number)
-            refused[sides[each.protocol][0], prefix_of(each.prefix)] = reason.slug if reason else f"reason {number}"
+            refused[_session(each, sides), prefix_of(each.prefix)] = _reason(each)
     log = (await host.get([f"bird/{name}/bird.log"]))[f"bird/{name}/bird.log"] or b""
     words = log.decode("utf-8", "replace")
     for prefix, protocol in _BOGUS.findall(words):
@@ -83,6 +88,16 @@ async def tables(
         if key in announced and key not in held and key not in refused:
             refused[key] = reason_of_complaint(complaint.words)[0]
     return held, refused
+
+
+def _session(entry: birdc.Entry, sides: Mapping[str, Side]) -> str:
+    return sides[entry.protocol][0]
+
+
+def _reason(entry: birdc.Entry) -> str:
+    number = next((value for _, function, value in reversed(entry.large) if function == REFUSED), 0)
+    reason = REASONS.get(number)
+    return reason.slug if reason else f"reason {number}"
 
 
 async def protocols(host: Host, name: str) -> Mapping[str, birdc.Protocol]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 
 from nnix.daemons.openbgpd import SOCKET
 from nnix.kernel.world import Failed, Host, Unreachable
@@ -16,7 +16,7 @@ from nnix.planes.routing.trial.bird import held_of
 
 
 async def tables(
-    host: Host, name: str, sides: Mapping[str, Side], announced: Container[tuple[str, Prefix]]
+    host: Host, name: str, sides: Mapping[str, Side], announced: Collection[tuple[str, Prefix]]
 ) -> tuple[dict[tuple[str, Prefix], Held], dict[tuple[str, Prefix], str]]:
     """(accepted, refused). `sides` are sessions by name. Nothing is left of what is not `announced` any more. Raises Failed."""
     ask = ASKING["openbgpd"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
@@ -17,14 +17,14 @@ from typing import Any
 from nnix.kernel.world import Artifact, Driver, Host
 from nnix.planes.routing import birdc
 from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
-from nnix.planes.routing.kinds import LimitAction
+from nnix.planes.routing.kinds import Counted, LimitAction
 from nnix.planes.routing.naming import Family, protocol_name
 from nnix.planes.routing.prove.compare import Difference, Held, Seen, SessionFacts, Side, differences, session_differences
 from nnix.planes.routing.prove.evaluate import Evaluator
 from nnix.planes.routing.prove.exchange import Exchange
-from nnix.planes.routing.prove.messages import ROLE_MISMATCH, TOO_MANY_PREFIXES
+from nnix.planes.routing.prove.messages import ROLE_MISMATCH, TOO_MANY_PREFIXES, Attributes
 from nnix.planes.routing.prove.route import Prefix, Route
-from nnix.planes.routing.prove.witnesses import Plan, Witness, plan, sides
+from nnix.planes.routing.prove.witnesses import Plan, Witness, families, plan, sides
 from nnix.planes.routing.trial import bird, openbgpd
 from nnix.planes.routing.trial.speakers import Speaker, speakers
 from nnix.planes.routing.trial.stand import Stand, stand, working
@@ -84,14 +84,22 @@ async def tried(
     """Try one candidate on a stand that is there. `first_only`: stop at the first round that differs."""
     began = monotonic()
     evaluator = Evaluator(server)
-    wanted = plan(evaluator) if planned is None else planned
-    trial = _Trial(evaluator, artifact, driver, place)
+    absent = {each.session: why for each in server.clients if (why := unplayable(each))}
+    unplayed = tuple(f"session/{session}: not played, since {why}" for session, why in absent.items())
+    wanted = plan(evaluator, absent) if planned is None else planned
+    trial = Trial(evaluator, artifact, driver, place)
     try:
         found = await trial.run(wanted, first_only=first_only)
     finally:
         await trial.end()
     return Proof(
-        server.name, len(trial.sides), len(wanted), len(wanted.rounds), tuple(found[:DIFFERENCES_MAX]), wanted.silent, monotonic() - began
+        server.name,
+        len(trial.sides),
+        len(wanted),
+        len(wanted.rounds),
+        tuple(found[:DIFFERENCES_MAX]),
+        (*unplayed, *wanted.silent),
+        monotonic() - began,
     )
 
 
@@ -100,7 +108,7 @@ class Looking:
     """How a candidate of one make is looked into. `counts_all`: what the daemon itself throws out counts towards a limit as well."""
 
     tables: Callable[
-        [Host, str, Mapping[str, Side], Container[tuple[str, Prefix]]],
+        [Host, str, Mapping[str, Side], Collection[tuple[str, Prefix]]],
         Awaitable[tuple[dict[tuple[str, Prefix], Held], dict[tuple[str, Prefix], str]]],
     ]
     protocols: Callable[[Host, str], Awaitable[Mapping[str, birdc.Protocol]]]
@@ -115,11 +123,16 @@ LOOKING: Mapping[str, Looking] = {
 }
 
 
-class _Trial:
+class Trial:
+    """One candidate on a stand: begun, announced to, compared with the evaluator as often as one likes, and ended."""
+
     def __init__(self, evaluator: Evaluator, artifact: Artifact, driver: Driver, place: Stand) -> None:
         self.of, self.artifact, self.driver, self.place = evaluator, artifact, driver, place
-        self.sides = sides(evaluator)
-        self.by_protocol: Mapping[str, Side] = {protocol_name(*side): side for side in self.sides}
+        self.families = families(evaluator)
+        self.sides = tuple(side for side in sides(evaluator) if not unplayable(evaluator.clients[side[0]].policy))
+        # IPv4 over an IPv6 session (RFC 8950) is a side of its own, and no session of its own.
+        self.own = tuple(side for side in self.sides if side[1] == 6 or not evaluator.clients[side[0]].policy.v4_over_v6)
+        self.by_protocol: Mapping[str, Side] = {protocol_name(*side): side for side in self.own}
         self.speakers: dict[Side, Speaker] = {}
         self.announced: dict[tuple[str, Prefix], Witness] = {}
         self.pids: tuple[int, ...] = ()
@@ -130,16 +143,14 @@ class _Trial:
         return self.place.host
 
     async def run(self, wanted: Plan, *, first_only: bool) -> list[Difference]:
-        await self.driver.drive(self.host, self.artifact.name, self.artifact.content)
-        self.pids = self.place.pids()
-        found = list(session_differences(*await self._sessions()))
+        found = await self.begin()
         if found and first_only:
             return found
         if any(not each.up for each in self.speakers.values()):
             return found  # without a session its witnesses would say nothing
         for each in wanted.rounds:
-            self._announce(each)
-            found += await self._stays(self._routes)
+            self.announce(each)
+            found += await self.routes()
             if found and first_only:
                 return found
         for show in (self._reload, self._limits, self._strict_roles):
@@ -148,6 +159,12 @@ class _Trial:
                 return found
         return found
 
+    async def begin(self) -> list[Difference]:
+        """Start the daemon and bring all sessions up; how they differ from what the policy says."""
+        await self.driver.drive(self.host, self.artifact.name, self.artifact.content)
+        self.pids = self.place.pids()
+        return list(session_differences(*await self._sessions()))
+
     async def end(self) -> None:
         for each in self.speakers.values():
             each.close()
@@ -155,8 +172,11 @@ class _Trial:
 
     # -- rounds
 
-    def _announce(self, witnesses: Iterable[Witness]) -> None:
+    def announce(self, witnesses: Iterable[Witness]) -> None:
+        """Announce what was not announced before. What a session said of a prefix is replaced by what it says now."""
         for each in witnesses:
+            if (each.session, each.route.prefix.family) not in self.speakers:
+                continue
             key = each.session, each.route.prefix
             if (before := self.announced.get(key)) is None or before.route != each.route:
                 self.speakers[each.session, each.route.prefix.family].announce(each.route)
@@ -174,13 +194,14 @@ class _Trial:
             if monotonic() > deadline:
                 raise TimeoutError(f"route-server/{self.of.server.name}: the candidate is still busy after {SETTLED_SECONDS_MAX:g} s")
 
-    async def _stays(self, look: Callable[[], Awaitable[list[Difference]]]) -> list[Difference]:
+    async def routes(self) -> list[Difference]:
+        """How wire and tables differ from what the evaluator says of all that is announced, once the daemon has nothing left to do."""
         await self.settled()
-        found = await look()
+        found = await self._routes()
         if found:
             await asyncio.sleep(MOMENT_SECONDS)
             await self.settled()
-            found = await look()
+            found = await self._routes()
         return found
 
     async def _routes(self) -> list[Difference]:
@@ -190,24 +211,32 @@ class _Trial:
     def _against(self, held: Mapping[tuple[str, Prefix], Held], refused: Mapping[tuple[str, Prefix], str]) -> list[Difference]:
         routes = ((session, each.route) for (session, _), each in self.announced.items())
         expected = Exchange(self.of, routes, {name: int(each.router_id) for (name, _), each in self.speakers.items()})
-        seen = Seen({side: each.heard for side, each in self.speakers.items()}, held, refused)
+        seen = Seen({side: self._heard(side) for side in self.speakers}, held, refused)
         words = {key: each.says for key, each in self.announced.items()}
         found = list(islice(differences(expected, seen, words), DIFFERENCES_MAX))
         return found + [Difference("session", _side(each), "", "up", _end(each)) for each in self.speakers.values() if not each.up]
+
+    def _heard(self, side: Side) -> Mapping[Prefix, Attributes]:
+        speaker = self.speakers[side]
+        if len(speaker.families) == 1:
+            return speaker.heard
+        return {prefix: each for prefix, each in speaker.heard.items() if prefix.family == side[1]}
 
     # -- sessions
 
     async def _sessions(self) -> tuple[dict[Side, SessionFacts], dict[Side, SessionFacts]]:
         """(expected, seen) of every session, which are brought up for it."""
         configured = await self.looking.protocols(self.host, self.artifact.name)
-        present = [side for side in self.sides if protocol_name(*side) in configured]
+        present = [side for side in self.own if protocol_name(*side) in configured]
         clients = self.of.clients
         made = await speakers(self.of.server, [(clients[session].policy, family) for session, family in present], self.place.members)
         self.speakers = dict(zip(present, made, strict=True))
+        self.speakers |= {side: self.speakers[side[0], 6] for side in self.sides if side not in self.own and (side[0], 6) in self.speakers}
         await self.settled()
         known = await self.looking.protocols(self.host, self.artifact.name)
-        expected = {side: self._expected(side) for side in self.sides}
-        seen = {self.by_protocol.get(name, (name, 4)): self._seen(name, each) for name, each in known.items()}
+        expected = {side: self._expected(side) for side in self.own}
+        unplayed = {protocol_name(*side) for side in sides(self.of)} - self.by_protocol.keys()
+        seen = {self.by_protocol.get(name, (name, 4)): self._seen(name, each) for name, each in known.items() if name not in unplayed}
         return expected, seen
 
     def _expected(self, side: Side) -> SessionFacts:
@@ -217,10 +246,10 @@ class _Trial:
             up=True,
             asn=server.asn,
             router_id=str(server.router_id),
-            hold_time_seconds=policy.hold_time_seconds,
+            hold_time_seconds=client.hold_time_seconds,
             role=ROLE_RS if policy.roles else None,
             limit=client.routes_max_v4 if side[1] == 4 else client.routes_max_v6,
-            limit_action=_ACTION[policy.limit_action],
+            limit_action=_ACTION[client.limit_action],
         )
 
     def _seen(self, name: str, protocol: birdc.Protocol) -> SessionFacts:
@@ -241,21 +270,22 @@ class _Trial:
     async def _reload(self) -> list[Difference]:
         """A new policy is applied to what members sent before, and nothing is asked of them."""
         await self.looking.reload(self.host, self.artifact.name)
-        await self.settled()
-        return [
+        found = await self.routes()
+        return found + [
             Difference("session", _side(each), "the policy is applied anew", "nothing asked", "everything asked for again")
             for each in self.speakers.values()
             if each.refreshes
-        ] + await self._routes()
+        ]
 
     async def _limits(self) -> list[Difference]:
         """One session in each family sends as much as it may, and then one more."""
         found: list[Difference] = []
         more: list[tuple[Speaker, Route, int]] = []
-        for family in sorted({family for _, family in self.sides}):
-            side = min((side for side in self.sides if side[1] == family), key=lambda each: self._expected(each).limit or 0)
-            limit = self._expected(side).limit or 0
-            if limit > LIMIT_SHOWN_MAX or self.of.policy.limit_action not in (LimitAction.RESTART, LimitAction.SHUTDOWN):
+        for family in self.families if self.of.policy.limit_counts is Counted.RECEIVED else ():
+            ending = [side for side in self.own if side[1] == family and self._expected(side).limit_action in ("restart", "disable")]
+            side = min(ending, key=lambda each: self._expected(each).limit or 0, default=None)
+            limit = self._expected(side).limit or 0 if side else 0
+            if side is None or limit > LIMIT_SHOWN_MAX:
                 continue
             speaker = self.speakers[side]
             mine = [each.route for (session, prefix), each in self.announced.items() if session == side[0] and prefix.family == family]
@@ -290,7 +320,7 @@ class _Trial:
         """Who must name a role and does not is refused (RFC 9234, 4.2)."""
         if not self.of.policy.roles:
             return []
-        strict = [side for side in self.sides if self.of.clients[side[0]].policy.role_strict]
+        strict = [side for side in self.own if self.of.clients[side[0]].policy.role_strict]
         if not strict:
             return []
         for side in strict:
@@ -309,6 +339,13 @@ class _Trial:
         for each in again:
             each.close()
         return found
+
+
+def unplayable(client: ClientPolicy) -> str:
+    """Why a client cannot be played; empty when it can."""
+    if client.password is not None or client.tcp_key is not None:
+        return "its segments are signed with a key"
+    return "its router is not on the LAN" if client.multihop is not None else ""
 
 
 def _side(speaker: Speaker) -> str:

@@ -21,6 +21,7 @@ from nnix.planes.routing.prove.route import Prefix, Route
 HOLD_TIME_SECONDS = 240
 CONNECT_SECONDS = 10.0
 AGAIN_SECONDS = 0.05
+AT_ONCE = 64  # connections; more at a time than a daemon's backlog has room for would only be tried again
 
 
 class Speaker(asyncio.Protocol):
@@ -28,6 +29,7 @@ class Speaker(asyncio.Protocol):
 
     def __init__(self, client: ClientPolicy, family: Family, router_id: IPv4Address, role: int | None) -> None:
         self.client, self.family, self.router_id, self.role = client, family, router_id, role
+        self.families: tuple[Family, ...] = (4, 6) if family == 6 and client.v4_over_v6 else (family,)
         self.heard: dict[Prefix, Attributes] = {}
         self.opened: Opened | None = None
         self.notification: tuple[int, int] | None = None
@@ -51,7 +53,7 @@ class Speaker(asyncio.Protocol):
             raise TypeError(transport)
         self._transport = transport
         transport.write(
-            messages.open_message(self.client.asn, self.router_id, self.family, hold_time_seconds=HOLD_TIME_SECONDS, role=self.role)
+            messages.open_message(self.client.asn, self.router_id, self.families, hold_time_seconds=HOLD_TIME_SECONDS, role=self.role)
         )
 
     def data_received(self, data: bytes) -> None:
@@ -108,6 +110,8 @@ def _sockets(ends: Sequence[tuple[str, Family]]) -> list[socket.socket]:
     for address, family in ends:
         each = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_STREAM)
         each.setblocking(False)
+        level, option = (socket.IPPROTO_IP, socket.IP_TTL) if family == 4 else (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)
+        each.setsockopt(level, option, 255)  # some are heard with no other (RFC 5082)
         each.bind((address, 0))
         made.append(each)
     return made
@@ -123,17 +127,22 @@ async def speakers(
     left = list(range(len(made)))
     deadline = loop.time() + CONNECT_SECONDS
     while left:
-        sockets = await asyncio.to_thread(inside, namespace, lambda left=left: _sockets([ends[number] for number in left]))
+        some, later = left[:AT_ONCE], left[AT_ONCE:]
+        places = [ends[number] for number in some]
+        sockets = await asyncio.to_thread(inside, namespace, lambda places=places: _sockets(places))
         outcomes = await asyncio.gather(
-            *(_connected(each, made[number], server, ends[number][1]) for number, each in zip(left, sockets, strict=True))
+            *(_connected(each, made[number], server, ends[number][1]) for number, each in zip(some, sockets, strict=True))
         )
-        left = [number for number, good in zip(left, outcomes, strict=True) if not good]
-        if left:
-            if loop.time() > deadline:
-                raise TimeoutError(f"nobody answers {', '.join(ends[number][0] for number in left[:5])}")
+        again = [number for number, good in zip(some, outcomes, strict=True) if not good]
+        if len(again) < len(some):
+            deadline = loop.time() + CONNECT_SECONDS
+        elif loop.time() > deadline:
+            raise TimeoutError(f"nobody answers {', '.join(ends[number][0] for number in again[:5])}")
+        for number in again:
+            made[number] = Speaker(*wanted[number], made[number].router_id, role)
+        left = [*later, *again]
+        if again:
             await asyncio.sleep(AGAIN_SECONDS)
-            for number in left:
-                made[number] = Speaker(*wanted[number], made[number].router_id, role)
     async with asyncio.timeout(CONNECT_SECONDS):
         await asyncio.gather(*(each.decided for each in made))
     return made

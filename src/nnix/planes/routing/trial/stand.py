@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from itertools import count
 from pathlib import Path
 
 from nnix.hosts.namespace import NAMESPACES, NamespaceHost
 from nnix.kernel.world import Failed, Host
 from nnix.planes.routing.compile import ServerPolicy
 
+_NUMBERS = count()
 CABLE = "lan0"
 ESTABLISHED, LISTENING = "01", "0A"
 
@@ -79,7 +81,8 @@ async def stand(servers: Iterable[ServerPolicy], prefix: str) -> AsyncIterator[S
     `prefix` begins the namespaces' names, so that what was left behind by a kill can be found by whose it is.
     """
     known = tuple(servers)
-    names = [f"{prefix}proof{os.getpid()}{end}" for end in ("s", "m")]
+    number = next(_NUMBERS)
+    names = [f"{prefix}proof{os.getpid()}-{number}{end}" for end in ("s", "m")]
     home = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="nnix-proof-"))
     here = ["link set lo up", f"link set {CABLE} addrgenmode none", f"link set {CABLE} up"]
     there = list(here)

@@ -1,0 +1,173 @@
+"""The proof itself, put to the proof: a configuration that means something else than the policy is found out, in a real BIRD, before it is touched.
+
+Each mutation changes the compiled text as a slip of the spelling would. Most of them are nothing to the daemon's own parser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from nnix.daemons.bird import BIRD
+from nnix.kernel.world import Artifact, Failed
+from nnix.planes.routing.compile import ServerPolicy, compile, policy
+from nnix.planes.routing.prove.evaluate import Evaluator
+from nnix.planes.routing.prove.witnesses import plan
+from nnix.planes.routing.trial.run import Proof, tried
+from nnix.planes.routing.trial.stand import Stand, stand
+from tests.unit.routing.proving import given, showing
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+    pytest.mark.skipif(shutil.which("bird") is None, reason="bird is not installed"),
+]
+
+AT_ONCE = 4  # most of a trial is waiting
+
+# What is lost or turned round: in words, the text that is there (a pattern), and what stands there instead.
+MUTATIONS: tuple[tuple[str, str, str], ...] = (
+    # prefixes
+    ("an IPv4 bogon is dropped", r"100\.64\.0\.0/10\+, ", ""),
+    ("the last IPv4 bogon is dropped", r", 240\.0\.0\.0/4\+\]", "]"),
+    ("an IPv6 bogon is dropped", r"2001:20::/28\+, ", ""),
+    ("a bogon is refused without its more specifics", r"192\.168\.0\.0/16\+", "192.168.0.0/16"),
+    ("a bogon is too short by one", r"172\.16\.0\.0/12\+", "172.0.0.0/11+"),
+    ("IPv6 is forgotten in the test for bogons", r"  if net ~ NNIX_BOGONS6 .*\n", ""),
+    ("the exchange's own LAN may be announced", r"  if net ~ NNIX_LANS4 .*\n", ""),
+    ("a default route is accepted", r"  if net = 0\.0\.0\.0/0 .*\n", ""),
+    ("the test for 2000::/3 is turned round", r"if ! \(net ~ \[2000::/3\+\]\)", "if (net ~ [2000::/3+])"),
+    ("2000::/3 is one bit too wide", r"\[2000::/3\+\]", "[::/2+]"),
+    ("the longest prefix is too long by one", r"(nnix_sane4\(1002, 8, )24", r"\g<1>25"),
+    ("the shortest prefix is too short by one", r"(nnix_sane6\(1002, )12", r"\g<1>11"),
+    ("host routes need no BLACKHOLE", r"  if net\.len > nnix_longest then \{ if ! .*\n", ""),
+    # paths
+    ("the longest path is too long by one", r"bgp_path\.len > 32", "bgp_path.len > 33"),
+    ("the longest path is too short by one", r"bgp_path\.len > 32", "bgp_path.len > 31"),
+    ("an empty path is accepted", r"  if bgp_path\.len < 1 .*\n", ""),
+    ("a loop over the route server is accepted", r"  if bgp_path ~ \[RS\] .*\n", ""),
+    ("AS_SETs are accepted", r"  if ! nnix_sets then nnix_flat4.*\n", ""),
+    ("an AS_SET at the end is not seen", r"  if bgp_path\.last = 0 .*\n", ""),
+    ("a range of ASNs begins one too high", r"64512\.\.65534", "64513..65534"),
+    ("a range of ASNs ends one too low", r"4200000000\.\.4294967294", "4200000000..4294967293"),
+    ("AS_TRANS is no bogon", r" 23456,", ""),
+    ("bogon ASNs are not looked for in IPv6", r"  if bgp_path ~ NNIX_BOGON_ASNS6 .*\n", ""),
+    ("leaks behind a transit-free network pass", r"  if nnix_behind .*\n", ""),
+    ("never-via-route-servers is not heeded", r"  if bgp_path ~ NNIX_NEVER4 .*\n", ""),
+    ("the first AS is not checked", r"  if bgp_path\.first != nnix_peer .*\n", ""),
+    ("one client's own ASN is another's", r"nnix_sane4\(1003,", "nnix_sane4(1002,"),
+    # next hop, registries, RPKI
+    ("a foreign next hop is accepted from one client", r"      if bgp_next_hop != 10\.9\.0\.12 .*\n", ""),
+    ("one client's as-set is lost", r"define NNIX_O_m3_s = \[1003\]", "define NNIX_O_m3_s = [1..4294967295]"),
+    ("one client's customer is lost", r"define NNIX_O_m1_s = \[1001,2001\]", "define NNIX_O_m1_s = [1001]"),
+    ("one client's as-set is another's", r"!~ NNIX_O_m5_s", "!~ NNIX_O_m4_s"),
+    ("route objects are not asked for", r"      nnix_registered4\(1002, 24\);\n", ""),
+    ("a route object is lost", r" route 20\.3\.1\.0/24 max 24 as 1003;\n", ""),
+    ("route objects let more specifics pass", r"(22\.3\.0\.0/23) max 23", r"\1 max 24"),
+    ("invalid origins pass", r"nnix_valid4\(1005, 24, true\)", "nnix_valid4(1005, 24, false)"),
+    ("IPv6 is not held against the RPKI", r"ROA_INVALID: \{ if nnix_rejects then nnix_refuse\(13, nnix_peer\); (bgp_l[^}]*\})\n(?=[^}]*\n[^}]*\n  \}\n\}\n\nfunction nnix_mark6)", r"ROA_INVALID: { \1\n"),
+    ("valid and unknown are exchanged", r"ROA_VALID: (.*), 1\)\);", r"ROA_VALID: \1, 2));"),
+    # reasons and what is said
+    ("a reason is another's", r"(if net ~ NNIX_BOGONS4 then nnix_refuse\()3", r"\g<1>103"),
+    ("inbound communities are left unscrubbed", r"  nnix_scrub\(\);\n", ""),
+    ("scrubbing ends one too early", r"\(RS, 2\.\.100, \*\)", "(RS, 2..99, *)"),
+    ("refused routes are not kept", r"    import keep filtered on;\n", ""),
+    # blackholes and shutdown
+    ("NO_EXPORT is not put on blackholes", r"    bgp_community\.add\(\(65535, 65281\)\);\n    bgp_next", "    bgp_next"),
+    ("the sink's address is not set", r"    bgp_next_hop = 10\.9\.0\.66;\n", ""),
+    ("a blackhole goes to whom wants none", r"        if defined\(nnix_blackhole\) then reject;\n", ""),
+    ("a blackhole needs no cover", r"    if roa_check\(irr6_covering.*\n", ""),
+    ("GRACEFUL_SHUTDOWN is not heeded", r"  if \(65535, 0\) ~ bgp_community .*\n", ""),
+    # wishes
+    ("not-to is not heeded", r"  if \(RS, 0, nnix_peer\) ~ bgp_large_community then nnix_told = false;\n", ""),
+    ("to-none is turned round", r"(\(RS, 0, 0\) ~ bgp_large_community then nnix_told =) false", r"\1 true"),
+    ("standard communities are not heeded", r"  if bgp_community ~ NNIX_CONTROLS_STANDARD .*\n", ""),
+    ("a wish about one client is heeded for another", r"nnix_heed\(1003, 1003\)", "nnix_heed(1002, 1002)"),
+    ("prepends are one too few", r"  if nnix_prepends > 2 .*\n", ""),
+    ("prepends of two and three are exchanged", r"\(RS, 102, 0\) ~ bgp_large_community then nnix_closer = 2", "(RS, 102, 0) ~ bgp_large_community then nnix_closer = 3"),
+    ("a wish about all beats one about one", r"(  if \(RS, 101, )nnix_peer(\) ~ bgp_large_community then nnix_closer)", r"\g<1>0\2"),
+    ("wishes are left on the route", r"  bgp_large_community\.delete\(NNIX_CONTROLS_LARGE\);\n", ""),
+    ("two clients' export filters are exchanged", r"nnix_heed\(1001, 1001\)", "nnix_heed(1006, 1006)"),
+    # sessions and the table
+    ("the best path is hidden", r"    secondary on;\n", ""),
+    ("the next hop is the route server's own", r"next hop keep on", "next hop self on"),
+    ("the route server puts itself into the path", r"  rs client;\n", ""),
+    ("NO_EXPORT is the route server's to heed", r"  interpret communities off;\n", ""),
+    ("the role is another", r"local role rs_server", "local role provider"),
+    ("a strict role is not asked for", r"  require roles on;\n", ""),
+    ("a receive limit is lost", r"    receive limit 160 action restart;\n  \};\n\}\n\Z", "  };\n}\n"),
+    ("a receive limit is too high by one", r"receive limit 160", "receive limit 161"),
+    ("a limit only warns", r"action restart", "action warn"),
+    ("the hold time is another", r"hold time 90", "hold time 180"),
+    ("what members sent is not kept", r"    import table on;\n", ""),
+    ("a client is missing", r"protocol bgp c_m6_s_v6 (?s:.)*\Z", ""),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def candidate() -> tuple[ServerPolicy, Artifact]:
+    snapshot = showing()
+    artifact = next(each for each in compile(snapshot, given()) if each.name == "rs1")
+    return policy(snapshot, given())[0], artifact
+
+
+@asynccontextmanager
+async def _place(server: ServerPolicy) -> AsyncIterator[Stand]:
+    async with stand([server], f"nnt{os.getpid()}") as place:
+        yield place
+
+
+def test_the_candidate_is_what_its_policy_says(candidate: tuple[ServerPolicy, Artifact]) -> None:
+    """Some 500 witnesses over twelve sessions: wire, tables and sessions are as the evaluator says, and nothing could not be shown."""
+    server, artifact = candidate
+
+    async def prove() -> Proof:
+        async with _place(server) as place:
+            return await tried(server, artifact, BIRD, place)
+
+    proof = asyncio.run(prove())
+
+    assert proof.differences == ()
+    assert proof.silent == ()
+    assert proof.sessions == 12
+    assert proof.witnesses > 400
+
+
+def test_every_mutation_is_found(candidate: tuple[ServerPolicy, Artifact]) -> None:
+    """More than 60 of them; the difference that gives each away names a place, and what was expected and seen there."""
+    server, artifact = candidate
+    text = artifact.content.decode()
+    planned = plan(Evaluator(server))
+
+    async def some(mutations: Iterator[tuple[str, str, str]], seen: dict[str, object]) -> None:
+        async with _place(server) as place:
+            for words, pattern, instead in mutations:
+                mutant = re.sub(pattern, instead, text)
+                assert mutant != text, f"{words}: nothing was mutated"
+                changed = replace(artifact, content=mutant.encode())
+                try:
+                    proof = await tried(server, changed, BIRD, place, planned=planned, first_only=True)
+                except Failed as failed:
+                    seen[words] = failed
+                else:
+                    seen[words] = proof.differences[0] if proof.differences else None
+
+    async def found() -> dict[str, object]:
+        waiting, seen = iter(MUTATIONS), dict[str, object]()
+        await asyncio.gather(*(some(waiting, seen) for _ in range(AT_ONCE)))
+        return seen
+
+    seen = asyncio.run(found())
+
+    lost = [words for words, each in seen.items() if each is None]
+    assert lost == []
+    unread = {words: str(each) for words, each in seen.items() if isinstance(each, Failed)}
+    assert unread == {}
+    assert len(seen) == len(MUTATIONS) > 60
