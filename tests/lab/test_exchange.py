@@ -131,6 +131,33 @@ def test_routes_reach_members_of_every_make(nnix: Nnix) -> None:
     assert sum(numbers) > 100, shown
 
 
+def test_running_route_servers_do_what_their_policies_say(nnix: Nnix) -> None:
+    """What 58 members announce is judged anew by the evaluator: every route accepted, refused and told as it says, on every route server."""
+    agreed = nnix.json("verify", "routing")
+
+    assert {each["server"] for each in agreed} == {each["name"] for each in nnix.json("get", "route-server")}
+    assert [each for each in agreed if not each["holds"]] == []
+    assert sum(each["routes"] for each in agreed) > 400
+    assert sum(each["told"] for each in agreed) > 10_000
+
+
+def test_a_route_is_explained_by_the_objects_that_decided(nnix: Nnix) -> None:
+    """The route object by which it is registered, the ROA, whom it reaches; and of a refused one the mend."""
+    (good, *_) = [each for each in nnix.json("routes", "--member", "alibaba") if ":" not in each["prefix"]]
+    (explained, *_) = nnix.json("explain", "route", good["prefix"], "--from", "alibaba", "--to", "cernet")
+    walk = {step["slug"]: step for step in explained["walk"]}
+
+    assert explained["accepted"]
+    assert any(f"route object {good['prefix']} of AS" in ground for ground in walk["irrdb_prefix_filtered"]["grounds"])
+    assert all("is told" in each["words"] for each in explained["receivers"])
+    (bad, *_) = [each for each in nnix.json("routes", "--refused") if each["reason"] == "rpki_invalid"]
+    (refused, *_) = nnix.json("explain", "route", bad["prefix"], "--from", bad["member"])
+
+    assert refused["reason"] == "rpki_invalid"
+    assert "is for another origin" in str(refused["walk"][-1]["grounds"]) or "allows no longer" in str(refused["walk"][-1]["grounds"])
+    assert refused["walk"][-1]["mend"].startswith("the holder should create a ROA")
+
+
 @pytest.mark.parametrize(
     ("a", "b"), [("alibaba", "cernet"), ("chinanet", "unicom"), ("netease", "silk-road-video"), ("cstnet", "moon-bay")]
 )

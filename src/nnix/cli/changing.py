@@ -24,6 +24,7 @@ from nnix.cli.command import (
 from nnix.cli.files import Folder, admitted, read_folder, yaml_files
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
+from nnix.cli.routing import proven
 from nnix.kernel.apply import Applied, able
 from nnix.kernel.approval import WHAT as APPROVED
 from nnix.kernel.approval import plan_approved
@@ -171,13 +172,19 @@ def _drift(setting: Setting) -> dict[tuple[str, str, str], str]:
 @click.argument("what", metavar="DIR|PLAN", type=click.Path(exists=True, path_type=Path))
 @click.option("--yes", is_flag=True, help="Go ahead without asking.")
 @click.option("--offline", is_flag=True, help="Admit and record only; drive nothing.")
+@click.option(
+    "--prove/--no-prove", default=None, help="Try changed route servers first, as `nnix prove routing` does. [where that takes seconds]"
+)
 @click.option("--why", default="", help="The reason, for the ledger.")
 @json_option
 @pass_setting
-def apply(setting: Setting, what: Path, yes: bool, offline: bool, why: str, as_json: bool) -> int:
+def apply(setting: Setting, what: Path, yes: bool, offline: bool, prove: bool | None, why: str, as_json: bool) -> int:
     """Make it so: carry out DIR, or a saved plan, and verify it.
 
     A saved plan that was approved needs no --yes. When the world cannot be brought to it, the change is taken back.
+
+    Route servers whose configuration changes are tried first, beside production, where they have no more sessions than a proof takes some
+    seconds for: what their daemons then do is what the policy says, or nothing is touched.
     """
     if what.is_dir():
         made, approved = _admitted_or_recorded(setting, what, why), False
@@ -185,7 +192,7 @@ def apply(setting: Setting, what: Path, yes: bool, offline: bool, why: str, as_j
     else:
         made = setting.office.redraft(loaded(what.read_text()))
         approved = plan_approved(made.plan.digest, setting.ledger.entries(what=APPROVED))
-    return carry_out(setting, made, why or f"apply {what}", yes=yes or approved, offline=offline, as_json=as_json)
+    return carry_out(setting, made, why or f"apply {what}", yes=yes or approved, offline=offline, as_json=as_json, prove=prove)
 
 
 def _admitted_or_recorded(setting: Setting, folder: Path, why: str) -> Draft:
@@ -201,8 +208,19 @@ def _parts(found: Folder) -> tuple[Snapshot, Evidence]:
     return found.snapshot, found.evidence
 
 
-def carry_out(setting: Setting, made: Draft, why: str, *, yes: bool, offline: bool, as_json: bool, whole: bool = False) -> int:
-    """Show, ask, apply, tell: what `apply`, `undo` and `up` share. `whole`: put right what has drifted elsewhere as well."""
+def carry_out(
+    setting: Setting,
+    made: Draft,
+    why: str,
+    *,
+    yes: bool,
+    offline: bool,
+    as_json: bool,
+    whole: bool = False,
+    prove: bool | None = False,
+) -> int:
+    """Show, ask, prove, apply, tell: what `apply`, `undo` and `up` share. `whole`: put right what has drifted elsewhere as well. `prove`: try changed
+    route servers before; None: where that takes seconds."""
     if made.plan.empty:
         if as_json:
             tables.as_json({"change": None, "verified": True, "empty": True})
@@ -231,6 +249,8 @@ def carry_out(setting: Setting, made: Draft, why: str, *, yes: bool, offline: bo
                 return await setting.office.apply(made, why, told=told, whole=whole)
 
     try:
+        if prove is not False:
+            proven(setting, made, always=bool(prove), quiet=as_json)
         what = setting.run(work())
     except Refused as refused:
         setting.office.refuse(refused, why)

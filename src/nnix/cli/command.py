@@ -32,6 +32,7 @@ SECTIONS = {
         "compile",
         "plan",
         "prove",
+        "whatif",
         "map",
         "schema",
         "rules",
@@ -174,11 +175,17 @@ def whole_cli() -> click.Group:
         trust,
     )
 
-    for module in (reference, mapping, changing, proving, running, ports, drilling, trust, naming, irr, history):
+    for module in (reference, mapping, changing, proving, running, ports, drilling, trust, naming, irr, history, routing):
         for command in module.COMMANDS:
             cli.add_command(command)
-    for command in routing.PROVING:
-        proving.prove_group.add_command(command)
+    for group, commands in (
+        (proving.prove_group, routing.PROVING),
+        (reference.explain_group, routing.EXPLAINING),
+        (history.verify_group, routing.VERIFYING),
+    ):
+        for command in commands:
+            group.add_command(command)
+    routing.whatif_group.add_command(ahead.what_if, "roa")
     for command in (*ahead.COMMANDS, *mirror.COMMANDS):
         trust.trust_group.add_command(command)
     return cli

@@ -10,6 +10,7 @@ import click
 
 from nnix.cli import tables
 from nnix.cli.command import DONE, REFUSED, begun, json_option, kind_named, pass_setting, resource_named
+from nnix.cli.otherwise import Otherwise
 from nnix.cli.root import Setting
 from nnix.kernel.change import Unknown
 from nnix.kernel.document import write
@@ -174,4 +175,5 @@ def get(setting: Setting, kind: str, name: str | None, output: str, as_json: boo
     return DONE
 
 
-COMMANDS = (log, show, verify, get)
+verify_group = Otherwise("verify", otherwise=verify, help=verify.help)
+COMMANDS = (log, show, verify_group, get)

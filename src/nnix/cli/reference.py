@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from nnix.cli import tables
 from nnix.cli.command import DONE, REFUSED, cli, json_option, kind_named, pass_setting, resource_named
 from nnix.cli.files import admitted
+from nnix.cli.otherwise import Otherwise
 from nnix.cli.root import ALL_PLANES, KINDS, Setting, clock
 from nnix.kernel.approval import approvers_of
 from nnix.kernel.change import Model
@@ -41,6 +42,7 @@ KERNEL_RULES = (
     ("kernel.reference", "docs/files.md", "What is referred to exists, and what is referred to is not removed."),
     ("kernel.evidence", "docs/files.md", "Evidence files exist inside the exchange's folder."),
     ("kernel.daemon-accepts", "docs/change.md", "The daemon's own parser accepts every configuration before anything is touched."),
+    ("kernel.proved", "docs/proof.md", "A changed route server does what its policy says, tried in its daemon before anything is touched."),
     ("kernel.approver-named", "docs/change.md", "Whoever approves is named for it, with that login where one is named, and approves once."),
     ("kernel.approved", "docs/change.md", "What is rehearsed was approved by all of its approvers, as it stands."),
     ("kernel.machine-able", "docs/change.md", "Every machine can do what is asked of it: its kernel has the parts that this needs."),
@@ -134,7 +136,7 @@ def schema(kind: str | None) -> int:
     return DONE
 
 
-@click.command()
+@click.command("explain")
 @click.argument("what", metavar="KIND|KIND/NAME|RULE")
 @json_option
 @pass_setting
@@ -338,4 +340,5 @@ def completion(shell: str) -> int:
     return DONE
 
 
-COMMANDS = (rules, schema, explain, import_group, export_group, completion)
+explain_group = Otherwise("explain", otherwise=explain, help=explain.help)
+COMMANDS = (rules, schema, explain_group, import_group, export_group, completion)
