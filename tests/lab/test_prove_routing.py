@@ -12,10 +12,15 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from nnix.cli import routing
+from nnix.cli.root import ALL_PLANES, Setting
 from nnix.daemons.bird import BIRD
+from nnix.kernel.change import Model, draft
+from nnix.kernel.rule import Refused
 from nnix.kernel.world import Artifact, Failed
 from nnix.planes.routing.compile import ServerPolicy, compile, policy
 from nnix.planes.routing.prove.evaluate import Evaluator
@@ -171,3 +176,20 @@ def test_every_mutation_is_found(candidate: tuple[ServerPolicy, Artifact]) -> No
     unread = {words: str(each) for words, each in seen.items() if isinstance(each, Failed)}
     assert unread == {}
     assert len(seen) == len(MUTATIONS) > 60
+
+
+def test_a_change_whose_route_server_means_something_else_is_refused(
+    candidate: tuple[ServerPolicy, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`nnix apply` proves before it touches: a spelling that lost a bogon is refused by kernel.proved, with the witness that shows it."""
+    server, artifact = candidate
+    faulty = replace(artifact, content=artifact.content.replace(b"100.64.0.0/10+, ", b""))
+    setting = Setting(tmp_path, None)
+    made = draft(ALL_PLANES, setting.world.drivers, Model(), showing(), given(), {})
+    monkeypatch.setattr(routing, "_candidates", lambda *_: [(server, faulty)])
+
+    with pytest.raises(Refused) as refused:
+        routing.proven(setting, made, always=True, quiet=True)
+
+    assert {each.rule for each in refused.value.refusals} == {"kernel.proved"}
+    assert any("witness: bogon 100.64.0.0/10" in each.accept for each in refused.value.refusals)
