@@ -32,7 +32,7 @@ from nnix.planes.routing.compile import ServerPolicy, policy
 from nnix.planes.routing.prove.evaluate import Evaluator
 from nnix.planes.routing.prove.exchange import Exchange
 from nnix.planes.routing.prove.route import Prefix, Route
-from nnix.planes.routing.rpki import Roa, RoaTable
+from nnix.planes.routing.rpki import RoaTable
 
 CLAIM = "CPU seconds to judge 500,000 routes of 1,000 members towards every member, beside asking pair by pair"
 BOUND_SECONDS = 60.0
@@ -49,7 +49,7 @@ def world(members: int, routes: int, customers: int) -> tuple[ServerPolicy, list
         server = policy(found.snapshot, found.evidence)[0]
     drawn = random.Random(members)
     origins = [FIRST_CUSTOMER + number for number in range(customers)]
-    registered = [Roa(str(_customer(number)), 24, origin) for number, origin in enumerate(origins)]
+    registered = [(str(_customer(number)), 24, origin) for number, origin in enumerate(origins)]
     everybody = (*(each.asn for each in server.clients), *origins)
     clients = tuple(replace(each, origins=everybody) for each in server.clients)
     server = replace(server, clients=clients, registered_v4=RoaTable([*server.registered_v4.roas, *registered]))

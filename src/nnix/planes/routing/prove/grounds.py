@@ -15,6 +15,7 @@ from nnix.kernel.evidence import Evidence, Item
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.routing import irr, rpki
 from nnix.planes.routing.communities import CONTROLS, REASON
+from nnix.planes.routing.irr import ASKED
 from nnix.planes.routing.kinds import Irr, RoutingPolicy, Rpki, Session
 from nnix.planes.routing.prove.evaluate import WITHHELD, Client, Evaluator, Verdict, asns_of, meaning, number_of, origin_of
 from nnix.planes.routing.prove.exchange import Exchange
@@ -112,7 +113,8 @@ class Grounds:
     def __init__(self, evaluator: Evaluator, snapshot: Snapshot, evidence: Evidence, since: str = "") -> None:
         self.of, self.snapshot, self.since = evaluator, snapshot, since
         self.policy: RoutingPolicy = evaluator.policy
-        self.registries = self._items(evidence, self.policy.irr_sources)
+        asked = ((each.id, evidence.get(f"{ASKED}{each}")) for each in self.policy.irr_registries)
+        self.registries = (*self._items(evidence, self.policy.irr_sources), *((name, item) for name, item in asked if item is not None))
         self.rpki = self._items(evidence, self.policy.rpki_sources)
 
     @staticmethod
@@ -234,7 +236,7 @@ class Grounds:
         found: list[str] = []
         for length, longest, holder in self.of.vrps[route.prefix.family].covering(route.prefix):
             covering = Prefix(route.prefix.family, _cut(route.prefix, length), length)
-            roa = Roa(str(covering), longest, holder)
+            roa = (str(covering), longest, holder)
             fits = holder == origin and route.prefix.length <= longest
             why = "allows it" if fits else "is for another origin" if holder != origin else f"allows no longer than /{longest}"
             found.append(f"ROA {covering} max /{longest} AS{holder} {why}{self._whence(roa, route.prefix.family, table)}")
