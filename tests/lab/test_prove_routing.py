@@ -186,7 +186,7 @@ def test_a_change_whose_route_server_means_something_else_is_refused(
     faulty = replace(artifact, content=artifact.content.replace(b"100.64.0.0/10+, ", b""))
     setting = Setting(tmp_path, None)
     made = draft(ALL_PLANES, setting.world.drivers, Model(), showing(), given(), {})
-    monkeypatch.setattr(routing, "_candidates", lambda *_: [(server, faulty)])
+    monkeypatch.setattr(routing, "candidates", lambda *_: [(server, faulty)])
 
     with pytest.raises(Refused) as refused:
         routing.proven(setting, made, always=True, quiet=True)

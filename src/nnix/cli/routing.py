@@ -115,7 +115,7 @@ def proven(setting: Setting, made: Draft, *, always: bool, quiet: bool) -> None:
     """Try the route servers whose configuration a plan changes. Raises Refused where one does not do what its policy says. Without `always`, a
     proof that would take long, or cannot be made here, is passed over, and that is said."""
     changed = {action.key for action in made.plan.actions if action.digest}
-    chosen = [each for each in _candidates(made.snapshot, made.evidence) if each[1].key in changed]
+    chosen = [each for each in candidates(made.snapshot, made.evidence) if each[1].key in changed]
     sessions = sum((each.v4 is not None) + (each.v6 is not None) for server, _ in chosen for each in server.clients)
     if not sessions:
         return
