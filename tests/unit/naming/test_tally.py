@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from nnix.planes.naming.ask import wire
-from nnix.planes.naming.counting import Counter, Ways
+from nnix.planes.naming.counting import Counter, Loads, Ways
 from nnix.planes.naming.dnstap import Kind, Message
 from nnix.planes.naming.rssac002 import documents
 from nnix.planes.naming.tally import NAMES_MAX, WAITING_MAX, Day, Distinct, lameness
@@ -253,3 +253,22 @@ def test_an_asker_belongs_to_the_member_over_whose_router_he_is_reached() -> Non
     )
     asked_from = ("203.0.113.102", "198.18.7.1", "198.19.0.1", "3fff:1::9", "10.1.1.1", "192.0.2.1")
     assert [ways.of(packed(each)) for each in asked_from] == ["bob", "bob", "alice", "alice", "elsewhere", "elsewhere"]
+
+
+def test_a_version_is_loaded_as_late_as_the_herald_sees_it_after_the_gate(tmp_path: Path) -> None:
+    """What was there at the first look is no new version; of a later one the seconds count from when the gate had it."""
+    herald, counted = Loads(tmp_path / "state"), day()
+
+    def look(at: float, serial: int, at_gate: int | None) -> None:
+        herald.herald.write_text(json.dumps({"at": at, "zones": {"zj.": {"serial": serial, "gate_serial": at_gate}}}))
+        herald.look(counted)
+
+    herald.look(counted)
+    look(NOON, 7, 7)
+    look(NOON + 10, 7, 8)
+    look(NOON + 11, 7, 8)
+    look(NOON + 13, 8, 8)
+    look(NOON + 20, 8, None)
+    herald.herald.write_text("no JSON")
+    herald.look(counted)
+    assert counted.loads == {"zj.": {"8": 3.0}}
