@@ -67,8 +67,12 @@ FEATURES = (
     _both("2", "path hiding avoided", "path_hiding_solved", "test_the_second_best_reaches_the_member_whom_the_best_may_not"),
     _spelled("3", "path hiding left as it is", "path_hiding_solved: false", "test_with_path_hiding_nothing_takes_the_place_of_the_best"),
     _spelled("4", "ADD-PATH", "Session.add_paths"),
-    _spelled(
-        "5", "route server's ASN prepended", "Session.prepend_route_server", "test_the_route_servers_asn_stands_in_front_for_who_wants_it"
+    _apart(
+        "5",
+        "route server's ASN prepended",
+        "Session.prepend_route_server",
+        "test_the_route_servers_asn_stands_in_front_for_who_wants_it",
+        _BANDS,
     ),
     _both("6", "IPv4 over IPv6 (RFC 8950)", "Session.v4_over_v6", "test_ipv4_goes_over_ipv6_to_those_who_can", where=WIDE),
     _both("7", "passive", "Session.passive", "test_the_route_server_is_transparent"),
@@ -88,7 +92,7 @@ FEATURES = (
         "shutdown text",
         "RouteServer.shutdown_text",
         ("given to `birdc disable` by the driver; not yet seen on the wire",),
-        ("not spelled",),
+        ("given to `bgpctl neighbor … down` by the driver; not yet seen on the wire",),
     ),
     _both(
         "13",
