@@ -109,7 +109,8 @@ stop() {{ # SECONDS COMM...: end them all, also those whose pid file is lost
   reap "$seconds" $(brood $(strays "$@")) && for each; do rm -f "$here/$each.pid"; done
 }}
 lend() {{ # FOLDER: a folder outside of ours that a daemon insists on; remember that we made it
-  [ -d "$1" ] || {{ mkdir -m 755 "$1" && : >"$1/.made-by-nnix"; }}
+  # Another machine's daemon may be making it this very moment.
+  if mkdir -m 755 "$1" 2>/dev/null; then : >"$1/.made-by-nnix"; else [ -d "$1" ] || mkdir -m 755 "$1"; fi
 }}
 take_back() {{ # FOLDER PROGRAM: remove it if we made it and nobody runs PROGRAM any more
   [ -e "$1/.made-by-nnix" ] || return 0
