@@ -27,17 +27,18 @@ from nnix.daemons.bird import BIRD
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Host
+from nnix.kernel.world import Artifact, Host
 from nnix.planes.fabric.kinds import Lan, Port
 from nnix.planes.members.kinds import Exchange, Member, Site
 from nnix.planes.routing.compile import ServerPolicy, compile, policy
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.prove.compare import Difference
+from nnix.planes.routing.prove.effects import Foreseen, foreseen
 from nnix.planes.routing.prove.evaluate import Evaluator
 from nnix.planes.routing.prove.route import Prefix, Route, Segment, prefix_of
 from nnix.planes.routing.prove.witnesses import Witness
 from nnix.planes.routing.trial.run import Trial
-from nnix.planes.routing.trial.running import Agreement, agree
+from nnix.planes.routing.trial.running import Agreement, agree, announced
 from nnix.planes.routing.trial.stand import stand
 from tests.unit.routing.drawn import drawn
 from tests.unit.routing.proving import given
@@ -225,3 +226,58 @@ def test_model_and_daemon_agree_on_tables_of_real_exchanges(read: Any, lan: IPv4
     assert differences == []
     assert agreement.holds, agreement
     assert agreement.routes > 500
+
+
+# --- what a plan foresees -----------------------------------------------------------------------------------------------
+
+
+async def _changed(
+    server: ServerPolicy, old: Artifact, later: ServerPolicy, new: Artifact, routes: Iterable[tuple[str, Route]]
+) -> tuple[Foreseen, set[tuple[str, str]]]:
+    """What is foreseen of a change; and, as (member, prefix), where what a member has heard is another thing after it than before."""
+    async with stand([server], f"nnt{os.getpid()}") as place:
+        trial = Trial(Evaluator(server), old, BIRD, place)
+        try:
+            await trial.begin()
+            trial.announce(Witness(session, route, "") for session, route in routes)
+            assert await trial.routes() == []
+            before = {each: dict(speaker.heard) for each, speaker in trial.speakers.items()}
+            known, ids = await announced(server, "bird", OneHost(place.host))
+            found = foreseen(server, later, known, ids)
+            await BIRD.drive(place.host, new.name, new.content)
+            trial.of, trial.artifact = Evaluator(later), new
+            assert await trial.routes() == []
+            assert all(each.up for each in trial.speakers.values()), "a soft change ends no session"
+            heard = {
+                (server_client(server, side[0]), str(prefix))
+                for side, speaker in trial.speakers.items()
+                for prefix in before[side].keys() | speaker.heard.keys()
+                if before[side].get(prefix) != speaker.heard.get(prefix)
+            }
+        finally:
+            await trial.end()
+    return found, heard
+
+
+def server_client(server: ServerPolicy, session: str) -> str:
+    return next(each.member for each in server.clients if each.session == session)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"path_length_max": 1}, {"irr": "off", "rpki": "off"}, {"communities_max": 2, "blackhole": False}],
+    ids=["shorter paths", "nothing checked", "fewer communities"],
+)
+def test_what_a_plan_foresees_is_what_members_hear(change: dict[str, Any]) -> None:
+    """BIRD runs one policy and then the other; on the wire changes what was foreseen, and nothing else."""
+    snapshot, routes = drawn(3)
+    rules = snapshot.of(RoutingPolicy)[0]
+    rest = {"irr_more_specifics": False, "roas_are_route_objects": False} if "irr" in change else {}
+    planned = snapshot.replaced([rules.changed(**change, **rest)])
+    server, later = policy(snapshot, given())[0], policy(planned, given())[0]
+    old, new = (next(each for each in compile(of, given()) if each.name == server.name) for of in (snapshot, planned))
+
+    found, heard = asyncio.run(_changed(server, old, later, new, routes))
+
+    assert heard
+    assert {(each.member, each.prefix) for each in found.effects if each.what in ("told", "withdrawn", "changed")} == heard

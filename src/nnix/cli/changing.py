@@ -24,7 +24,7 @@ from nnix.cli.command import (
 from nnix.cli.files import Folder, admitted, read_folder, yaml_files
 from nnix.cli.progress import progress
 from nnix.cli.root import ALL_PLANES, Setting
-from nnix.cli.routing import proven
+from nnix.cli.routing import foreseen, proven, told_foreseen
 from nnix.kernel.apply import Applied, able
 from nnix.kernel.approval import WHAT as APPROVED
 from nnix.kernel.approval import plan_approved
@@ -131,7 +131,8 @@ def _draft(setting: Setting, found: Folder) -> Draft:
 @json_option
 @pass_setting
 def plan(setting: Setting, folder: Path, offline: bool, output: Path | None, everything: bool, as_json: bool) -> int:
-    """What would change: resources, then steps on machines, then whom it disturbs.
+    """What would change: resources, then steps on machines, then whom it disturbs; and for members, whose routes are accepted, refused, told or
+    withdrawn by it, and why, as they announce them at this moment.
 
     \b
       nnix plan examples/zhejiang
@@ -145,14 +146,18 @@ def plan(setting: Setting, folder: Path, offline: bool, output: Path | None, eve
         setting.run(able(setting.world, made))
     findings = proved(ALL_PLANES, found.snapshot, found.evidence)
     drift = {} if offline or not setting.begun else _drift(setting)
+    effects, unforeseen = ([], []) if offline else foreseen(setting, made)
     if output:
         setting.vault.keep(item.content for item in made.evidence.values())  # a saved plan must find its evidence again
         output.write_text(made.plan.saved())
     if as_json:
         tables.as_json({**made.plan.record(), "digest": made.plan.digest, "drift": {"/".join(key): why for key, why in drift.items()},
-                        "findings": [asdict(each) for each in findings]})  # fmt: skip
+                        "findings": [asdict(each) for each in findings],
+                        "routes": [effect.record() for each in effects for effect in each.effects],
+                        "work": [each.work.record() for each in effects], "unforeseen": unforeseen})  # fmt: skip
         return DONE
     tables.plan(made, limit=10**9 if everything else 40)
+    told_foreseen(effects, unforeseen, 10**9 if everything else 20)
     tables.findings(findings, limit=10**9 if everything else 10)
     if drift:
         tables.out.print("\nBesides, the world has drifted from the model (`nnix run` puts it right):")

@@ -27,6 +27,7 @@ from nnix.planes.routing.kinds import RouteServer
 from nnix.planes.routing.prove.route import Community, Prefix, Route, Segment, extended, prefix_of
 
 if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
+    from nnix.planes.routing.prove.effects import Foreseen
     from nnix.planes.routing.prove.grounds import Explained, Step
     from nnix.planes.routing.trial.run import Proof
 
@@ -150,6 +151,70 @@ def proven(setting: Setting, made: Draft, *, always: bool, quiet: bool) -> None:
             for proof in differing
             for difference in proof.differences[:SHOWN_MAX]
         )
+
+
+# --- what a plan means ------------------------------------------------------------------------------------------------
+
+SECONDS_WORTH_SAYING = 0.1
+
+
+def foreseen(setting: Setting, made: Draft) -> tuple[list[Foreseen], list[str]]:
+    """What a plan changes for members, by the routes that they announce at this moment; and, in words, what could not be foreseen. For route servers
+    that the plan touches and that run already."""
+    from nnix.planes.routing.prove import effects
+    from nnix.planes.routing.prove.evaluate import Unjudged
+    from nnix.planes.routing.trial.running import announced
+
+    if not any(action.driver in SPEAKERS for action in made.plan.actions) or not setting.begun or not setting.book.model().driven:
+        return [], []
+    model = setting.book.model()
+    makes = {each.name: each.daemon for each in model.snapshot.of(RouteServer)}
+    wanted = {each.name: each for each in policy(made.snapshot, made.evidence)}
+    found: list[Foreseen] = []
+    unknown: list[str] = []
+
+    async def asked() -> None:
+        for old in policy(model.snapshot, setting.vault.evidence(model.evidence)):
+            new = wanted.get(old.name)
+            if new is None or new == old or makes.get(old.name) not in SPEAKERS:
+                continue
+            try:
+                routes, ids = await announced(old, makes[old.name], setting.machines)
+                found.append(effects.foreseen(old, new, routes, ids))
+            except (Unreachable, Failed, Unjudged) as error:
+                unknown.append(f"route-server/{old.name}: {error}")
+
+    setting.run(asked())
+    return found, unknown
+
+
+def told_foreseen(found: Sequence[Foreseen], unknown: Sequence[str], limit: int) -> None:
+    """For people: what is alike is counted."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for each in found:
+        for effect in each.effects:
+            own = effect.what in ("accepted", "refused") or effect.member == effect.of
+            what = f"{effect.what}{'' if own else f', of {effect.of}'}"
+            rows.setdefault((effect.server, effect.member, what, effect.cause), []).append(effect.prefix)
+    shown = [
+        (server, member, what, f"{prefixes[0]}{f' and {len(prefixes) - 1} more' if len(prefixes) > 1 else ''}", cause)
+        for (server, member, what, cause), prefixes in rows.items()
+    ]
+    if shown:
+        tables.out.print("\nWhat members will notice, by what they announce now:")
+        tables.table("", ("route server", "member", "routes", "prefixes", "because"), shown[:limit])
+        if len(shown) > limit:
+            tables.out.print(f"… and {len(shown) - limit} more (--all)", style=tables.QUIET)
+    for each in found:
+        work = each.work
+        if work.cpu_seconds >= SECONDS_WORTH_SAYING:
+            why = f", since {work.everybody} is for all" if work.everybody else ""
+            tables.out.print(
+                f"route-server/{work.server} reads {work.imports} routes in and {work.exports} out again, some {work.cpu_seconds:.1f} CPU s{why}",
+                markup=False,
+            )
+    for words in unknown:
+        tables.out.print(f"not foreseen: {words}", style=tables.QUIET, markup=False)
 
 
 # --- what runs --------------------------------------------------------------------------------------------------------
