@@ -19,7 +19,7 @@ down: ## take the exchange down and leave nothing behind
 	@if [ -x $(BIN)/nnix ]; then $(BIN)/nnix down; else echo "nothing is installed here, so nothing is up"; fi
 
 test: packages dev lint docs ## install what is needed; formatting, lint, types, layers, documentation, then all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: dev ## formatting, lint, strict types, import layers
 	$(BIN)/ruff format --check .
