@@ -93,6 +93,9 @@ def speaking(databases: Mapping[str, str]) -> Iterator[Speaker]:
                 if question[:1] in ("n", "t", "v"):
                     self.wfile.write(b"C\n" if question[:1] != "v" else said("stand-in"))
                     continue
+                if question == "s-lc":
+                    self.wfile.write(said(",".join(chosen)))
+                    continue
                 if question[:1] == "s":
                     names = tuple(question[1:].upper().split(","))
                     known = all(each in speaker.databases for each in names)

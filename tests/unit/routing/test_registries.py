@@ -102,6 +102,14 @@ def test_a_registry_in_a_name_is_asked_and_what_is_named_inside_is_looked_for_th
     assert cone(given, "RADB::AS-EXAMPLE") == {65535}
 
 
+def test_after_a_set_of_one_registry_all_that_the_server_has_counts_again(server: Speaker) -> None:
+    """Where no databases are named: what is in RADB alone is found, and so are routes of RIPE, after RIPE::AS-EXAMPLE was asked for and the other way round."""
+    for first in ("RIPE::AS-EXAMPLE", "RADB::AS-EXAMPLE"):
+        given = whois.asked(server.server, [], [first, "AS-ELSEWHERE", "AS3333"], 10)
+        assert cone(given, "AS-ELSEWHERE") == {64777}
+        assert given.routes[3333] == ("192.0.2.0/24",)
+
+
 def test_a_database_that_the_server_does_not_have_is_named(server: Speaker) -> None:
     with pytest.raises(Unanswered, match="!sNTTCOM: One or more selected sources"):
         whois.asked(server.server, ["NTTCOM"], ["AS-EXAMPLE"], 10)

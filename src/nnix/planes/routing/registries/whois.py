@@ -144,10 +144,12 @@ def asked(server: str, databases: Sequence[str], names: Iterable[str], seconds: 
     """The as-sets among `names` (AS-X, RIPE::AS-X) with all that they name, and with `routes` the route objects of all ASNs there. Raises Unanswered."""
     findings: list[str] = []
     with Connection(server, time.monotonic() + seconds) as connection:
-        usual = f"!s{','.join(databases)}" if databases else "!s-*"
+        # Where no databases are named, the server's own choice is what one goes back to after a set of one registry.
+        [chosen] = [",".join(databases)] if databases else connection.asked(["!s-lc"])
+        usual = f"!s{(chosen or '').strip()}"
         if databases:
             connection.told([usual])
-        sets = _sets(connection, usual if databases else "", [each.upper() for each in names], findings)
+        sets = _sets(connection, usual, [each.upper() for each in names], findings)
         origins = sorted(
             {number for members in sets.values() for each in members if (number := asn_of(each))}
             | {number for each in names if (number := asn_of(each.rpartition("::")[2]))}
@@ -182,7 +184,7 @@ def _sets(connection: Connection, usual: str, names: Sequence[str], findings: li
                 for each in words:
                     if asn_of(each) is None:
                         inner[each if "::" in each or not registry else f"{registry}::{each}"] = None
-            if registry and usual:
+            if registry:
                 connection.told([usual])
         if len(found) > SETS_MAX:
             findings.append(f"more than {SETS_MAX} as-sets hang together; no more were asked for")
