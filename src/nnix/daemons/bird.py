@@ -31,8 +31,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, parsed, placed, probe, remove
-from nnix.daemons.secrets import INLINE, Secrets
+from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, needs, parsed, placed, probe, remove, unmet
+from nnix.daemons.secrets import Quotable, Secrets, unfit
 from nnix.kernel.world import Failed, Host, Lack, Step
 
 CONFIG = "bird.conf"
@@ -117,7 +117,7 @@ applied {CONFIG} "$mark" bird
 """
 
 
-NEEDS = re.compile(r"^# needs: (\S+) (\S+): (.+)$", re.M)
+QUOTABLE = Quotable(re.compile(rb"[ !#-~]{1,80}"), "BIRD takes 1 to 80 printable ASCII characters, no quotation mark")
 FAREWELL = f"""
 text=$(sed -n 's/^# farewell: //p' {CONFIG} 2>/dev/null | head -n 1)
 [ -z "$text" ] || ! alive bird || timeout {ANSWER_SECONDS} birdc -s {SOCKET} disable '"c_*"' "\\"$text\\"" >/dev/null 2>&1
@@ -139,24 +139,20 @@ class BirdDriver:
         return old is not None and new is not None
 
     async def check(self, host: Host, content: bytes) -> str:
-        if complaint := self._unfit(content):
+        if complaint := unfit(self.secrets, content, QUOTABLE):
             return complaint
         masked = self.secrets.masked(content).content if self.secrets else content
         words = await parsed(host, masked, f"bird -p -c {CONFIG}", file=CONFIG)
         return re.sub(rf"^bird: (?:{re.escape(CONFIG)}:)?", "", words, flags=re.M)
 
     async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
-        needs = NEEDS.findall(content.decode(errors="replace"))
-        if not needs:
-            return ()
-        missing = lacks(await version(host))
-        return tuple(Lack(resource, f"{missing[feature]}, which", mend) for feature, resource, mend in needs if feature in missing)
+        return unmet(content, lacks(await version(host))) if needs(content) else ()
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)
         found: dict[str, str] = {}
         for name, content in wanted.items():
-            if complaint := self._unfit(content):
+            if complaint := unfit(self.secrets, content, QUOTABLE):
                 found[name] = f"cannot be compared: {complaint}"
             elif words := difference(seen[name], digest(self._whole(host, name, content)), COMMS):
                 found[name] = words
@@ -166,29 +162,13 @@ class BirdDriver:
         if wanted is None:
             await remove(host, self.name, name, COMMS, before=f'( cd "$here" 2>/dev/null || exit 0\n{FAREWELL})')
             return
-        if complaint := self._unfit(wanted):
+        if complaint := unfit(self.secrets, wanted, QUOTABLE):
             raise Failed(f"{host.name}: bird {name}: {complaint}")
         content = self._whole(host, name, wanted)
         seen = (await self._seen(host, [name]))[name]
         if difference(seen, digest(content), COMMS):
             hung = "1" if seen.mark == SILENT else ""
             await act(host, self.name, name, f"hung={hung}\n{DRIVE}", stdin=content)
-
-    def _unfit(self, content: bytes) -> str:
-        """Why the secrets that `content` names cannot be put into it; empty when they can."""
-        named = sorted({each.decode() for each in INLINE.findall(content)})
-        if not named:
-            return ""
-        if self.secrets is None:
-            return f"no folder of secrets, but secret:{named[0]} is named"
-        if complaint := self.secrets.complaint(content):
-            return complaint
-        odd = [name for name in named if not re.fullmatch(rb"[ !#-~]{1,80}", self.secrets.get(name) or b"")]
-        return (
-            f"{', '.join(f'secret:{name}' for name in odd)}: BIRD takes 1 to 80 printable ASCII characters, no quotation mark"
-            if odd
-            else ""
-        )
 
     def _whole(self, host: Host, name: str, content: bytes) -> bytes:
         """The configuration as it stands on the host."""

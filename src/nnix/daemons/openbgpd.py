@@ -28,8 +28,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, parsed, placed, probe, remove
-from nnix.daemons.secrets import INLINE, Secrets
+from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, needs, parsed, placed, probe, remove, unmet
+from nnix.daemons.secrets import Quotable, Secrets, unfit
 from nnix.kernel.world import Failed, Host, Lack, Step
 
 CONFIG = "bgpd.conf"
@@ -134,7 +134,7 @@ if [ -n "$text" ] && alive bgpd && asked; then
 fi
 """
 
-NEEDS = re.compile(r"^# needs: (\S+) (\S+): (.+)$", re.M)
+QUOTABLE = Quotable(re.compile(rb"[ !#-\[\]-~]{1,80}"), "OpenBGPD takes 1 to 80 printable ASCII characters, no quotation mark or backslash")
 _SOCKET_LINE = re.compile(rb'^[ \t]*socket[ \t]+"[^"\n]*"[ \t]*$', re.M)
 
 
@@ -154,24 +154,20 @@ class OpenbgpdDriver:
         return steps(old, new)
 
     async def check(self, host: Host, content: bytes) -> str:
-        if complaint := self._unfit(content):
+        if complaint := unfit(self.secrets, content, QUOTABLE):
             return complaint
         masked = self.secrets.masked(content).content if self.secrets else content
         words = await parsed(host, whole(masked), f"{LAY}\nlay_words && {PROGRAM} -n -f {CONFIG}", file=CONFIG)
         return re.sub(rf"^{re.escape(CONFIG)}:", "", words, flags=re.M)
 
     async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
-        needs = NEEDS.findall(content.decode(errors="replace"))
-        if not needs:
-            return ()
-        missing = lacks(await version(host))
-        return tuple(Lack(resource, f"{missing[feature]}, which", mend) for feature, resource, mend in needs if feature in missing)
+        return unmet(content, lacks(await version(host))) if needs(content) else ()
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)
         found: dict[str, str] = {}
         for name, content in wanted.items():
-            if complaint := self._unfit(content):
+            if complaint := unfit(self.secrets, content, QUOTABLE):
                 found[name] = f"cannot be compared: {complaint}"
             elif words := difference(seen[name], digest(self._placed(host, name, content)), COMMS):
                 found[name] = words
@@ -182,7 +178,7 @@ class OpenbgpdDriver:
             goodbye = f'( cd "$here" 2>/dev/null || exit 0\n{FAREWELL})'
             await remove(host, self.name, name, COMMS, before=goodbye, after=f"take_back {CONFINEMENT} {PROGRAM}")
             return
-        if complaint := self._unfit(wanted):
+        if complaint := unfit(self.secrets, wanted, QUOTABLE):
             raise Failed(f"{host.name}: openbgpd {name}: {complaint}")
         content = self._placed(host, name, wanted)
         seen = (await self._seen(host, [name]))[name]
@@ -191,18 +187,6 @@ class OpenbgpdDriver:
             file = f"{self.name}/{name}/{CONFIG}"
             changed = " ".join(reopened((await host.get([file]))[file] or b"", content))
             await act(host, self.name, name, f"hung={hung}\nchanged='{changed}'\n{DRIVE}", stdin=content)
-
-    def _unfit(self, content: bytes) -> str:
-        """Why the secrets that `content` names cannot be put into it; empty when they can."""
-        named = sorted({each.decode() for each in INLINE.findall(content)})
-        if not named:
-            return ""
-        if self.secrets is None:
-            return f"no folder of secrets, but secret:{named[0]} is named"
-        if complaint := self.secrets.complaint(content):
-            return complaint
-        odd = [f"secret:{name}" for name in named if not re.fullmatch(rb"[ !#-\[\]-~]{1,80}", self.secrets.get(name) or b"")]
-        return f"{', '.join(odd)}: OpenBGPD takes 1 to 80 printable ASCII characters, no quotation mark or backslash" if odd else ""
 
     def _placed(self, host: Host, name: str, content: bytes) -> bytes:
         """The configuration as it stands on the host."""

@@ -24,7 +24,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nnix.kernel.world import Failed, Host
+from nnix.kernel.world import Failed, Host, Lack
 
 HOME_TOKEN = b"@HOME@"
 APPLIED = "applied"
@@ -155,6 +155,19 @@ def lacking(features: Mapping[str, tuple[tuple[int, ...], str]], version: str) -
     """
     parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     return {feature: reason for feature, (since, reason) in features.items() if parts < since}
+
+
+NEEDS = re.compile(r"^# needs: (\S+) (\S+): (.+)$", re.M)
+
+
+def needs(content: bytes) -> list[tuple[str, str, str]]:
+    """(feature, resource, mend) of what a configuration says that it needs of what not every version has: `# needs: FEATURE RESOURCE: MEND`."""
+    return NEEDS.findall(content.decode(errors="replace"))
+
+
+def unmet(content: bytes, missing: Mapping[str, str]) -> tuple[Lack, ...]:
+    """What `content` needs of what is missing, by feature with the reason."""
+    return tuple(Lack(resource, f"{missing[feature]}, which", mend) for feature, resource, mend in needs(content) if feature in missing)
 
 
 def digest(content: bytes) -> str:

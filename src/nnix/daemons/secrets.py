@@ -31,6 +31,27 @@ class Revealed:
 
 
 @dataclass(frozen=True, slots=True)
+class Quotable:
+    """What a daemon takes between quotation marks, and how to say so."""
+
+    pattern: re.Pattern[bytes]
+    words: str
+
+
+def unfit(secrets: Secrets | None, content: bytes, quotable: Quotable) -> str:
+    """Why the secrets that stand inside of `content` cannot be put into it; empty when they can."""
+    named = sorted({each.decode() for each in INLINE.findall(content)})
+    if not named:
+        return ""
+    if secrets is None:
+        return f"no folder of secrets, but secret:{named[0]} is named"
+    if complaint := secrets.complaint(content):
+        return complaint
+    odd = [f"secret:{name}" for name in named if not quotable.pattern.fullmatch(secrets.get(name) or b"")]
+    return f"{', '.join(odd)}: {quotable.words}" if odd else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """The operator's folder of secrets. `secret:NAME` is the file NAME."""
 
