@@ -73,7 +73,7 @@ async def _lived(
             found = await trial.begin()
             trial.announce(Witness(session, route, "") for session, route in routes)
             found += await trial.routes()
-            (agreement,) = await agree([(server, "bird")], OneHost(place.host))
+            (agreement,) = await agree([server], OneHost(place.host))
         finally:
             await trial.end()
     return found, agreement
@@ -242,7 +242,7 @@ async def _changed(
             trial.announce(Witness(session, route, "") for session, route in routes)
             assert await trial.routes() == []
             before = {each: dict(speaker.heard) for each, speaker in trial.speakers.items()}
-            known, ids = await announced(server, "bird", OneHost(place.host))
+            known, ids = await announced(server, OneHost(place.host))
             found = foreseen(server, later, known, ids)
             await BIRD.drive(place.host, new.name, new.content)
             trial.of, trial.artifact = Evaluator(later), new

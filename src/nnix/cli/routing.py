@@ -23,7 +23,6 @@ from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Failed, Unreachable
 from nnix.planes.routing.compile import SPEAKERS, ServerPolicy, compile, policy
-from nnix.planes.routing.kinds import RouteServer
 from nnix.planes.routing.prove.route import Community, Prefix, Route, Segment, extended, prefix_of
 
 if TYPE_CHECKING:  # NumPy takes long to import, and most commands need none
@@ -168,7 +167,6 @@ def foreseen(setting: Setting, made: Draft) -> tuple[list[Foreseen], list[str]]:
     if not any(action.driver in SPEAKERS for action in made.plan.actions) or not setting.begun or not setting.book.model().driven:
         return [], []
     model = setting.book.model()
-    makes = {each.name: each.daemon for each in model.snapshot.of(RouteServer)}
     wanted = {each.name: each for each in policy(made.snapshot, made.evidence)}
     found: list[Foreseen] = []
     unknown: list[str] = []
@@ -176,10 +174,10 @@ def foreseen(setting: Setting, made: Draft) -> tuple[list[Foreseen], list[str]]:
     async def asked() -> None:
         for old in policy(model.snapshot, setting.vault.evidence(model.evidence)):
             new = wanted.get(old.name)
-            if new is None or new == old or makes.get(old.name) not in SPEAKERS:
+            if new is None or new == old:
                 continue
             try:
-                routes, ids = await announced(old, makes[old.name], setting.machines)
+                routes, ids = await announced(old, setting.machines)
                 found.append(effects.foreseen(old, new, routes, ids))
             except (Unreachable, Failed, Unjudged) as error:
                 unknown.append(f"route-server/{old.name}: {error}")
@@ -220,15 +218,12 @@ def told_foreseen(found: Sequence[Foreseen], unknown: Sequence[str], limit: int)
 # --- what runs --------------------------------------------------------------------------------------------------------
 
 
-def _policies(setting: Setting, server: str | None) -> list[tuple[ServerPolicy, str]]:
-    """(policy, make) of the model's route servers, or of one."""
+def _policies(setting: Setting, server: str | None) -> list[ServerPolicy]:
+    """The policies of the model's route servers, or of one."""
     begun(setting)
     as_root(setting)
     model = setting.book.model()
-    makes = {each.name: each.daemon for each in model.snapshot.of(RouteServer)}
-    found = [
-        (each, makes[each.name]) for each in policy(model.snapshot, setting.vault.evidence(model.evidence)) if server in (None, each.name)
-    ]
+    found = [each for each in policy(model.snapshot, setting.vault.evidence(model.evidence)) if server in (None, each.name)]
     if not found:
         raise click.UsageError(f"no route server {server!r}" if server else "there is no route server")
     return found
@@ -317,8 +312,8 @@ def explain_route(setting: Setting, prefix: Prefix, announcer: str | None, recei
     from nnix.planes.routing.trial.running import announced
 
     found: list[Explained] = []
-    for known, make in _concerned(_policies(setting, server), announcer, receiver):
-        routes, ids = setting.run(announced(known, make, setting.machines, prefix))
+    for known in _concerned(_policies(setting, server), announcer, receiver):
+        routes, ids = setting.run(announced(known, setting.machines, prefix))
         found += _explained(setting, known, routes, ids, announcer, receiver)
     return _told_why(found, as_json, f"nobody announces {prefix}" + (f" as {announcer}" if announcer else ""))
 
@@ -344,13 +339,13 @@ def _explained(
     return [grounds.explain(exchange, session, route, to) for (session, _), route in routes.items() if session in chosen]
 
 
-def _concerned(policies: Sequence[tuple[ServerPolicy, str]], *names: str | None) -> list[tuple[ServerPolicy, str]]:
+def _concerned(policies: Sequence[ServerPolicy], *names: str | None) -> list[ServerPolicy]:
     """The route servers of which all of `names` are clients. Raises a usage error that suggests the right name."""
     for text in filter(None, names):
-        if not any(_sessions(server, text) for server, _ in policies):
-            near = nearest(text, (word for server, _ in policies for each in server.clients for word in (each.member, f"AS{each.asn}")))
+        if not any(_sessions(server, text) for server in policies):
+            near = nearest(text, (word for server in policies for each in server.clients for word in (each.member, f"AS{each.asn}")))
             raise click.UsageError(f"{text!r} is no client of a route server" + (f"; did you mean {near}?" if near else ""))
-    found = [each for each in policies if all(_sessions(each[0], text) for text in filter(None, names))]
+    found = [each for each in policies if all(_sessions(each, text) for text in filter(None, names))]
     if not found:
         raise click.UsageError(f"no route server has both {' and '.join(map(str, names))} as clients")
     return found
@@ -461,9 +456,9 @@ def whatif_announce(
     from nnix.planes.routing.trial.running import announced
 
     found: list[Explained] = []
-    for known, make in _concerned(_policies(setting, server), announcer, receiver):
+    for known in _concerned(_policies(setting, server), announcer, receiver):
         try:
-            routes, ids = setting.run(announced(known, make, setting.machines, prefix))
+            routes, ids = setting.run(announced(known, setting.machines, prefix))
         except Unreachable as error:
             tables.err.print(f"route-server/{known.name} cannot be asked who else announces it: {error}", markup=False)
             routes, ids = {}, {}
@@ -502,9 +497,9 @@ def whatif_member_leaves(setting: Setting, member: str, server: str | None, as_j
     from nnix.planes.routing.trial.running import announced
 
     records: list[dict[str, Any]] = []
-    for known, make in _concerned(_policies(setting, server), member):
+    for known in _concerned(_policies(setting, server), member):
         leaving = frozenset(_sessions(known, member))
-        routes, ids = setting.run(announced(known, make, setting.machines))
+        routes, ids = setting.run(announced(known, setting.machines))
         pairs = [(session, route) for (session, _), route in routes.items()]
         hit = losses(Evaluator(known), pairs, leaving, ids)
         records.append({"server": known.name, "leaving": sorted(leaving), "losses": [each.record() for each in hit]})

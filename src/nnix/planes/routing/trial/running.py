@@ -85,27 +85,27 @@ class Reading:
     told: Callable[[Host, str, Mapping[str, Side], Evaluator], Awaitable[Told]]
 
 
-async def agree(servers: Sequence[tuple[ServerPolicy, str]], machines: Machines) -> tuple[Agreement, ...]:
-    """Every route server of `servers`, pairs of policy and make, against its daemon. Raises Unjudged."""
-    return tuple(await asyncio.gather(*(_agree(server, make, machines) for server, make in servers)))
+async def agree(servers: Sequence[ServerPolicy], machines: Machines) -> tuple[Agreement, ...]:
+    """Every route server of `servers` against its daemon. Raises Unjudged."""
+    return tuple(await asyncio.gather(*(_agree(server, machines) for server in servers)))
 
 
-async def _agree(server: ServerPolicy, make: str, machines: Machines) -> Agreement:
+async def _agree(server: ServerPolicy, machines: Machines) -> Agreement:
     evaluator = Evaluator(server)
     by_protocol = {protocol_name(*side): side for side in sides(evaluator)}
     try:
         host = machines.host(server.machine)
-        known = (await ASKING[make].sessions(host, server.name)).protocols
+        known = (await ASKING[server.daemon].sessions(host, server.name)).protocols
         up = {name: side for name, side in by_protocol.items() if name in known and known[name].established}
-        before, cut = await READING[make].announced(host, server.name, up, None)
-        heard = await READING[make].told(host, server.name, up, evaluator)
-        mine = [each for each in await ASKING[make].accepted(host, server.name) if each.protocol in up]
+        before, cut = await READING[server.daemon].announced(host, server.name, up, None)
+        heard = await READING[server.daemon].told(host, server.name, up, evaluator)
+        mine = [each for each in await ASKING[server.daemon].accepted(host, server.name) if each.protocol in up]
         # Where the policy says so, refused routes stay in the table, with their reason.
         tagged = [each for each in mine if any(function == REFUSED for _, function, _ in each.large)]
         held = {(up[each.protocol][0], prefix_of(each.prefix)): held_of(each) for each in mine if each not in tagged}
-        bad = [*await ASKING[make].refused(host, server.name), *map(refusal, tagged)]
+        bad = [*await ASKING[server.daemon].refused(host, server.name), *map(refusal, tagged)]
         refused = {(up[e.route.protocol][0], prefix_of(e.route.prefix)): e.reason for e in bad if e.route.protocol in up}
-        after, _ = await READING[make].announced(host, server.name, up, None)
+        after, _ = await READING[server.daemon].announced(host, server.name, up, None)
     except Unreachable as error:
         return Agreement(server.name, len(by_protocol), 0, 0, 0, 0, 0, (), str(error))
     moved = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
@@ -123,14 +123,14 @@ async def _agree(server: ServerPolicy, make: str, machines: Machines) -> Agreeme
     return Agreement(server.name, len(by_protocol), len(up), len(before), told, len(moved), len(cut), found)
 
 
-async def announced(server: ServerPolicy, make: str, machines: Machines, only: Prefix | None = None) -> tuple[Announced, dict[str, int]]:
+async def announced(server: ServerPolicy, machines: Machines, only: Prefix | None = None) -> tuple[Announced, dict[str, int]]:
     """What the sessions of a running route server have sent, of one prefix or all; and their BGP identifiers. Raises Unreachable."""
     evaluator = Evaluator(server)
     by_protocol = {protocol_name(*side): side for side in sides(evaluator)}
     host = machines.host(server.machine)
-    known = (await ASKING[make].sessions(host, server.name)).protocols
+    known = (await ASKING[server.daemon].sessions(host, server.name)).protocols
     up = {name: side for name, side in by_protocol.items() if name in known and known[name].established}
-    found, _ = await READING[make].announced(host, server.name, up, only)
+    found, _ = await READING[server.daemon].announced(host, server.name, up, only)
     return found, {up[name][0]: int(IPv4Address(each.router_id)) for name, each in known.items() if name in up and each.router_id}
 
 
