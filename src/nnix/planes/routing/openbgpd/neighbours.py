@@ -1,0 +1,96 @@
+"""Neighbours: one for each family of a client, in a group named after what wishes can name the client by, so that a new one changes nobody else's."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+from nnix.planes.routing.communities import FARTHER, GROUP, NEARER, Aim
+from nnix.planes.routing.kinds import AddPaths, LimitAction
+from nnix.planes.routing.naming import Family, protocol_name
+
+if TYPE_CHECKING:
+    from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
+
+
+def neighbours(server: ServerPolicy) -> Iterator[str]:
+    """Neighbours by their groups: those that wishes cannot aim at by group or round-trip time have none."""
+    grouped: dict[str, list[ClientPolicy]] = {}
+    for client in server.clients:
+        grouped.setdefault(group_name(client), []).append(client)
+    for name, clients in sorted(grouped.items()):
+        blocks = [_neighbour(client, server, family) for client in clients for family in families(client)]
+        yield from [f'group "{name}" {{', *blocks, "}"] if name else blocks
+
+
+def _neighbour(client: ClientPolicy, server: ServerPolicy, family: Family) -> str:
+    policy = server.policy
+    limit = client.routes_max_v4 if family == 4 else client.routes_max_v6
+    if client.v4_over_v6:
+        limit += client.routes_max_v4
+    pause = f" restart {policy.limit_restart_seconds // 60}" if client.limit_action is LimitAction.RESTART else ""
+    sends, receives = client.add_paths in (AddPaths.SEND, AddPaths.BOTH), client.add_paths in (AddPaths.RECEIVE, AddPaths.BOTH)
+    rows = [
+        f"# session: session/{client.session}",
+        f"remote-as {client.asn}",
+        f'descr "{protocol_name(client.session, family)}"',
+        ""
+        if client.password is not None
+        else f"local-address {server.v4 if family == 4 else server.v6}",  # or 7.7 gives its listener no key
+        f"announce IPv{family} unicast",
+        "announce IPv4 unicast" if client.v4_over_v6 and family == 6 else "",
+        "announce extended nexthop yes" if client.v4_over_v6 and family == 6 else "",
+        "announce add-path send all" if sends else "",
+        "announce add-path recv yes" if receives else "",
+        "passive" if client.passive else "",
+        "enforce neighbor-as no",
+        "enforce local-as no",
+        f"holdtime {client.hold_time_seconds}" if client.hold_time_seconds != policy.hold_time_seconds else "",
+        f'tcp md5sig password "@SECRET:{client.password}@"' if client.password is not None else "",
+        "ttl-security yes" if client.gtsm else "",
+        f"max-prefix {limit}{pause}",
+        "$role_rs" if policy.roles else "",
+        ("$announce_role_strict" if client.role_strict else "$announce_role") if policy.roles else "$announce_no_role",
+    ]
+    body = "".join(f"  {row}\n" for row in rows if row)
+    return f"neighbor {address_of(client, family)} {{ # member/{client.member}, AS{client.asn}\n{body}}}"
+
+
+def families(client: ClientPolicy) -> tuple[Family, ...]:
+    both: tuple[Family, ...] = (4, 6)
+    return tuple(family for family in both if address_of(client, family) is not None)
+
+
+def address_of(client: ClientPolicy, family: Family) -> IPv4Address | IPv6Address | None:
+    return client.v4 if family == 4 else client.v6
+
+
+def peers(client: ClientPolicy) -> list[str]:
+    """The neighbours that a client is."""
+    return [str(address_of(client, family)) for family in families(client)]
+
+
+def several_sessions(server: ServerPolicy) -> Iterator[tuple[str, int]]:
+    """(address, number) of each session of clients that have more than one in a family. The number is the session's own, whoever else is there."""
+    both: tuple[Family, ...] = (4, 6)
+    for family in both:
+        asns = Counter(client.asn for client in server.clients if address_of(client, family) is not None)
+        for client in server.clients:
+            address = address_of(client, family)
+            if address is not None and asns[client.asn] > 1:
+                yield str(address), zlib.crc32(address.packed)
+
+
+def targets_of(client: ClientPolicy) -> tuple[tuple[Aim, tuple[int, ...]], ...]:
+    """The groups and bands of round-trip time that wishes can name the client by."""
+    every = ((GROUP, client.groups), (NEARER, client.nearer), (FARTHER, client.farther))
+    return tuple((aim, values) for aim, values in every if values)
+
+
+def group_name(client: ClientPolicy) -> str:
+    targets = targets_of(client)
+    return f"aimed_{hashlib.sha256(repr([(aim.slug, values) for aim, values in targets]).encode()).hexdigest()[:12]}" if targets else ""

@@ -1,0 +1,140 @@
+"""The words of rules: communities as tests and as changes, and the three steps of a test that must fail to refuse (suspect, clear, judge)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from nnix.planes.routing.communities import (
+    FARTHER,
+    GROUP,
+    NEARER,
+    PEER,
+    REASON,
+    REFUSED,
+    SAID,
+    WISHES,
+    Aim,
+    Community,
+    short_key,
+)
+from nnix.planes.routing.kinds import Place, RefusedRoutes
+from nnix.planes.routing.naming import Family
+from nnix.planes.routing.openbgpd.marks import ASIDE, NOBODYS_ASN
+
+if TYPE_CHECKING:
+    from nnix.planes.routing.compile import ServerPolicy
+
+KINDS_OF_EXTENDED = ("rt", "soo")
+EVERYTHING: dict[Family, str] = {4: "0.0.0.0/0", 6: "::/0"}
+WIDEST: dict[Family, int] = {4: 32, 6: 128}
+
+
+class Rule(NamedTuple):
+    """A rule on what `peer` announces: whoever passes `test` is refused as `refused`, or else changed by `change`.
+
+    `known` says that it is for accepted routes only, so that the table of refused ones does without it.
+    """
+
+    test: str = ""
+    change: str = ""
+    refused: str = ""
+    peer: str = "any"
+    known: bool = False
+
+
+def line(*words: str) -> str:
+    return " ".join(filter(None, words))
+
+
+def together(*changes: str) -> str:
+    return f"{{ {' '.join(changes)} }}"
+
+
+def ours(server: ServerPolicy, function: int, value: int | str = "*") -> str:
+    return f"large-community {server.asn}:{function}:{value}"
+
+
+def without(server: ServerPolicy, function: int, value: int | str = "*") -> str:
+    return f"large-community delete {server.asn}:{function}:{value}"
+
+
+def aside(function: int, value: int | str = "*", delete: str = "") -> str:
+    return f"large-community {delete}{NOBODYS_ASN}:{function + ASIDE}:{value}"
+
+
+def standard(pair: tuple[int, int]) -> str:
+    return f"community {pair[0]}:{pair[1]}"
+
+
+def any_form(each: Community, delete: str = "") -> str:
+    numbers = ":".join(map(str, each.values))
+    if each.form in ("rt", "ro"):
+        return f"ext-community {delete}{'soo' if each.form == 'ro' else 'rt'} {numbers}"
+    return f"{'large-community' if each.form == 'large' else 'community'} {delete}{numbers}"
+
+
+def saying(server: ServerPolicy, slug: str) -> str:
+    return ours(server, SAID[slug].function, SAID[slug].value)
+
+
+def instead(server: ServerPolicy, slug: str) -> str:
+    """`slug` is said, and nothing else of its kind."""
+    return together(without(server, SAID[slug].function), saying(server, slug))
+
+
+def suspect(server: ServerPolicy, slug: str, test: str = "", peer: str = "any") -> Rule:
+    """Who passes `test` bears the mark of `slug` from here on."""
+    return Rule(test, ours(server, REFUSED, REASON[slug].number), peer=peer)
+
+
+def clear(server: ServerPolicy, slug: str, test: str = "", peer: str = "any") -> Rule:
+    """Who passes `test` does not bear the mark of `slug` any longer."""
+    return Rule(test, without(server, REFUSED, REASON[slug].number), peer=peer)
+
+
+def judge(server: ServerPolicy, slug: str) -> Rule:
+    """Who still bears the mark is refused."""
+    return Rule(ours(server, REFUSED, REASON[slug].number), refused=slug)
+
+
+def served(server: ServerPolicy) -> tuple[Family, ...]:
+    v4 = server.v4 is not None or any(client.v4_over_v6 for client in server.clients)
+    return (*((4,) if v4 else ()), *((6,) if server.v6 is not None else ()))
+
+
+def longest_accepted(server: ServerPolicy, family: Family) -> int:
+    return server.policy.prefix_lengths.v4_max if family == 4 else server.policy.prefix_lengths.v6_max
+
+
+def longer_than_accepted(server: ServerPolicy) -> dict[Family, str]:
+    """The test for prefixes that are longer than the policy accepts: host routes, where they are to be blackholed."""
+    return {
+        family: f"prefix {EVERYTHING[family]} prefixlen > {longest_accepted(server, family)}"
+        for family in served(server)
+        if longest_accepted(server, family) < WIDEST[family]
+    }
+
+
+def _aims(server: ServerPolicy) -> tuple[Aim, ...]:
+    """At whom wishes can be aimed here."""
+    return (PEER, *([GROUP] if server.groups else []), *([NEARER, FARTHER] if server.thresholds else []))
+
+
+def controls(server: ServerPolicy) -> list[str]:
+    """Standard and extended communities that are wishes; large ones are all that begin with our ASN."""
+    keys = sorted({short_key(wish, aim, server.stand_in) for aim in _aims(server) for wish in WISHES})
+    return [
+        *(f"community {key}:*" for key in keys),
+        *(f"ext-community {kind} {key}:*" for kind in KINDS_OF_EXTENDED for key in keys),
+    ]
+
+
+def keeps_refused(server: ServerPolicy) -> bool:
+    return server.policy.refused is RefusedRoutes.TAG_AND_REJECT
+
+
+def local_text(server: ServerPolicy, place: Place) -> Iterator[str]:
+    for each in server.snippets:
+        if each.place is place:
+            yield f"# local-snippet/{each.name}\n{each.text.rstrip()}\n# end of local-snippet/{each.name}"
