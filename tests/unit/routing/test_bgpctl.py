@@ -9,7 +9,7 @@ import pytest
 
 from nnix.planes.routing import bgpctl
 from nnix.planes.routing.asking import refusal
-from nnix.planes.routing.openbgpd import meant
+from nnix.planes.routing.openbgpd.marks import meant
 from nnix.planes.routing.read import reason_of
 
 DATA = Path(__file__).parents[2] / "data" / "routing"

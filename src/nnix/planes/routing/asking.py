@@ -19,7 +19,7 @@ from nnix.daemons import openbgpd
 from nnix.kernel.world import Failed, Host, Unreachable
 from nnix.planes.routing import bgpctl, birdc
 from nnix.planes.routing.communities import REASON, REASONS, REFUSED
-from nnix.planes.routing.openbgpd import TABLE_REFUSED, meant
+from nnix.planes.routing.openbgpd.marks import TABLE_REFUSED, meant
 
 
 class Refusal(NamedTuple):

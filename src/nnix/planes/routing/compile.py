@@ -8,7 +8,7 @@ A route comes in through tests in a fixed order (`ORDER`), the cheapest first, a
 that fails. It goes out by what its announcer asked for, then by what the receiver asked for; communities meant for us are
 taken off.
 
-policy() decides this once, in values; bird.py and openbgpd.py only spell it (`SPEAKERS`), so that the two route servers of a LAN may be of
+policy() decides this once, in values; bird.py and openbgpd only spell it (`SPEAKERS`), so that the two route servers of a LAN may be of
 different make, and a fault of one make is not the exchange's. What a make cannot do is refused by name before anything is touched; what only
 an older version of it lacks, its driver says once it has looked. prove/evaluate.py reads the same values and judges routes by itself.
 
@@ -39,7 +39,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.planes.fabric.kinds import Lan, PortState
 from nnix.planes.members.kinds import Carrier, Exchange, Member
-from nnix.planes.routing import bird, bogons, irr, openbgpd, rpki
+from nnix.planes.routing import bird, bogons, irr, rpki
 from nnix.planes.routing.communities import Community, community, short_asn
 from nnix.planes.routing.irr import ASKED
 from nnix.planes.routing.kinds import (
@@ -62,6 +62,8 @@ from nnix.planes.routing.kinds import (
     Session,
     TcpKey,
 )
+from nnix.planes.routing.openbgpd.cannot import cannot as openbgpd_cannot
+from nnix.planes.routing.openbgpd.spell import spell as openbgpd_spell
 from nnix.planes.routing.rpki import Roa, RoaTable
 from nnix.planes.trust.kinds import IRR_COVERING_PORT, IRR_DOCUMENT, IRR_PORT, VRP_COVERING_PORT, VRP_PORT, RtrCache
 
@@ -282,7 +284,7 @@ class Speaker:
 
 SPEAKERS: Mapping[str, Speaker] = {
     "bird": Speaker(bird.spell, lambda _: ()),
-    "openbgpd": Speaker(openbgpd.spell, openbgpd.cannot),
+    "openbgpd": Speaker(openbgpd_spell, openbgpd_cannot),
 }
 
 

@@ -1,6 +1,6 @@
 """The evaluator: what becomes of one route, and who is told of it, worked out from the policy in values.
 
-It reads what `compile.policy()` decided, as `bird.py` and `openbgpd.py` do, and shares no code with them: prefixes are numbers here and
+It reads what `compile.policy()` decided, as `bird.py` and `openbgpd` do, and shares no code with them: prefixes are numbers here and
 patterns there, registries are looked up here by length and there by the daemon. Where a table follows from another one (who may blackhole
 inside of what), the evaluator follows it itself. So a slip of the spelling, or of a daemon, is a difference between the two.
 
