@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nnix.cli.root import Setting, clock
+from nnix.kernel.ledger_entry import Entry
 from nnix.kernel.rule import Refusal, Refused
 from nnix.planes.routing.kinds import RoutingRegistry, WhenOld
 from nnix.planes.routing.registries import answers
@@ -39,24 +40,32 @@ class Standing:
 
 
 def standing(setting: Setting, registry: str) -> Standing:
-    """Read from the ledger."""
-    found = Standing()
+    """Read from the ledger, backwards as far as the last good answer: as much however long it is asked already."""
     if not setting.begun:
-        return found
-    for entry in setting.ledger.entries(what=ASKED):
+        return Standing()
+    good: Entry | None = None
+    failure: Entry | None = None
+    for entry in setting.ledger.backwards(ASKED):
         if entry.body["registry"] != registry:
             continue
         if entry.body["answers"]:
-            found = Standing(entry.at, entry.body["answers"], entry.body["held"])
-        else:
-            found = Standing(found.at, found.digest, found.held, entry.body["failed"], entry.at)
-    accepted = {
-        name
-        for entry in setting.ledger.entries(what=ACCEPTED)
-        if entry.body["registry"] == registry and (found.at is None or entry.at > found.at)
-        for name in entry.body["as_sets"]
-    }
-    return Standing(found.at, found.digest, found.held, found.failed, found.failed_at, frozenset(accepted))
+            good = entry
+            break
+        failure = failure or entry
+    accepted: set[str] = set()
+    for entry in setting.ledger.backwards(ACCEPTED):
+        if good is not None and entry.seq < good.seq:
+            break
+        if entry.body["registry"] == registry:
+            accepted.update(entry.body["as_sets"])
+    return Standing(
+        at=good.at if good else None,
+        digest=good.body["answers"] if good else "",
+        held=good.body["held"] if good else None,
+        failed=failure.body["failed"] if failure else "",
+        failed_at=failure.at if failure else None,
+        accepted=frozenset(accepted),
+    )
 
 
 def given(setting: Setting, stands: Standing) -> Answers | None:

@@ -16,6 +16,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.lab.compile import OPERATOR_KEY
+from nnix.planes.routing.compile import PAST
 from nnix.planes.routing.irr import ASKED
 from nnix.planes.routing.kinds import RoutingRegistry
 
@@ -119,8 +120,8 @@ def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure:
             if registry and keeper is not None and keeper.begun and (answered := answers.evidence(keeper, registry)) is not None:
                 items[key] = answered
             continue
-        if key.startswith("past:"):
-            items[key] = b"yes" if datetime.fromisoformat(key.removeprefix("past:")) <= clock() else b"no"
+        if key.startswith(PAST):
+            items[key] = b"yes" if datetime.fromisoformat(key.removeprefix(PAST)) <= clock() else b"no"
             continue
         path = folder / key.removeprefix("file:")
         try:

@@ -459,18 +459,18 @@ def newest(setting: Setting, party: str | None, moment: datetime | None) -> Entr
     """The newest validation, of `party` where it is named, until `moment`. Raises LookupError."""
     if not setting.begun:
         raise LookupError(f"nothing was validated in {setting.state} yet; `nnix trust validate DIR` does")
-    found = [
+    fitting = (
         each
-        for each in setting.ledger.entries(what=VALIDATED)
+        for each in setting.ledger.backwards(VALIDATED)
         if (party is None or each.body["relying_party"] == party) and (moment is None or each.at <= moment)
-    ]
-    if not found:
+    )
+    if (found := next(fitting, None)) is None:
         raise LookupError(
             "nothing was validated"
             + (f" until {moment:%Y-%m-%d %H:%M:%S}" if moment else "")
             + "; `nnix log --what validated` lists what was"
         )
-    return found[-1]
+    return found
 
 
 @trust_group.command("at")

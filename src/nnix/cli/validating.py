@@ -64,14 +64,14 @@ class Validations:
         tried = self._tried.get(party.name)
         if tried is not None and tried["status"] not in (DONE, DISAGREES):
             return now.timestamp() >= float(str(tried["ended"])) + every_seconds / RETRY_SHARE
-        found = [each for each in self.setting.ledger.entries(what=VALIDATED) if each.body["relying_party"] == party.name]
-        if not found:
+        found = next((each for each in self.setting.ledger.backwards(VALIDATED) if each.body["relying_party"] == party.name), None)
+        if found is None:
             return True
         if party.name not in self._looked:  # once: what the newest entry says was published is, unless a kill came between
             self._looked.add(party.name)
-            if found[-1].body["served"] and self._published(party) != found[-1].body["document"]:
+            if found.body["served"] and self._published(party) != found.body["document"]:
                 return True
-        return (now - found[-1].at).total_seconds() >= every_seconds
+        return (now - found.at).total_seconds() >= every_seconds
 
     def _published(self, party: RelyingParty) -> str:
         try:

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -154,6 +155,13 @@ class Ledger:
     def last(self, what: str | None = None) -> Entry | None:
         """The newest entry, or the newest of kind `what`."""
         return self._single(lambda: self._store.newest(what))
+
+    def backwards(self, what: str) -> Iterator[Entry]:
+        """Entries of kind `what`, the newest first, each asked for when it is wanted: for who stops at the first that answers."""
+        before: int | None = None
+        while (entry := self._single(partial(self._store.newest, what, before))) is not None:
+            yield entry
+            before = entry.seq
 
     def as_of(self, at: datetime) -> Entry | None:
         """The newest entry that is not later than `at` (aware); None when the ledger began later."""

@@ -101,9 +101,10 @@ class Store(ABC):
     def _one(self, fields: str, rest: str, *values: object) -> Any:
         """The first row of `SELECT fields FROM entries rest`, or None."""
 
-    def newest(self, what: str | None = None) -> Row | None:
-        last = "ORDER BY seq DESC LIMIT 1"
-        found = self._one(_FIELDS, last) if what is None else self._one(_FIELDS, f"WHERE what = ? {last}", what)
+    def newest(self, what: str | None = None, before: int | None = None) -> Row | None:
+        """The last row, or the last of kind `what`, or the last of these that comes before number `before`."""
+        last, end = "ORDER BY seq DESC LIMIT 1", _END if before is None else before
+        found = self._one(_FIELDS, last) if what is None else self._one(_FIELDS, f"WHERE what = ? AND seq < ? {last}", what, end)
         return found and Row(*found)
 
     def row(self, seq: int) -> Row | None:

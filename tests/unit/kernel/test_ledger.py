@@ -65,6 +65,8 @@ def test_entries_are_found_by_number_word_and_time(ledger: Ledger) -> None:
     assert list(ledger.entries(99)) == []
     assert list(ledger.entries(what="verified")) == [ledger.last("verified")] == verified
     assert (ledger.last(), ledger.last("drift")) == (rest[-1], None)
+    assert list(ledger.backwards(first[0].what)) == [*first, *rest][::-1]
+    assert list(ledger.backwards("drift")) == []
     assert ledger.as_of(NOON + timedelta(seconds=2.5)) == first[2]
     assert ledger.as_of(NOON - timedelta(microseconds=1)) is None
     assert ledger.as_of((NOON + timedelta(days=1)).astimezone(timezone(timedelta(hours=8)))) == rest[-1]

@@ -94,6 +94,7 @@ ORDER = (
     "aspa_invalid",
 )
 
+PAST = "past:"  # evidence of an instant: whether it is past
 BLACKHOLES_MAX = 10  # host routes that a member may blackhole beyond the prefixes that it means to announce
 
 
@@ -305,7 +306,7 @@ def evidence(snapshot: Snapshot) -> Iterable[str]:
 
 def past(instant: datetime) -> str:
     """The key of the evidence that says whether `instant` is past."""
-    return f"past:{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{PAST}{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def names_asked(registry: RoutingRegistry, snapshot: Snapshot) -> tuple[tuple[str, ...], bool]:
