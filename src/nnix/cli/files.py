@@ -20,6 +20,8 @@ from nnix.planes.routing.compile import PAST
 from nnix.planes.routing.irr import ASKED
 from nnix.planes.routing.kinds import RoutingRegistry
 
+OF_THE_MOMENT = (ASKED, PAST)
+"""evidence that is no file: what registries said last, and what the clock says"""
 YAML_OCTETS_MAX = 64 * 2**20
 
 
@@ -114,14 +116,9 @@ def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure:
             if setting is not None and (setting.has_operator_key or not pure):
                 items[key] = setting.operator_key()
             continue
-        if key.startswith(ASKED):
-            registry = snapshot.get(RoutingRegistry, key.removeprefix(ASKED))
-            keeper = setting or asked
-            if registry and keeper is not None and keeper.begun and (answered := answers.evidence(keeper, registry)) is not None:
-                items[key] = answered
-            continue
-        if key.startswith(PAST):
-            items[key] = b"yes" if datetime.fromisoformat(key.removeprefix(PAST)) <= clock() else b"no"
+        if key.startswith(OF_THE_MOMENT):
+            if (content := _of_the_moment(key, snapshot, setting or asked)) is not None:
+                items[key] = content
             continue
         path = folder / key.removeprefix("file:")
         try:
@@ -142,3 +139,28 @@ def gathered(folder: Path, snapshot: Snapshot, setting: Setting | None, *, pure:
     if missing:
         raise Refused(missing)
     return Evidence(items)
+
+
+def _of_the_moment(key: str, snapshot: Snapshot, keeper: Setting | None) -> bytes | None:
+    """Whether an instant is past; or what a registry answered last, which `keeper` has in its ledger and vault. Raises Refused where that is too old."""
+    if key.startswith(PAST):
+        return b"yes" if datetime.fromisoformat(key.removeprefix(PAST)) <= clock() else b"no"
+    registry = snapshot.get(RoutingRegistry, key.removeprefix(ASKED))
+    if registry is None or keeper is None or not keeper.begun:
+        return None
+    return answers.evidence(keeper, registry)
+
+
+def renewed(setting: Setting) -> Evidence:
+    """What the newest change rests on, with registries' answers and the clock as they are now. Its files are those of then: what somebody writes in the
+    exchange's folder meanwhile is not taken up. Raises Refused where an answer is too old, LookupError where the vault has lost a file."""
+    model = setting.book.model()
+    pinned = setting.vault.evidence({key: digest for key, digest in model.evidence.items() if not key.startswith(OF_THE_MOMENT)})
+    anew = {
+        key: _of_the_moment(key, model.snapshot, setting)
+        for key in evidence_keys(ALL_PLANES, model.snapshot)
+        if key.startswith(OF_THE_MOMENT)
+    }
+    return Evidence(
+        {**{key: item.content for key, item in pinned.items()}, **{key: content for key, content in anew.items() if content is not None}}
+    )

@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 
 from nnix.cli import answers, tables
-from nnix.cli.command import DISAGREES, DONE, begun, folder_argument, json_option, pass_setting
-from nnix.cli.files import sound
+from nnix.cli.changing import carry_out
+from nnix.cli.command import DISAGREES, DONE, as_root, begun, folder_argument, json_option, pass_setting
+from nnix.cli.files import renewed, sound
 from nnix.cli.root import Setting, clock
+from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.routing.compile import names_asked
 from nnix.planes.routing.kinds import Asked, RoutingRegistry
@@ -60,6 +62,13 @@ def fetch(setting: Setting, folder: Path, registries: tuple[str, ...], as_json: 
     smaller stays as it was until `nnix irr accept`; all others go on. Exit status 3: something failed, or is held.
     """
     snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
+    whole = _ask(setting, folder, snapshot, registries)
+    _show(setting, snapshot, as_json)
+    return DONE if whole else DISAGREES
+
+
+def _ask(setting: Setting, folder: Path, snapshot: Snapshot, registries: tuple[str, ...]) -> bool:
+    """Ask, guard and note. Whether all of it was answered, and nothing is held."""
     whole = True
     for registry in _chosen(snapshot, registries):
         names, routes = names_asked(registry, snapshot)
@@ -78,8 +87,35 @@ def fetch(setting: Setting, folder: Path, registries: tuple[str, ...], as_json: 
         else:
             answers.note(setting, registry, taken)
             whole &= not taken.held
-    _show(setting, snapshot, as_json)
-    return DONE if whole else DISAGREES
+    return whole
+
+
+@irr_group.command()
+@click.argument("registries", nargs=-1, metavar="[REGISTRY]...")
+@pass_setting
+def refresh(setting: Setting, registries: tuple[str, ...]) -> int:
+    """Ask the registries of the running exchange, and take up what they answer: the model stays, and is compiled with it. `nnix run` does so for those that
+    say `every`.
+
+    \b
+      nnix irr refresh
+      nnix irr refresh radb
+
+    Route servers whose configuration changes are proved, as by `nnix apply`. What somebody is writing in the exchange's folder is not taken up. Exit
+    status 3: something could not be asked, or is held; what was good last stays. 1: it is too old for that, and the registry says `when_old: refuse`.
+    """
+    begun(setting)
+    as_root(setting)
+    snapshot = setting.book.model().snapshot
+    whole = _ask(setting, setting.folder or Path(), snapshot, registries)
+    why = f"refresh {', '.join(registries) or 'all registries'}"
+    try:
+        made = setting.office.draft(snapshot, renewed(setting))
+    except Refused as refused:
+        setting.office.refuse(refused, why)
+        raise
+    status = carry_out(setting, made, why, yes=True, offline=False, as_json=False, prove=None)
+    return DISAGREES if status == DONE and not whole else status
 
 
 @irr_group.command()

@@ -15,6 +15,7 @@ import click
 from rich.text import Text
 
 from nnix.cli import tables
+from nnix.cli.asking import Askings
 from nnix.cli.changing import carry_out
 from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, folder_argument, json_option, kind_named, pass_setting
 from nnix.cli.files import admitted
@@ -226,7 +227,8 @@ def _status_record(status: Status) -> dict[str, Any]:
 def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
     """Keep the world as the newest change says, until stopped. What had to be put right is in `nnix log --what drift`.
 
-    A relying party that says `every` is fetched for and validated meanwhile; `nnix trust status` says when that went well last.
+    A relying party that says `every` is fetched for and validated meanwhile; `nnix trust status` says when that went well last. A routing registry that
+    says `every` is asked, and what it answered is taken up; `nnix irr show` says when.
     """
     begun(setting)
     as_root(setting, start=is_lab(setting.book.model().snapshot))
@@ -240,7 +242,7 @@ def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         _said(f"keeping change {setting.book.model().seq}, process {os.getpid()}")
-        await asyncio.gather(loop.run(stop), Validations(setting, _said).run(stop))
+        await asyncio.gather(loop.run(stop), Validations(setting, _said).run(stop), Askings(setting, _said).run(stop))
         _said("stopped; the exchange runs on")
         return DONE
 

@@ -275,6 +275,11 @@ class RoutingRegistry(Resource):
         description="which of the server's databases count, the first that knows an as-set wins; unset: all",
         examples=[["RIPE", "APNIC"]],
     )
+    every: Duration | None = Field(
+        default=None,
+        description="how often `nnix run` asks it and takes up what it answers; unset: only `nnix irr fetch` and `refresh` do",
+        examples=["1h"],
+    )
     seconds_max: int = Field(default=300, ge=1, le=7200, description="how long asking may take altogether")
     age_max_hours: int = Field(
         default=72, ge=1, le=8760, description="how old the last good answer may be while the registry cannot be asked"
