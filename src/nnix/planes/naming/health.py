@@ -109,9 +109,10 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What is heard of the others: how many announce the prefix, or None where no route server is heard."""
+    """What is heard of the others: how many announce the prefix, or None where no route server is heard, and then `deaf` says why."""
 
     others: int | None
+    deaf: str = ""
 
 
 def older(serial: int, than: int) -> bool:

@@ -156,9 +156,15 @@ def _node(node: NameNode, seen: NodeSeen) -> Status:
 def _words(said: Mapping[str, Any]) -> tuple[str, str]:
     wrong: Sequence[str] = said["wrong"]
     reason = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+    deaf = said.get("deaf", "")
+    waits = (
+        f"ill, and cannot know whether it is the last, since no route server is heard ({deaf})"
+        if deaf
+        else "ill, waits for its turn to withdraw"
+    )
     return {
         "in": ("announced", reason),
-        "ill": ("announced", f"ill, waits for its turn to withdraw: {reason}"),
+        "ill": ("announced", f"{waits}: {reason}"),
         "last": ("announced", f"ill, but nobody else announces the prefix: {reason}"),
         "proving": ("proving", "healthy; announced as soon as it stays so"),
         "out": ("withdrawn", reason),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ from nnix.planes.naming import ask
 from nnix.planes.naming.health import ANNOUNCED, Around, Memory, Pace, State, Wants, ZoneSeen, judge
 
 ASK_SECONDS = 0.5
+BIRD_SECONDS = 3.0  # for all that is asked of it at one look
+NOT_IN_TABLE = "8001"  # BIRD: "Network not found"
 
 
 def look(zone: Wants, own: Sequence[str], gates: Sequence[str]) -> ZoneSeen:
@@ -56,16 +59,65 @@ def _serial(address: str, origin: str) -> int | None:
         return None
 
 
-def around(birdc: Sequence[str], prefixes: Sequence[str]) -> Around:
-    """How many others announce the prefix, by what BIRD hears from the route servers; of two prefixes, the one that fewer announce."""
-    said = _said([*birdc, "show", "protocols"])
-    if said is None or not any(line.split()[1:2] == ["BGP"] and "Established" in line for line in said.splitlines()):
-        return Around(None)
+def around(control: str, prefixes: Sequence[str]) -> Around:
+    """How many others announce the prefix, by what BIRD hears from the route servers; of two prefixes, the one that fewer announce.
+
+    What cannot be read, or comes from no session that is up, is not "nobody": a node that took it for that would come back ill, or stay.
+    Of a family in which it has no session at all (bird.py names them `…_v4`, `…_v6`) it announces nothing either.
+    """
+    commands = ["show protocols", *(f"show route {prefix}" for prefix in prefixes)]
+    try:
+        protocols, *routes = asked(control, commands)
+    except (OSError, ValueError) as error:
+        return Around(None, f"BIRD {error}")
+    sessions = [line.split() for line in protocols if line.split()[1:2] == ["BGP"]]
     counts = []
-    for prefix in prefixes:
-        routes = _said([*birdc, "show", "route", prefix]) or ""
-        counts.append(len({line.split()[1] for line in routes.splitlines() if line.strip().startswith("via ")}))
-    return Around(min(counts))
+    for prefix, lines in zip(prefixes, routes, strict=True):
+        family = [each for each in sessions if each[0].endswith("_v6" if ":" in prefix else "_v4")]
+        if family and not any("Established" in each for each in family):
+            return Around(None, ", ".join(f"{each[0]} {' '.join(each[5:]) or each[3]}" for each in family))
+        if family:
+            counts.append(len({line.split()[1] for line in lines if line.strip().startswith("via ")}))
+    return Around(min(counts)) if counts else Around(None, "none is configured")
+
+
+def asked(control: str, commands: Sequence[str]) -> list[list[str]]:
+    """What BIRD answers to each command, line by line, on one connection to its control socket.
+
+    Not by birdc: three of it a second are three programs to be started by a machine that may be busy, and each tells of failure only by
+    being late. A reply is lines of `NNNN-text`, ` text` (as NNNN before), and a last one, `NNNN text`; from 8000 on NNNN is a refusal.
+    Raises OSError when nobody listens or nothing comes in time, ValueError for a refusal or an end in the middle.
+    """
+    until = time.monotonic() + BIRD_SECONDS
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(BIRD_SECONDS)
+        try:
+            asking.connect(control)
+            pending = b""
+            replies = []
+            for command in (None, "restrict", *commands):
+                if command is not None:
+                    asking.sendall(f"{command}\n".encode())
+                lines: list[str] = []
+                done = False
+                while not done:
+                    while b"\n" not in pending:
+                        asking.settimeout(max(0.01, until - time.monotonic()))
+                        if not (more := asking.recv(65536)):
+                            raise ValueError("ended the conversation")
+                        pending += more
+                    line, _, pending = pending.partition(b"\n")
+                    text = line.decode(errors="replace")
+                    lines.append(text[1:] if text[:1] == " " else text[5:])
+                    done = text[:4].isdigit() and text[4:5] == " "
+                    if done and text[:1] in "89" and not text.startswith(NOT_IN_TABLE):
+                        raise ValueError(f"refuses {command}: {text[5:]}")
+                replies.append(lines)
+        except TimeoutError:
+            raise TimeoutError(f"does not answer within {BIRD_SECONDS:g} s") from None
+        except OSError as error:
+            raise OSError(f"cannot be asked: {error.strerror}") from None
+    return replies[2:]
 
 
 def announced(prefixes: Sequence[str], table: int) -> bool:
@@ -107,6 +159,7 @@ def tell(memory: Memory, seen: Mapping[str, ZoneSeen], others: Around, wrong: Se
         "state": memory.state,
         "announced": memory.state in ANNOUNCED,
         "others": others.others,
+        "deaf": others.deaf,
         "wrong": list(wrong),
         "zones": {origin: asdict(each) for origin, each in seen.items()},
         "at": now,
@@ -118,7 +171,6 @@ def tell(memory: Memory, seen: Mapping[str, ZoneSeen], others: Around, wrong: Se
 def main(settings: Mapping[str, Any]) -> None:
     """Look and act, for ever."""
     prefixes, table = settings["prefixes"], settings["table"]
-    birdc = ["birdc", "-r", "-s", settings["bird"]]
     wants = [
         Wants(each["origin"], each["lag_seconds_max"], each["life_seconds_min"], tuple(each["anchors"]), tuple(each["algorithms"]))
         for each in settings["zones"]
@@ -128,7 +180,7 @@ def main(settings: Mapping[str, Any]) -> None:
     while True:
         started = time.monotonic()
         seen = {each.origin: look(each, settings["own"], settings["gate"]) for each in wants}
-        others = around(birdc, prefixes)
+        others = around(settings["bird"], prefixes)
         was, now = memory.state, time.time()
         memory, wrong = judge(memory, wants, seen, others, pace, clock=started, now=now)
         if memory.state is not was:
