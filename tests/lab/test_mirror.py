@@ -130,7 +130,7 @@ class World:
 
     def nnix(self, *words: str, status: int = 0) -> Any:
         argv = self.inside(sys.executable, "-c", "from nnix.cli import main; main()", "trust", *words)
-        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == status, done.stdout + done.stderr
         return json.loads(done.stdout) if "--json" in words else done.stdout
 
@@ -150,13 +150,13 @@ class World:
         try:
             assert server.stdout is not None
             assert "is served" in server.stdout.readline()
-            until = time.monotonic() + 20
+            until = time.monotonic() + 120
             while rsync and subprocess.run(self.inside("rsync", f"rsync://{MIRROR}/"), capture_output=True, check=False).returncode:
                 assert time.monotonic() < until
             yield
         finally:
             server.terminate()
-            assert server.wait(20) == 0
+            assert server.wait(120) == 0
 
     def tal(self) -> Path:
         self.nnix("mirror", "tals", str(self.exchange), "-o", str(self.folder / "tals"))
@@ -170,7 +170,7 @@ class World:
             shutil.chown(place / each, "_rpki-client")
         place.chmod(0o755)
         argv = self.inside("rpki-client", *words, "-t", str(tal), "-d", str(place / "cache"), "-j", str(place / "out"))
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=400, check=False)
         (place / "log").write_text(done.stderr)
         assert (place / "out/json").exists(), done.stderr
         found = json.loads((place / "out/json").read_text())["roas"]
@@ -182,7 +182,7 @@ class World:
         (place / "cache").mkdir(parents=True)
         argv = self.inside("fort", "--mode=standalone", f"--tal={tal}", f"--local-repository={place}/cache", f"--output.roa={place}/roas",
                            "--output.format=csv", "--log.output=console", *words)  # fmt: skip
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=400, check=False)
         (place / "log").write_text(done.stdout + done.stderr)
         rows = [line.split(",") for line in (place / "roas").read_text().splitlines()[1:]]
         return {Vrp(ip_network(prefix), int(longest), int(asn.removeprefix("AS"))) for asn, prefix, longest in rows}

@@ -19,6 +19,7 @@ from tests.lab.test_exchange import Nnix, until
 pytestmark = pytest.mark.lab
 
 RESOLVER, NODE = "203.0.113.70", "203.0.113.63"
+BUSY_SECONDS = 120.0  # by when it must have come about, however busy the machine
 SERVERS = ("name-node/ns-hz", "name-node/ns-nb", "resolver/resolver")
 KILLED = {
     "ns-hz": "nsd/ns-hz/nsd: xfrd",
@@ -44,7 +45,7 @@ def shown(nnix: Nnix) -> dict[str, str]:
 
 
 def asked(nnix: Nnix, machine: str, *question: str) -> str:
-    return nnix.inside(machine, "kdig", "+retry=0", "+time=3", *question).stdout
+    return nnix.inside(machine, "kdig", "+retry=0", "+time=15", *question).stdout
 
 
 def test_after_up_everything_is_served_and_announced(nnix: Nnix) -> None:
@@ -54,7 +55,7 @@ def test_after_up_everything_is_served_and_announced(nnix: Nnix) -> None:
     assert {states["zone/root"], states["zone/zj"]} == {"served"}
     assert states["resolver/resolver"] == "resolving"
     asked(nnix, "tea-hill", f"@{RESOLVER}", "zj", "DS")
-    until(lambda: "7460 valid" in nnix("naming", "show"), 10, "the root's key is followed")
+    until(lambda: "7460 valid" in nnix("naming", "show"), BUSY_SECONDS, "the root's key is followed")
 
 
 def test_a_member_resolves_with_signatures_verified_by_the_root_of_the_model(nnix: Nnix) -> None:
@@ -63,7 +64,7 @@ def test_a_member_resolves_with_signatures_verified_by_the_root_of_the_model(nni
     assert '"hello"' in said
     assert re.search(r"Flags:.* ad", said), said
     assert "198.18.1.80" in asked(nnix, "west-lake", f"@{RESOLVER}", "www.tea.zj", "A")
-    assert "status: SERVFAIL" in asked(nnix, "tea-hill", f"@{RESOLVER}", "+time=9", "www.lame.zj", "A")
+    assert "status: SERVFAIL" in asked(nnix, "tea-hill", f"@{RESOLVER}", "www.lame.zj", "A")
     assert '"hello"' in asked(nnix, "west-lake", f"@{NODE}", "www.zj", "TXT")
 
 
@@ -84,8 +85,8 @@ def test_what_was_asked_is_counted_by_member_with_causes_and_as_rssac002(nnix: N
     for number in range(10):
         asked(nnix, "registry", "@203.0.113.61", "+tcp" if number % 2 else "+notcp", f"x{number}.zj", "A")
         asked(nnix, "registry", "@203.0.113.62", f"x{number}.zj", "A")
-    asked(nnix, "registry", f"@{RESOLVER}", "+time=9", "another.lame.zj", "A")
-    until(lambda: answers() == [10, 10, 1], 20, "all is counted")
+    asked(nnix, "registry", f"@{RESOLVER}", "another.lame.zj", "A")
+    until(lambda: answers() == [10, 10, 1], BUSY_SECONDS, "all is counted")
     told = counted()
     node, _, resolver = (told[each] for each in SERVERS)
     assert any(each.endswith("203.0.113.102 refused") for each in resolver["lame"]), resolver["lame"]
@@ -104,16 +105,17 @@ def test_what_was_asked_is_counted_by_member_with_causes_and_as_rssac002(nnix: N
 def test_what_is_killed_comes_back_and_is_told_meanwhile(nnix: Nnix) -> None:
     """`kill -9` of an NSD, a Knot, the gate's Knot and a counter: show says so at once, and `nnix run` has all of them back; the counter says how many
     seconds it was away."""
+    gaps = len(nnix.json("naming", "stats", "ns-jh")[0]["gaps"])
     for machine, comm in KILLED.items():
         os.kill(int(Path(f"{nnix.home(machine) / comm}.pid").read_text()), signal.SIGKILL)
-    assert shown(nnix)["name-gate/gate"] == "down"
+    until(lambda: shown(nnix)["name-gate/gate"] == "down", BUSY_SECONDS, "the gate is down")
     assert any(each["name"] == "gate" and not each["good"] for each in nnix.json("status", "name-gate", status=3))
     loop = nnix.started("run")
     try:
-        until(lambda: set(shown(nnix).values()) == {"running", "served", "announced", "resolving"}, 40, "all is as it was")
+        until(lambda: set(shown(nnix).values()) == {"running", "served", "announced", "resolving"}, BUSY_SECONDS, "all is as it was")
     finally:
         loop.send_signal(signal.SIGINT)
-        said, _ = loop.communicate(timeout=30)
-    assert len(nnix.json("naming", "stats", "ns-jh")[0]["gaps"]) == 2
+        said, _ = loop.communicate(timeout=BUSY_SECONDS)
+    until(lambda: len(nnix.json("naming", "stats", "ns-jh")[0]["gaps"]) > gaps, BUSY_SECONDS, "the counter says that it was away")
     for machine, comm in KILLED.items():
         assert f"{machine}/{comm.split('/')[0]}/{machine}" in said
