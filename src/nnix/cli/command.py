@@ -44,6 +44,7 @@ SECTIONS = {
     "Change": ("apply", "approve", "undo"),
     "Run": ("up", "run", "drill", "down"),
     "Trust and names": ("trust", "naming"),
+    "Trade compute": ("compute",),
     "See": ("status", "get", "port", "routes", "ping"),
     "Account for": ("log", "show", "verify"),
 }
@@ -161,6 +162,7 @@ def whole_cli() -> click.Group:
     from nnix.cli import (
         ahead,
         changing,
+        compute,
         drilling,
         history,
         irr,
@@ -175,7 +177,7 @@ def whole_cli() -> click.Group:
         trust,
     )
 
-    for module in (reference, mapping, changing, proving, running, ports, drilling, trust, naming, irr, history, routing):
+    for module in (reference, mapping, changing, proving, running, ports, drilling, trust, naming, irr, history, routing, compute):
         for command in module.COMMANDS:
             cli.add_command(command)
     for group, commands in (

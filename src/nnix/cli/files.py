@@ -13,6 +13,7 @@ from nnix.cli.root import ALL_PLANES, KINDS, Setting, clock
 from nnix.kernel.change import admit, evidence_keys
 from nnix.kernel.document import Read, read
 from nnix.kernel.evidence import Evidence
+from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.lab.compile import OPERATOR_KEY
@@ -94,12 +95,20 @@ def sound(folder: Path, before: Snapshot) -> tuple[Read, Snapshot]:
     """A folder read, completed and judged, without the evidence that it names. Raises Refused like `admitted`."""
     found = read_folder(folder)
     try:
-        snapshot = admit(ALL_PLANES, found.resources, before, frozenset(refusal.resource for refusal in found.refusals))
+        snapshot = admit(
+            ALL_PLANES, (*found.resources, *standing(found, before)), before, frozenset(refusal.resource for refusal in found.refusals)
+        )
     except Refused as refused:
         raise Refused(placed(found, (*found.refusals, *refused.refusals))) from None
     if found.refusals:
         raise Refused(found.refusals)
     return found, snapshot
+
+
+def standing(found: Read, before: Snapshot) -> list[Resource]:
+    """Orders and deals that stand in the model and of which the files say nothing."""
+    said = {*(each.id for each in found.resources), *(each.resource for each in found.refusals)}
+    return [each for each in before.declared if type(each).booked and each.id not in said]
 
 
 def placed(found: Read, refusals: Iterable[Refusal]) -> list[Refusal]:

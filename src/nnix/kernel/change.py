@@ -41,6 +41,7 @@ Key = tuple[str, str, str]
 def completed(planes: Sequence[Plane], declared: Iterable[Resource], before: Snapshot) -> Snapshot:
     """What was declared, with names allocated (those of `before` kept) and with what planes derive from it.
 
+    One plane after the other, from the top, so that what one derives of a plane further down gets its names there like everything else.
     Allocation and derivation look at references, so dangling ones are refused first. Raises Refused.
     """
     snapshot = Snapshot(declared)
@@ -50,7 +51,6 @@ def completed(planes: Sequence[Plane], declared: Iterable[Resource], before: Sna
     for plane in planes:
         if plane.allocate:
             snapshot = snapshot.replaced(plane.allocate(snapshot, before))
-    for plane in planes:
         if plane.derive:
             snapshot = snapshot.replaced(each for each in plane.derive(snapshot) if each.id not in snapshot)
     return snapshot

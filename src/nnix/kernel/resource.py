@@ -36,12 +36,14 @@ class Resource(Record):
     """What every kind has: a name that is unique within its kind and never changes.
 
     Subclasses are the kinds. `version` counts the shapes a kind has had; `upgrades[n]` turns the fields of shape n into
-    those of shape n+1, purely, so that a ledger of last year can still be read.
+    those of shape n+1, purely, so that a ledger of last year can still be read. A `booked` kind is entered order by order, by members and by the
+    exchange itself: it stands until withdrawn, and a folder of files that does not speak of it leaves it where it is.
     """
 
     version: ClassVar[int] = 1
     upgrades: ClassVar[Mapping[int, Callable[[Json], Json]]] = {}
     columns: ClassVar[tuple[str, ...]] = ()
+    booked: ClassVar[bool] = False
 
     name: Name = Field(description="unique within its kind: lower-case letters, digits and hyphens, at most 63", examples=["hz-1"])
     owner: str | None = Field(

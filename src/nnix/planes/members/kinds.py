@@ -1,14 +1,15 @@
-"""The vocabulary that every other plane uses: Exchange, Site, Carrier, Member, Machine."""
+"""The vocabulary that every other plane uses: Exchange, Site, Carrier, Member, Machine; and money."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 from pydantic.networks import IPvAnyAddress
 
-from nnix.kernel.resource import Record, Ref, Resource
+from nnix.kernel.resource import Quantity, Record, Ref, Resource
 
 Asn = Annotated[int, Field(ge=1, le=4294967294, description="autonomous system number (RFC 6793)", examples=[139136])]
 AsSet = Annotated[
@@ -21,6 +22,25 @@ AsSet = Annotated[
 ]
 WEBSITE_PATTERN = r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[!-;=?-~]*)?$"
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["CN"])]
+
+MONEY_FEN_MAX = 10**12
+"""ten thousand million yuan: sums of thousands of such amounts still are numbers that every reader of JSON has (2^53 - 1)"""
+
+
+class Money(Quantity):
+    """An amount of renminbi, kept in whole fen. It is written with its unit, because a bare number would be fen to one reader and yuan to the other;
+    ¥ is refused, since it is the yen's sign as well. Never negative: who owes whom is said by the field."""
+
+    units: ClassVar[Mapping[str, int]] = {"fen": 1, "yuan": 100}
+    example: ClassVar[str] = "12.34yuan"
+
+    @classmethod
+    def parse(cls, text: str | int) -> Self:
+        """Raises ValueError for what is no such amount, and for more than ten thousand million yuan."""
+        found = super().parse(text)
+        if found > MONEY_FEN_MAX:
+            raise ValueError(f"at most {cls(MONEY_FEN_MAX)}")
+        return found
 
 
 class Title(Record):

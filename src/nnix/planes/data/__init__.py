@@ -1,0 +1,1 @@
+"""Data: what members let others use, under which contract."""
