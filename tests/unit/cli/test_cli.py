@@ -191,7 +191,7 @@ def test_the_map_is_a_picture(nnix: Nnix, tmp_path: Path) -> None:
         (("chekc", "."), "Did you mean `nnix check`?"),
         (("xyzzy",), "`nnix --help` lists them."),
         (("explain", "sesion"), "did you mean session?"),
-        (("explain", "xyzzy"), "there are: anycast, carrier, circuit"),
+        (("explain", "xyzzy"), "there are: anycast, bid, carrier, circuit"),
         (("explain", "routing.role-fit"), "did you mean routing.roles-fit?"),
         (("schema", "prot"), "did you mean port?"),
         (("check", "/no/such/folder"), "does not exist"),
