@@ -3,7 +3,9 @@
 Ours: the configuration that nnix compiles for these clients, strictest policy, with route objects and VRPs coming by RTR from a cache of nnix's own that stands
 beside the clients; and, as a second one, with both inside of the configuration. Peer: what ARouteServer 1.27 writes for the same. The claim is about the first. All run in
 the same BIRD, in a namespace with a cable for a LAN; the clients are played by one process at the other end, which takes what it is told off its
-sockets and looks at none of it. All sessions are up before the first route is announced. The measure begins there and ends when BIRD sleeps, nothing lies in
+sockets and looks at none of it. Ours is started by nnix's driver, as in production, so that it waits for its members before it lets anything in (docs/routing.md,
+Cold start), and what that costs is in the measure; the peer's, which knows nothing of the kind, by itself. All sessions are up before the first route is announced. The
+measure begins there and ends when BIRD sleeps, nothing lies in
 its sockets, and it says that it exported every route to everybody else: CPU seconds and peak memory of BIRD alone. A side that exported another number ends the bench.
 
 Run as root: python bench/routing_converge.py [--quick]. The last line is one JSON object; the exit status is 0 when the claim holds. --quick takes 60 clients with
@@ -28,6 +30,7 @@ from pathlib import Path
 import arouteserver
 from exchange import ROUTE_SERVERS, Client, clients, files_of, written
 from nnix.cli.files import sound
+from nnix.daemons.bird import BIRD
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.routing.compile import SPEAKERS, ServerPolicy, policy
@@ -132,50 +135,73 @@ async def cache(server: ServerPolicy, place: Stand, folder: Path, control: Path)
         await process.wait()
 
 
-async def converged(server: ServerPolicy, everybody: list[Client], config: Path) -> tuple[float, float]:
+@contextlib.asynccontextmanager
+async def running(server: ServerPolicy, place: Stand, config: Path, *, driven: bool) -> AsyncIterator[tuple[int, Path]]:
+    """(pid, control socket) of a BIRD that has just been started: by nnix's driver, or by itself."""
+    if driven:
+        await BIRD.drive(place.host, server.name, config.read_bytes())
+        home = Path(place.host.home, "bird", server.name)
+        try:
+            yield int((home / "bird.pid").read_text()), home / "bird.ctl"
+        finally:
+            await BIRD.drive(place.host, server.name, None)
+        return
+    control = config.with_suffix(".ctl")
+    argv = ["ip", "netns", "exec", place.server, "bird", "-f", "-c", str(config), "-s", str(control)]
+    process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not control.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.05)
+        yield process.pid, control
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def announced(speaker: Speaker, client: Client) -> None:
+    """It says all that it has to say of IPv4, and from now on takes what it is told and looks at none of it."""
+    speaker.__class__ = Listener
+    prefixes = [prefix_of(prefix) for prefix in client.prefixes_v4]
+    speaker.announce(Route(prefixes[0], (client.asn,), client.v4), prefixes)
+
+
+async def at_rest(pid: int, control: Path, made: list[Speaker], wanted: int) -> None:
+    """Return when BIRD has told `wanted` routes and has nothing left to do. Ends the bench when it does not come to that."""
+    until, still, alive = time.monotonic() + PATIENCE_SECONDS, 0.0, time.monotonic()
+    while still < STILL_SECONDS or exported(control) != wanted:
+        await asyncio.sleep(0.1)
+        still = 0.0 if still >= STILL_SECONDS or working([pid]) else still + 0.1
+        if time.monotonic() - alive > 60:
+            alive = time.monotonic()
+            for each in made:
+                each.say(messages.message(messages.KEEPALIVE))
+        if time.monotonic() > until:
+            raise SystemExit(f"BIRD has told {exported(control)} routes, not {wanted}: the two sides did not do the same work")
+
+
+async def converged(server: ServerPolicy, everybody: list[Client], config: Path, *, driven: bool) -> tuple[float, float]:
     """(CPU seconds, MiB at the peak) of BIRD."""
     wanted = len(everybody) * (len(everybody) - 1) * len(everybody[0].prefixes_v4)
-    control = config.with_suffix(".ctl")
-    async with stand([server], "nnb") as place:
-        argv = ["ip", "netns", "exec", place.server, "bird", "-f", "-c", str(config), "-s", str(control)]
-        process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            while not control.exists():  # noqa: ASYNC110 - another process makes it
-                await asyncio.sleep(0.05)
-            async with cache(server, place, config.parent, control):
-                made: list[Speaker] = []
-                for start in range(0, len(server.clients), AT_ONCE):
-                    made += await speakers(server, [(each, 4) for each in server.clients[start : start + AT_ONCE]], place.members)
-                if not all(each.up for each in made):
-                    raise SystemExit("a client's session does not come up: nothing was measured")
-                for each in made:
-                    each.__class__ = Listener
-                by_asn = {each.asn: each for each in everybody}
-                begun = cpu_seconds(process.pid)
-                for each in made:
-                    client = by_asn[each.client.asn]
-                    prefixes = [prefix_of(prefix) for prefix in client.prefixes_v4]
-                    each.announce(Route(prefixes[0], (client.asn,), client.v4), prefixes)
-                    await asyncio.sleep(0)
-                until, still, alive = time.monotonic() + PATIENCE_SECONDS, 0.0, time.monotonic()
-                while still < STILL_SECONDS:
-                    await asyncio.sleep(0.1)
-                    still = 0.0 if working([process.pid]) else still + 0.1
-                    if time.monotonic() - alive > 60:
-                        alive = time.monotonic()
-                        for each in made:
-                            each.say(messages.message(messages.KEEPALIVE))
-                    if time.monotonic() > until:
-                        raise SystemExit("BIRD does not come to rest: nothing was measured")
-                spent, peak = cpu_seconds(process.pid) - begun, peak_mib(process.pid)
-                if (told := exported(control)) != wanted:
-                    raise SystemExit(f"{told} routes were exported, not {wanted}: the two sides did not do the same work\n{config}")
-                for each in made:
-                    each.close()
-                return spent, peak
-        finally:
-            process.kill()
-            await process.wait()
+    async with (
+        stand([server], "nnb") as place,
+        running(server, place, config, driven=driven) as (pid, control),
+        cache(server, place, config.parent, control),
+    ):
+        made: list[Speaker] = []
+        for start in range(0, len(server.clients), AT_ONCE):
+            made += await speakers(server, [(each, 4) for each in server.clients[start : start + AT_ONCE]], place.members)
+        if not all(each.up for each in made):
+            raise SystemExit("a client's session does not come up: nothing was measured")
+        by_asn = {each.asn: each for each in everybody}
+        begun = cpu_seconds(pid)
+        for each in made:
+            announced(each, by_asn[each.client.asn])
+            await asyncio.sleep(0)
+        await at_rest(pid, control, made, wanted)
+        spent, peak = cpu_seconds(pid) - begun, peak_mib(pid)
+        for each in made:
+            each.close()
+        return spent, peak
 
 
 def main() -> int:
@@ -201,7 +227,7 @@ def main() -> int:
         sides["arouteserver"] = server, peer.config
         for _ in range(1 if quick else 3):
             for what, (server, config) in sides.items():
-                found.setdefault(what, []).append(asyncio.run(converged(server, everybody, config)))
+                found.setdefault(what, []).append(asyncio.run(converged(server, everybody, config, driven=what != "arouteserver")))
     cpu = {what: statistics.median(each for each, _ in rounds) for what, rounds in found.items()}
     memory = {what: statistics.median(each for _, each in rounds) for what, rounds in found.items()}
     print(f"{'':>14} {'CPU s':>7} {'MiB':>7}")

@@ -598,6 +598,7 @@ def test_the_exchange_of_these_tests_is_admitted(daemon: str) -> None:
 
 ELSEWHERE = {
     "rpki_no_data",  # that there are no VRPs yet is no route's doing
+    "starting",  # test_cold_start.py
     "too_many_communities",
     "blacklisted",  # test_route_server_wide.py
     "aspa_invalid",  # test_route_server_wide.py

@@ -13,6 +13,14 @@ BIRD 3 switches a protocol off for good when a limit with `action restart` is hi
 message do. Its `restart time` mends that, but BIRD 2 does not know the words. So the driver lays them beside the configuration
 where BIRD is that new, and a protocol that wants them says `include "restart-time*.conf";`, which includes nothing elsewhere.
 
+*Cold start.* BIRD tells a session that comes up all that it has, in the order of its hash table, which puts a few routes into each message at best; what
+comes in while everybody is there goes out in messages as full as those that brought it. Where many members come back one after another and
+announce at once, that was four times the octets and twice the CPU time (bench/routing_start.py). So a BIRD with many sessions is started with
+`held.conf` beside its configuration, from which a configuration that says `include "held*.conf";` after `roa4 table nnix_held;` learns, and only then, a
+route of that table: as long as it is there the filters accept nothing. A small process (`waiter`) takes it away when all sessions are up and nothing more comes
+in, when nothing has happened for a while, or in the end when the time is up. BIRD then reads again what it was sent meanwhile. Whatever
+else takes place, a change, a start by hand, opens it at once; a waiter that was killed is noticed as any hand edit is.
+
 A configuration may say what it needs of what not every version has, in comments, `# needs: FEATURE RESOURCE: MEND`; the driver answers it before a
 plan is carried out, so that nothing is left out in silence. `# farewell: TEXT` is what members read when the daemon is taken away
 (RFC 9003). Secrets (passwords of TCP) stand by reference, see secrets.py; one that would not stay inside its quotation marks is refused.
@@ -40,6 +48,13 @@ SOCKET = "bird.ctl"
 RESTART_TIME = "restart-time.conf"
 COMMS = ("bird",)
 ANSWER_SECONDS = 2
+
+HELD = "held.conf"
+WAITER = "waiter"
+HELD_SESSIONS_MIN = 50  # with fewer, members would wait for nothing worth it
+HELD_SECONDS_MAX = 60
+HELD_QUIET_SECONDS = 5  # nobody has come and nothing was sent: whoever is still away is not expected
+HELD_COMPLETE_SECONDS = 2  # the same where all sessions are up
 
 # What a version lacks, and since when it has it. Debian builds 2.x without BMP. 2.0.12 measured; the rest by its NEWS.
 FEATURES: Mapping[str, tuple[tuple[int, ...], str]] = {
@@ -76,7 +91,37 @@ asked() {{
 }}
 """
 
-LOOK = f"{ASK}\nif asked; then echo \"$mark\"; else echo '{SILENT}'; fi"
+# A BIRD that holds is let go of by its waiter alone, so one that is gone without a word is a fault.
+LOOK = f"""{ASK}
+if [ -e sh.pid ] && ! alive sh; then echo 'holds members back, and nobody waits for them any more'
+elif asked; then echo "$mark"; else echo '{SILENT}'; fi"""
+
+HOLD = """protocol static nnix_hold {
+  roa4 { table nnix_held; };
+  route 0.0.0.0/0 max 0 as 0;
+}
+"""
+
+# Memory of tables says at once, in any BIRD, whether routes still come in; to count them takes long where there are many.
+WAIT = f"""pid=$1 left={HELD_SECONDS_MAX} quiet=0 before=
+say() {{ timeout {ANSWER_SECONDS} birdc -r -s {SOCKET} "$@" 2>/dev/null; }}
+while [ "$left" -gt 0 ] && [ -e "/proc/$pid/cwd" ]; do
+  sleep 1
+  left=$((left - 1))
+  sessions=$(say show protocols | grep ' BGP ' | grep -v ' down ')
+  all=$(printf '%s' "$sessions" | grep -c .)
+  up=$(printf '%s' "$sessions" | grep -c Established)
+  now="$up of $all, $(say show memory | grep '^Routing tables')"
+  if [ "$now" = "$before" ]; then quiet=$((quiet + 1)); else quiet=0; fi
+  before=$now
+  if [ "$up" -gt 0 ] && [ "$up" -eq "$all" ]; then enough={HELD_COMPLETE_SECONDS}; else enough={HELD_QUIET_SECONDS}; fi
+  [ "$up" -eq 0 ] || [ "$quiet" -lt "$enough" ] || break
+done
+timeout {HELD_SECONDS_MAX} birdc -s {SOCKET} disable nnix_hold
+rm -f sh.pid
+"""
+
+STOP_WAITING = 'if alive sh; then reap 2 $(brood "$pid"); fi; rm -f sh.pid'
 
 DRIVE = f"""{ASK}
 settled() {{ asked && ! printf '%s\\n' "$answer" | grep -q '^Reconfiguration in progress'; }}
@@ -86,7 +131,8 @@ case $(bird --version 2>&1) in
   'BIRD version '[012].*) rm -f {RESTART_TIME} ;;
   *) echo 'restart time 1 us;' | settle {RESTART_TIME} ;;
 esac
-rm -f former.conf
+rm -f former.conf {HELD}
+{STOP_WAITING}
 if [ -z "$hung" ] && alive bird && asked; then
   [ ! -f {CONFIG} ] || cp -p {CONFIG} former.conf
   mv -f wanted.conf {CONFIG}
@@ -104,6 +150,12 @@ else
   mv -f wanted.conf {CONFIG}
   stop 1 bird || {{ echo 'a hung bird does not die' >&2; exit 1; }}  # it does not answer, so it will not say goodbye either
   rm -f {SOCKET}
+  if grep -q '^include "held' {CONFIG} && [ "$(grep -c '^protocol bgp ' {CONFIG})" -ge "$held_from" ]; then
+    settle {HELD} <<'EOF'
+{HOLD}EOF
+    settle {WAITER} <<'EOF'
+{WAIT}EOF
+  fi
   start bird bird -f -c {CONFIG} -s {SOCKET}
   until_true 60 up_or_dead
   if ! stands "$pid"; then
@@ -111,6 +163,11 @@ else
     last_words; exit 1
   fi
   settled || {{ echo 'started, but does not answer' >&2; exit 1; }}
+  if [ -e {HELD} ]; then
+    start sh sh {WAITER} "$pid"
+    until_true 10 alive sh || birdc -s {SOCKET} disable nnix_hold
+    rm -f {HELD}
+  fi
 fi
 rm -f former.conf
 applied {CONFIG} "$mark" bird
@@ -130,6 +187,7 @@ class BirdDriver:
 
     name: str = "bird"
     secrets: Secrets | None = None
+    held_sessions_min: int = HELD_SESSIONS_MIN
 
     def steps(self, old: bytes | None, new: bytes | None) -> tuple[Step, ...]:
         return steps(old, new)
@@ -160,7 +218,7 @@ class BirdDriver:
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         if wanted is None:
-            await remove(host, self.name, name, COMMS, before=f'( cd "$here" 2>/dev/null || exit 0\n{FAREWELL})')
+            await remove(host, self.name, name, COMMS, before=f'( cd "$here" 2>/dev/null || exit 0\n{STOP_WAITING}\n{FAREWELL})')
             return
         if complaint := unfit(self.secrets, wanted, QUOTABLE):
             raise Failed(f"{host.name}: bird {name}: {complaint}")
@@ -168,7 +226,7 @@ class BirdDriver:
         seen = (await self._seen(host, [name]))[name]
         if difference(seen, digest(content), COMMS):
             hung = "1" if seen.mark == SILENT else ""
-            await act(host, self.name, name, f"hung={hung}\n{DRIVE}", stdin=content)
+            await act(host, self.name, name, f"hung={hung} held_from={self.held_sessions_min}\n{DRIVE}", stdin=content)
 
     def _whole(self, host: Host, name: str, content: bytes) -> bytes:
         """The configuration as it stands on the host."""

@@ -18,7 +18,7 @@ from tests.unit.routing.exchange import evidence, exchange, member
 from tests.unit.routing.proving import given, showing
 
 RS = 139136
-NOT_HERE = {"aspa_invalid", "rpki_no_data"}  # no ASPAs are asked here; and that VRPs are missing is no route's doing
+NOT_HERE = {"aspa_invalid", "rpki_no_data", "starting"}  # no ASPAs are asked here; and that VRPs or members are missing is no route's doing
 
 
 def server(**rules: object) -> ServerPolicy:

@@ -14,6 +14,9 @@ Routes are looked at once where they come in, and as little as possible where th
 Wishes in standard and extended communities are written as large ones first, so that each is judged once. Receivers that wishes aim at by the same
 groups and round-trip times share a function, named after these, so that a new receiver changes nobody else's.
 
+After a cold start nothing is accepted until members are back, where the driver wishes so (daemons/bird.py): it fills the table `nnix_held`. For
+that `import table` is needed a second time: what members have sent meanwhile is taken in from there, client by client, and so goes out in few messages.
+
 BIRD itself judges three things before any filter sees the route: OTC (RFC 9234), a next hop outside of the LAN, and malformed
 attributes. It treats such a route as withdrawn and says so in its log only; read.py finds it there.
 
@@ -87,6 +90,11 @@ _LARGE_MAX = 4294967295
 _VALIDITY_STATES = "[(generic, 0x43000000, *)]"  # RFC 8097; BIRD sends no such non-transitive community to another AS, so it says none
 
 
+# Nobody may announce 0.0.0.0/0: that the table has anything about it is a word of the driver's. Looked up by the shortest prefix, which costs least.
+HELD = 'roa4 table nnix_held;\ninclude "held*.conf";\n'
+_IS_HELD = "roa_check(nnix_held, 0.0.0.0/0, 0) != ROA_UNKNOWN"
+
+
 def spell(server: ServerPolicy) -> str:
     """The whole configuration of one route server."""
     families = _families(server)
@@ -95,6 +103,7 @@ def spell(server: ServerPolicy) -> str:
     parts.append("".join(f"ipv{family} table master{family}{ordered};\n" for family in families))  # BIRD 3: before all other tables
     for family in families:
         parts.append(_tables(server, family))
+    parts.append(HELD)
     parts.append(_feeds(server))
     parts.append(_aspas(server))
     parts += [_local(each.name, each.text) for each in server.snippets if each.place is Place.HEAD]
@@ -370,6 +379,7 @@ def _checks(server: ServerPolicy, family: Family) -> str:
     sane = [
         "nnix_carried = bgp_community.len + bgp_ext_community.len + bgp_large_community.len;" if counted else "",
         "nnix_scrub();",
+        f"if {_IS_HELD} then {_refuse('starting')}",
         f"if net = {'0.0.0.0/0' if v4 else '::/0'} then {_refuse('default_route')}",
         "" if v4 else f"if ! (net ~ [2000::/3+]) then {_refuse('not_global_unicast')}",
         *(f"if net ~ NNIX_{name}{family} then {_refuse(slug)}" for name, prefixes, slug in sets if prefixes),

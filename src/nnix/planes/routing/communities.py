@@ -98,6 +98,7 @@ _REASONS = (
         "a network in the path has not named the next one as its provider: a leak",
         "draft-ietf-sidrops-aspa-verification",
     ),
+    Reason(120, "starting", "the route server was just started, and waits until members have come back"),
 )
 REASONS = {each.number: each for each in _REASONS}
 REASON = {each.slug: each for each in _REASONS}

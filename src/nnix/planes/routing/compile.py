@@ -69,6 +69,7 @@ from nnix.planes.trust.kinds import IRR_COVERING_PORT, IRR_DOCUMENT, IRR_PORT, V
 
 ORDER = (
     "otc_leak",  # the daemon itself judges it, before any filter
+    "starting",  # no judgement of a route, but of a moment
     "default_route",
     "not_global_unicast",
     "exchange_lan",

@@ -868,6 +868,7 @@ def _rpki_invalid(of: Evaluator, client: Client, route: Route) -> bool:
 
 TESTS: Mapping[str, Test] = {
     "otc_leak": lambda of, client, route: of.policy.roles and route.otc is not None,
+    "starting": lambda of, client, route: False,  # what is proved is how a route server decides once it has started
     "default_route": lambda of, client, route: route.prefix.length == 0,
     "not_global_unicast": lambda of, client, route: route.prefix.family == 6 and not route.prefix.inside(GLOBAL_UNICAST),
     "exchange_lan": lambda of, client, route: of.lans[route.prefix.family].covers(route.prefix),

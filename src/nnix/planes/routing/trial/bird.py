@@ -17,6 +17,7 @@ from nnix.planes.routing.prove.compare import BY_ITSELF, Held, Side
 from nnix.planes.routing.prove.messages import Attributes
 from nnix.planes.routing.prove.route import RO, RT, Prefix, Segment, prefix_of
 
+HOLD = "nnix_hold"
 LIST_CHARACTERS_MAX = 400  # of a long list of communities BIRD 2 prints only the beginning, and does not say so
 ANSWER_LINE_OCTETS = 1 << 22
 _ORIGINS = {"IGP": 0, "EGP": 1, "Incomplete": 2}
@@ -113,6 +114,12 @@ async def reload(host: Host, name: str) -> None:
 async def reopen(host: Host, name: str, client: ClientPolicy, family: Family) -> None:
     """A session that has ended may begin again at once. Raises Failed."""
     await asked(host, name, f"restart {protocol_name(client.session, family)}")
+
+
+async def let_in(host: Host, name: str) -> None:
+    """A candidate waits for nobody (see daemons/bird.py, cold start). Raises Failed."""
+    if HOLD in await asked(host, name, "show protocols"):
+        await asked(host, name, f"disable {HOLD}")
 
 
 def held_of(entry: birdc.Entry) -> Held:

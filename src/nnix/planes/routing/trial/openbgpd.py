@@ -47,6 +47,10 @@ async def reopen(host: Host, name: str, client: ClientPolicy, family: Family) ->
     await _bgpctl(host, name, "neighbor", str(client.v4 if family == 4 else client.v6), "clear")
 
 
+async def let_in(host: Host, name: str) -> None:
+    """OpenBGPD lets everybody in at once."""
+
+
 async def _bgpctl(host: Host, name: str, *words: str) -> None:
     result = await host.run(["bgpctl", "-s", f"{host.home}/openbgpd/{name}/{SOCKET}", *words])
     if result.status != 0 or "request processed" not in result.out:

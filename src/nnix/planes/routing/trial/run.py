@@ -114,12 +114,13 @@ class Looking:
     protocols: Callable[[Host, str], Awaitable[Mapping[str, birdc.Protocol]]]
     reload: Callable[[Host, str], Awaitable[None]]
     reopen: Callable[[Host, str, ClientPolicy, Family], Awaitable[None]]
+    let_in: Callable[[Host, str], Awaitable[None]]
     counts_all: bool
 
 
 LOOKING: Mapping[str, Looking] = {
-    "bird": Looking(bird.tables, bird.protocols, bird.reload, bird.reopen, counts_all=False),
-    "openbgpd": Looking(openbgpd.tables, openbgpd.protocols, openbgpd.reload, openbgpd.reopen, counts_all=True),
+    "bird": Looking(bird.tables, bird.protocols, bird.reload, bird.reopen, bird.let_in, counts_all=False),
+    "openbgpd": Looking(openbgpd.tables, openbgpd.protocols, openbgpd.reload, openbgpd.reopen, openbgpd.let_in, counts_all=True),
 }
 
 
@@ -162,6 +163,7 @@ class Trial:
     async def begin(self) -> list[Difference]:
         """Start the daemon and bring all sessions up; how they differ from what the policy says."""
         await self.driver.drive(self.host, self.artifact.name, self.artifact.content)
+        await self.looking.let_in(self.host, self.artifact.name)
         self.pids = self.place.pids()
         return list(session_differences(*await self._sessions()))
 
