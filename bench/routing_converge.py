@@ -85,7 +85,9 @@ def cached(server: ServerPolicy, folder: Path) -> Path:
         ("irr", IRR_PORT, (server.registered_v4, server.registered_v6)),
     ):
         rows = [{"prefix": prefix, "maxLength": longest, "asn": origin} for table in roas for prefix, longest, origin in table.roas]
-        (folder / f"{name}.json").write_text(json.dumps({"roas": rows}))
+        draft = folder / f"{name}.json.new"
+        draft.write_text(json.dumps({"roas": rows}))
+        draft.replace(folder / f"{name}.json")
         for word, at, any_length in ((name, port, False), (f"{name}_covering", port + 1, True)):
             listen = [{"address": str(feed.address), "port": at} for feed in server.feeds if feed.table == word]
             tables.append(

@@ -19,7 +19,7 @@ from nnix.planes.routing.prove.messages import RS_CLIENT, Attributes, Opened
 from nnix.planes.routing.prove.route import Prefix, Route
 
 HOLD_TIME_SECONDS = 240
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 60.0  # of a machine that has much else to do
 AGAIN_SECONDS = 0.05
 AT_ONCE = 64  # connections; more at a time than a daemon's backlog has room for would only be tried again
 
