@@ -21,7 +21,7 @@ from nnix.planes.routing.prove.route import Prefix, Route
 HOLD_TIME_SECONDS = 240
 CONNECT_SECONDS = 60.0  # of a machine that has much else to do
 AGAIN_SECONDS = 0.05
-AT_ONCE = 64  # connections; more at a time than a daemon's backlog has room for would only be tried again
+AT_ONCE = 6  # connections: OpenBGPD listens with a backlog of 5, BIRD with 8; whose SYN finds no room is sent again after 1 s, then 2, 4 …
 
 
 class Speaker(asyncio.Protocol):
