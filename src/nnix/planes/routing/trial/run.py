@@ -29,6 +29,7 @@ from nnix.planes.routing.trial import bird, openbgpd
 from nnix.planes.routing.trial.speakers import Speaker, speakers
 from nnix.planes.routing.trial.stand import Stand, stand, working
 
+CANDIDATES_AT_ONCE = 2
 SETTLED_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.003
 MOMENT_SECONDS = 0.3
@@ -70,12 +71,21 @@ class Proof:
 
 
 async def prove(servers: Sequence[tuple[ServerPolicy, Artifact, Driver]], prefix: str) -> tuple[Proof, ...]:
-    """Prove every candidate, one after another; those of one LAN on one stand. Raises Unjudged; Failed where a candidate cannot be tried at all."""
-    proofs: list[Proof] = []
-    for server, artifact, driver in servers:
-        async with stand([server], prefix) as place:
-            proofs.append(await tried(server, artifact, driver, place))
-    return tuple(proofs)
+    """Prove every candidate on a stand of its own, a few at a time: while one waits for its daemon, another is judged. Raises Unjudged; Failed where a candidate
+    cannot be tried at all."""
+    room = asyncio.Semaphore(CANDIDATES_AT_ONCE)
+
+    async def proved(server: ServerPolicy, artifact: Artifact, driver: Driver) -> Proof:
+        async with room, stand([server], prefix) as place:
+            return await tried(server, artifact, driver, place)
+
+    works = [asyncio.ensure_future(proved(*each)) for each in servers]
+    try:
+        return tuple(await asyncio.gather(*works))
+    finally:  # where one cannot be tried, nothing of the others is left
+        for each in works:
+            each.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
 
 
 async def tried(
