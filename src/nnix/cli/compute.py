@@ -9,6 +9,7 @@ import click
 
 from nnix.cli import tables
 from nnix.cli.booking import booked, orders_in
+from nnix.cli.clearing import clear_command, verify_command
 from nnix.cli.command import DISAGREES, DONE, REFUSED, begun, json_option, pass_setting, resource_named
 from nnix.cli.root import Setting, clock
 from nnix.kernel.apply import Applied
@@ -120,4 +121,6 @@ def book(setting: Setting, as_json: bool) -> int:
     return DONE
 
 
+compute_group.add_command(clear_command)
+compute_group.add_command(verify_command)
 COMMANDS = (compute_group,)

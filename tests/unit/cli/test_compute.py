@@ -71,3 +71,82 @@ def test_an_order_about_hours_that_are_over_is_refused(nnix: Nnix, exchange: Pat
 def test_a_file_of_another_kind_is_no_offer(nnix: Nnix, exchange: Path) -> None:
     said = nnix("compute", "offer", bid(exchange, "train", NOW + 1))
     assert (said.status, "kernel.kind" in said.err) == (1, True)
+
+
+def traded(nnix: Nnix, exchange: Path) -> str:
+    """A market of one offer and two bids, cleared: the digest of the clearing."""
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    orders = (
+        bid(exchange, "train", NOW + 2),
+        bid(exchange, "search", NOW + 2, limit="65yuan"),
+        bid(exchange, "hope", NOW + 2, limit="10yuan"),
+    )
+    assert nnix("compute", "bid", *orders).status == 0
+    said = nnix("compute", "clear", "--json")
+    assert said.status == 0, said.err
+    assert set(said.json["accepted"]) == {"train", "search"}
+    return str(said.json["clearing"])
+
+
+def test_offer_and_bid_become_a_deal(nnix: Nnix, exchange: Path) -> None:
+    """At one price for all lots, for no more than the limit; who is not filled is told why; a second clearing has nothing to do."""
+    digest = traded(nnix, exchange)
+    deals = nnix("get", "deal", "--json").json
+    assert {each["bid"]: each["devices"] for each in deals} == {"train": 4, "search": 4}
+    assert {each["clearing"] for each in deals} == {digest}
+    assert {tuple(each["prices"]) for each in deals} == {("8yuan", "8yuan")}
+    again = nnix("compute", "clear", "--json").json
+    assert (again["accepted"], again["change"]) == ({}, None)
+    assert again["rejected"]["hope"].startswith("nothing could be delivered")
+    assert {each["why"] for each in again["aside"]} == {"there are not so many lots in one of the hours"}
+
+
+def test_a_clearing_is_proved_from_the_ledger_and_from_a_file(nnix: Nnix, exchange: Path, tmp_path: Path) -> None:
+    """By its digest or entry; what is altered in the file is found, and what is altered in the vault is not believed."""
+    digest = traded(nnix, exchange)
+    assert nnix("compute", "verify", digest[:12]).status == 0
+    (entry,) = nnix("log", "--what", "clearing", "--json").json
+    assert nnix("compute", "verify", entry["seq"]).status == 0
+
+    record = next(path for path in (tmp_path / "state/vault").iterdir() if digest.encode() in path.read_bytes())
+    altered = tmp_path / "altered.json"
+    altered.write_text(record.read_text().replace('"fen":800', '"fen":801', 1))
+    said = nnix("compute", "verify", altered)
+    assert (said.status, "C1" in said.err) == (1, True)
+    record.write_bytes(altered.read_bytes())
+    assert nnix("compute", "verify", digest[:12]).status == 1
+
+
+def test_a_dry_run_records_nothing(nnix: Nnix, exchange: Path) -> None:
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    assert nnix("compute", "bid", bid(exchange, "train", NOW + 2)).status == 0
+    before = nnix("log", "--json").json[-1]["seq"]
+    assert nnix("compute", "clear", "--dry-run", "--json").json["accepted"] == {"train": 0}
+    assert nnix("log", "--json").json[-1]["seq"] == before
+    assert nnix("compute", "clear", "--spot", "--dry-run", "--json").json["accepted"] == {}
+
+
+def test_a_deal_carries_its_circuit_and_its_contract(nnix: Nnix, exchange: Path) -> None:
+    """Data at another site: one change has the deal, tagged ends at both ports, the circuit with the bid's rate, and the contract with the pool's member."""
+    data = "{dataset: cargo, site: nb, gigabytes: 100, contract: cargo}"
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    assert nnix("compute", "bid", bid(exchange, "train", NOW + 3, port="archive", data=data, rate="2G")).status == 0
+    change = nnix("compute", "clear", "--json").json["change"]
+    (circuit,) = nnix("get", "circuit", "--json").json
+    assert (circuit["ends"], circuit["capacity"], circuit["owner"]) == (["deal-train-buyer", "deal-train-gpus"], "2G", "deal/train-1")
+    assert circuit["vni"] == 100000
+    ends = {each["name"]: (each["over"], each["vlan"]) for each in nnix("get", "port", "--json").json if "over" in each}
+    assert ends == {"deal-train-buyer": ("archive", 1), "deal-train-gpus": ("east", 1)}
+    contracts = {each["name"]: each for each in nnix("get", "data-contract", "--json").json}
+    assert {key: contracts["deal-train-east"][key] for key in ("provider", "consumer", "under")} == {
+        "provider": "buyer",
+        "consumer": "east",
+        "under": "cargo",
+    }
+    assert nnix("get", "deal", "--json").json[0]["transfer"] == "5yuan"
+    put = {f"{each['kind']}/{each['name']}" for each in nnix("show", change).json["body"]["put"]}
+    assert {"Deal/train-1", "Circuit/deal-train", "Port/deal-train-buyer", "DataContract/deal-train-east"} <= put
+
+    assert nnix("undo", change, "--offline", "--yes").status == 0
+    assert nnix("get", "circuit", "--json").json == nnix("get", "deal", "--json").json == []
+    assert len(nnix("get", "data-contract", "--json").json) == 1

@@ -1,0 +1,315 @@
+"""nnix compute clear and verify: the market is cleared with the network as it is, published, and proved.
+
+The clearing itself is pure. Here it gets what it needs of the world: the hour, which links are up and what they carry; and here its result enters the ledger:
+first the clearing, as an entry of its own under the signed head, then all of its deals as one change. Killed in between, a clearing stands there that was not
+carried out, and the next one starts from the same book.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nnix.cli import tables
+from nnix.cli.booking import carried_out, drafted
+from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, json_option, pass_setting
+from nnix.cli.files import put_whole
+from nnix.cli.root import Setting, clock
+from nnix.kernel.apply import Applied
+from nnix.kernel.change import Unknown
+from nnix.kernel.ledger import Entry
+from nnix.kernel.rule import Refused
+from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Failed
+from nnix.planes.compute.kinds import Bid, Deal, DealState, Offer, hour_named, hour_number, hour_of
+from nnix.planes.compute.market.clear import Clearing, clear, paid
+from nnix.planes.compute.market.orders import Want, orders
+from nnix.planes.compute.market.publish import deals, published
+from nnix.planes.compute.market.record import digest_of, inputs_digest
+from nnix.planes.compute.market.verify import faults
+from nnix.planes.compute.rules import market_of
+from nnix.planes.compute.wanted import alternatives
+from nnix.planes.fabric.kinds import Link
+from nnix.planes.fabric.look import rates
+from nnix.planes.fabric.reach import free, reach
+from nnix.planes.fabric.read import octets, read
+
+CLEARING = "clearing"
+"""the entry of a clearing in the ledger"""
+SPOT_HOURS = 2
+"""spot: what begins in this hour or the next"""
+LOAD_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of the network: names of links that are not up, and bit/s on the others. Both empty where nothing runs."""
+
+    dark: frozenset[str] = frozenset()
+    load: Mapping[str, float] | None = None
+
+
+def seen(setting: Setting, snapshot: Snapshot) -> Seen:
+    """Asked of the running exchange. A link that cannot be asked counts as dark: no deal is made to depend on it."""
+
+    async def ask() -> Seen:
+        statuses = {each.resource: each for each in await read(snapshot, setting.machines)}
+        before, began = await octets(snapshot, setting.machines), time.monotonic()
+        await asyncio.sleep(LOAD_SECONDS)
+        carried = rates(before, await octets(snapshot, setting.machines), time.monotonic() - began)
+        dark = frozenset(link.name for link in snapshot.of(Link) if not statuses[link.id].good)
+        return Seen(dark, {link: max(both) for link, both in carried.items()})
+
+    return setting.run(ask())
+
+
+def cleared(snapshot: Snapshot, network: Seen, *, spot: bool, hours: int | None) -> Clearing:
+    """The clearing of what stands in the book at this moment."""
+    now = clock()
+    first = hour_of(now)
+    end = first + min(hours or market_of(snapshot).forward_hours_max, market_of(snapshot).forward_hours_max)
+    known = reach(snapshot, network.dark)
+    left = free(snapshot, known, network.load)
+    left |= dict.fromkeys(network.dark, 0)
+    begin_before = first + SPOT_HOURS if spot else None
+    return clear(orders(snapshot, known, left, f"{now:%Y-%m-%dT%H:%M:%S}Z", first, end, begin_before))
+
+
+def lapsed(snapshot: Snapshot) -> list[Deal]:
+    """Deals whose hours are over, let go."""
+    now = hour_of(clock())
+    live = snapshot.where(Deal, state=DealState.RESERVED)
+    return [each.changed(state="released", pool_vlan=None, port_vlan=None) for each in live if hour_number(each.hours[-1]) < now]
+
+
+@click.command("clear")
+@click.option("--spot", is_flag=True, help="Only what begins in this hour or the next.")
+@click.option("--hours", type=click.IntRange(1), help="How far ahead. [the market's forward_hours_max]")
+@click.option("--dry-run", is_flag=True, help="Say what would come of it; record nothing.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the clearing here as well, for whoever wants to check it.",
+)
+@click.option("--keep", is_flag=True, help="Go on: spot every minute, everything every hour, until stopped.")
+@click.option("--why", default="", help="The reason, for the ledger.")
+@json_option
+@pass_setting
+def clear_command(
+    setting: Setting, spot: bool, hours: int | None, dry_run: bool, output: Path | None, keep: bool, why: str, as_json: bool
+) -> int:
+    """Clear the market: fill bids from offers at one price for each product, publish and record it, and make the deals, all in one change.
+
+    Deals whose hours are over are let go by the same change. Links of the running exchange that are not up are not counted on.
+    """
+    begun(setting)
+    if keep:
+        return _kept(setting, hours, as_json)
+    return _once(setting, spot=spot, hours=hours, dry_run=dry_run, output=output, why=why, as_json=as_json)
+
+
+def _kept(setting: Setting, hours: int | None, as_json: bool) -> int:
+    """Until interrupted: at every full minute what begins soon, at every full hour everything."""
+    while True:
+        now = clock()
+        minute = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        time.sleep((minute - now).total_seconds())
+        _once(setting, spot=minute.minute != 0, hours=hours, dry_run=False, output=None, why="", as_json=as_json)
+
+
+def _once(setting: Setting, *, spot: bool, hours: int | None, dry_run: bool, output: Path | None, why: str, as_json: bool) -> int:
+    model = setting.book.model()
+    if model.brought_about and any(setting.world.ground(key[0]) for key in model.artifacts):
+        as_root(setting)
+    network = seen(setting, model.snapshot) if model.brought_about and model.artifacts else Seen()
+    found = cleared(model.snapshot, network, spot=spot, hours=hours)
+    record = published(found)
+    wrong = faults(record)
+    if wrong:  # a clearing that does not pass its own proof is not published, whoever would gain by it
+        raise Failed(f"the clearing does not prove itself, so nothing is recorded: {wrong[0]}")
+    if output:
+        put_whole(output, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode())
+    over = lapsed(model.snapshot)
+    what: Applied | Entry | None = None
+    if not dry_run and (found.won or over):
+        fresh = list(deals(found, record["digest"])) if found.won else []
+        reason = why or (f"clearing {record['digest'][:12]}: {len(found.won)} bids filled" if fresh else f"{len(over)} deals are over")
+        try:
+            made = drafted(setting, [*over, *fresh])
+        except Refused as refused:
+            setting.office.refuse(refused, reason)
+            raise
+        if fresh:
+            _note(setting, record, model.seq, reason)
+        what = carried_out(setting, made, reason, quiet=as_json)
+    return _told(found, record, what, over, dry_run, as_json)
+
+
+def _note(setting: Setting, record: Mapping[str, Any], change: int, why: str) -> Entry:
+    """Publish: the record in the vault, all of it but the inputs in the ledger, and these by their digest."""
+    content = spelled(record)
+    setting.vault.keep([content])
+    body = {key: value for key, value in record.items() if key not in ("inputs", "format")}
+    return setting.office.note(CLEARING, why, {**body, "inputs": inputs_digest(record), "record": _sha256(content), "change": change})
+
+
+def spelled(record: Mapping[str, Any]) -> bytes:
+    """A record as it is kept."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _told(found: Clearing, record: Mapping[str, Any], what: Applied | Entry | None, over: list[Deal], dry_run: bool, as_json: bool) -> int:
+    entry = what.entry if isinstance(what, Applied) else what
+    verified = isinstance(what, Applied) and what.verified
+    if as_json:
+        facts = {
+            key: record[key] for key in ("accepted", "deals", "prices", "rejected", "welfare", "bound", "gap_ppm", "rounds", "cut_short")
+        }
+        tables.as_json(
+            {
+                "clearing": record["digest"],
+                "change": entry.seq if entry else None,
+                "verified": verified,
+                "dry_run": dry_run,
+                "released": [each.name for each in over],
+                **facts,
+                "aside": record["inputs"]["aside"],
+            }
+        )
+    else:
+        rows = [
+            (
+                buy.bid,
+                want.site,
+                want.device,
+                want.devices,
+                hour_named(want.start),
+                want.hours,
+                _yuan(_paid(found, want)),
+                _yuan(want.limit),
+            )
+            for buy, want in ((found.orders.buys[number], want) for number, want in found.won)
+        ]
+        tables.table("Filled", ("bid", "site", "device", "devices", "from", "hours", "pays", "limit"), rows)
+        tables.table(
+            "Prices",
+            ("site", "device", "hour", "price"),
+            ((s, d, hour_named(h), _yuan(p)) for (s, d, h), p in sorted(found.prices.items())),
+        )
+        tables.table("Rejected", ("bid", "why"), sorted(found.rejected.items()))
+        if found.orders.aside:
+            tables.table("Set aside", ("bid", "site", "device", "why"), found.orders.aside)
+        proved = f"worth {_yuan(found.welfare)}, proved to be within {found.gap_ppm / 10_000:.4f} % of the best"
+        tables.out.print(f"\n{len(found.won)} of {len(found.orders.buys)} bids filled; {proved}; clearing {record['digest'][:16]}")
+        if entry is not None:
+            state = "applied and verified" if verified else "recorded"
+            tables.out.print(f"✓ change {entry.seq} is {state}", markup=False)
+    if isinstance(what, Applied) and not what.verified:
+        return REFUSED if what.reverted else DISAGREES
+    return DONE
+
+
+def _paid(found: Clearing, want: Want) -> int:
+    return want.transfer + paid(want, found.prices)
+
+
+def _yuan(fen: int) -> str:
+    return f"{fen // 100}.{fen % 100:02} yuan"
+
+
+# --- proof ------------------------------------------------------------------------------------------------------------
+
+
+@click.command("verify")
+@click.argument("clearing", metavar="CLEARING")
+@json_option
+@pass_setting
+def verify_command(setting: Setting, clearing: str, as_json: bool) -> int:
+    """Is a clearing right? Feasible, balanced, nobody at a loss, the gap proved; from its inputs and duals alone, without a solver.
+
+    CLEARING is a file that `nnix compute clear -o` wrote, or the number of a clearing's entry or the beginning of its digest in this ledger. One of this
+    ledger is also held against its entry, and its inputs against the orders that stood in the book then.
+    """
+    path = Path(clearing)
+    if path.is_file():
+        record: Any = json.loads(path.read_text())
+        about, found = str(path), [str(each) for each in faults(record)]
+    else:
+        begun(setting)
+        entry = _entry(setting, clearing)
+        kept = setting.vault.get(entry.body["record"])
+        if kept is None:
+            raise Unknown(f"the record of clearing {entry.body['digest'][:16]} is no longer in the vault, or was altered")
+        record = json.loads(kept)
+        about = f"entry {entry.seq}"
+        found = [*(str(each) for each in faults(record)), *_against_ledger(setting, entry, record)]
+    if as_json:
+        tables.as_json({"ok": not found, "faults": found, "clearing": record.get("digest") if isinstance(record, dict) else None})
+    elif found:
+        for each in found:
+            tables.err.print(f"✗ {each}", markup=False)
+    else:
+        gap = record["gap_ppm"] / 10_000
+        tables.out.print(f"✓ {about}: clearing {record['digest'][:16]} is right, and within {gap:.4f} % of the best", markup=False)
+    return REFUSED if found else DONE
+
+
+def _entry(setting: Setting, named: str) -> Entry:
+    entries = [
+        each
+        for each in setting.ledger.entries(what=CLEARING)
+        if str(each.seq) == named or (len(named) >= 6 and each.body["digest"].startswith(named))
+    ]
+    if len(entries) != 1:
+        raise Unknown(f"{len(entries)} clearings are called {named}; `nnix log --what clearing` lists them")
+    return entries[0]
+
+
+def _against_ledger(setting: Setting, entry: Entry, record: Mapping[str, Any]) -> list[str]:
+    """What differs between a record and the ledger: its entry, and the orders that stood in the book."""
+    wrong = []
+    if record.get("digest") != entry.body["digest"] or digest_of(record) != entry.body["digest"]:
+        wrong.append(f"entry {entry.seq} published another digest")
+    if inputs_digest(record) != entry.body["inputs"]:
+        wrong.append(f"entry {entry.seq} published other inputs")
+    for key, value in entry.body.items():
+        if key not in ("inputs", "record", "change") and record.get(key) != value:
+            wrong.append(f"entry {entry.seq} published other {key}")
+    wrong += _orders_differ(setting.book.model_at(entry.body["change"]).snapshot, record["inputs"])
+    return wrong
+
+
+def _orders_differ(book: Snapshot, inputs: Mapping[str, Any]) -> list[str]:
+    """Sells and buys that are not what their offers and bids said. A bid's wants may be fewer than it has, never dearer; a sell no more than its offer."""
+    wrong = []
+    for sell in inputs["sells"]:
+        offer = book.get(Offer, sell["offer"])
+        if offer is None or int(offer.ask) != sell["ask"] or max(sell["lots"]) > offer.lots or offer.pool != sell["pool"]:
+            wrong.append(f"offer {sell['offer']} did not stand so in the book")
+    for buy in inputs["buys"]:
+        bid = book.get(Bid, buy["bid"])
+        known = list(alternatives(bid)) if bid is not None else []
+        for want in buy["wants"]:
+            if not any(
+                (each.device, each.devices, each.hours, each.limit) == (want["device"], want["devices"], want["hours"], want["limit"])
+                and each.start <= want["start"] <= each.latest
+                and each.site in (None, want["site"])
+                for each in known
+            ):
+                wrong.append(f"bid {buy['bid']} did not ask for {want['devices']} of {want['device']} at {want['site']} so")
+                break
+    return wrong

@@ -1,0 +1,149 @@
+"""The clearing as a mixed-integer programme, and HiGHS, which solves it.
+
+    maximise    Σ worth · x  -  Σ ask · y
+    each buy      Σ x of its wants ≤ 1                     x whole: a bundle is bought or not
+    each product  Σ devices · x  -  Σ y ≤ 0                y ≤ lots: a sell is sold in any part
+    each link     Σ rate · x ≤ what is free on it
+    each port     Σ x ≤ 1                                  where circuits are not told apart by tags
+
+Lots of one product at one ask are one column. With x whole, the best y is whole as well, so it need not be asked for.
+
+The duals of the relaxation (x in parts) prove how good a solution is: whatever prices one puts on products and links, no set of trades is worth more than
+what all buyers and all sellers would gain at these prices, each for himself (weak duality). So a bound needs no faith in the solver.
+
+One thread, a fixed seed, and limits by nodes instead of by the clock: the same programme gives the same answer on any machine. The clock is a fuse only, and
+a clearing that blew it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnix.planes.compute.market.orders import Cell, Orders, Want
+
+MILLI = 1000
+MEGA = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to try: a gap at which to stop, nodes of the search tree, and a fuse."""
+
+    gap: float = 2e-4
+    nodes: int = 400
+    fuse_seconds: float = 300.0
+
+
+@dataclass(frozen=True)
+class Duals:
+    """Prices that prove a bound: thousandths of a fen for a lot of each product, and for each Mbit/s of each link."""
+
+    products: Mapping[Cell, int]
+    links: Mapping[str, int]
+
+
+class Programme:
+    """The programme of some orders. `wants`: (buy, want) of each x, by number."""
+
+    def __init__(self, orders: Orders) -> None:
+        self.wants: list[tuple[int, Want]] = [(index, want) for index, buy in enumerate(orders.buys) for want in buy.wants]
+        self.supply = orders.supply()
+        self._steps = [(cell, ask, lots) for cell, steps in self._in_order(orders) for ask, lots in steps]
+        self._rows: dict[tuple[Any, ...], int] = {}
+        starts, indices, values = [0], list[int](), list[float]()
+        busiest: dict[str, int] = {}
+        for _, want in self.wants:
+            for link in want.links:
+                busiest[link] = busiest.get(link, 0) + want.rate
+        tight = {link for link, rate in busiest.items() if rate > orders.free.get(link, 0)}
+        for buy, want in self.wants:
+            entries: list[tuple[tuple[Any, ...], float]] = [(("product", *cell), float(want.devices)) for cell in want.cells()]
+            entries += [(("link", link), want.rate / MEGA) for link in want.links if link in tight and want.rate]
+            entries += [(("alone", port), 1.0) for port in want.alone]
+            entries.append((("buy", buy), 1.0))
+            self._column(entries, indices, values)
+            starts.append(len(indices))
+        for cell, _, _ in self._steps:
+            self._column([(("product", *cell), -1.0)], indices, values)
+            starts.append(len(indices))
+        self._matrix = (np.array(starts, np.int32), np.array(indices, np.int32), np.array(values, np.float64))
+        self._costs = np.array([float(want.worth) for _, want in self.wants] + [-float(ask) for _, ask, _ in self._steps])
+        self._most = np.array([1.0] * len(self.wants) + [float(lots) for _, _, lots in self._steps])
+        self._limits = np.zeros(len(self._rows))
+        for row, index in self._rows.items():
+            if row[0] in ("buy", "alone"):
+                self._limits[index] = 1.0
+            elif row[0] == "link":
+                self._limits[index] = orders.free.get(row[1], 0) / MEGA
+
+    def _in_order(self, orders: Orders) -> list[tuple[Cell, list[tuple[int, int]]]]:
+        """Products in the order in which sells, and those in wants, come first: by content, as orders are."""
+        first: dict[Cell, None] = {}
+        for sell in orders.sells:
+            first.update(((sell.site, sell.device, hour), None) for hour in range(sell.start, sell.start + len(sell.lots)))
+        return [(cell, self.supply[cell]) for cell in first if cell in self.supply]
+
+    def _column(self, entries: Sequence[tuple[tuple[Any, ...], float]], indices: list[int], values: list[float]) -> None:
+        for row, value in entries:
+            indices.append(self._rows.setdefault(row, len(self._rows)))
+            values.append(value)
+
+    def _solver(self, banned: frozenset[int], *, whole: bool) -> Any:
+        import highspy
+
+        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 1), ("parallel", "off")):
+            solver.setOptionValue(option, value)
+        most = self._most.copy()
+        most[list(banned)] = 0.0
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = len(self._costs), len(self._rows)
+        lp.sense_ = highspy.ObjSense.kMaximize
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = self._costs, np.zeros(len(self._costs)), most
+        lp.row_lower_, lp.row_upper_ = np.full(len(self._rows), -highspy.kHighsInf), self._limits
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = self._matrix
+        if whole:
+            kinds = [highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous]
+            lp.integrality_ = [kinds[0]] * len(self.wants) + [kinds[1]] * len(self._steps)
+        solver.passModel(lp)
+        return solver
+
+    def duals(self) -> Duals:
+        """Those of the relaxation, rounded to whole thousandths: any prices that are not negative prove a bound, so rounding loses nothing but a little of it."""
+        if not self.wants:
+            return Duals({}, {})
+        solver = self._solver(frozenset(), whole=False)
+        solver.run()
+        found = solver.getSolution().row_dual
+        products: dict[Cell, int] = {}
+        links: dict[str, int] = {}
+        for row, index in self._rows.items():
+            price = max(0, round(abs(found[index]) * MILLI))
+            if row[0] == "product":
+                products[row[1], row[2], row[3]] = price
+            elif row[0] == "link" and price:
+                links[row[1]] = price
+        return Duals(products, links)
+
+    def solved(self, start: Sequence[int], banned: frozenset[int], effort: Effort) -> tuple[list[int], bool]:
+        """(numbers of the wants that are bought, whether the fuse blew), from the solution `start` on."""
+        import highspy
+
+        solver = self._solver(banned, whole=True)
+        solver.setOptionValue("mip_rel_gap", effort.gap)
+        solver.setOptionValue("mip_max_nodes", effort.nodes)
+        solver.setOptionValue("time_limit", effort.fuse_seconds)
+        if start:
+            chosen = np.array(sorted(start), np.int32)
+            solver.setSolution(len(chosen), chosen, np.ones(len(chosen)))
+        solver.run()
+        blown = solver.getModelStatus() == highspy.HighsModelStatus.kTimeLimit
+        values = solver.getSolution().col_value
+        if not len(values):
+            return sorted(start), blown
+        return [number for number in range(len(self.wants)) if values[number] > 0.5], blown

@@ -1,0 +1,38 @@
+"""A clearing as it is published: plain JSON, from which anybody can check it.
+
+    inputs     instant; sells (offer, pool, seller, site, device, ask, start, lots of each hour); buys (bid, buyer, wants); free bit/s on links; what was set
+               aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
+    accepted   bid → number of its want
+    deals      bid, offer, devices, hours
+    prices     site, device, hour, fen: one for each product that changed hands
+    rejected   bid → why
+    duals      products (site, device, hour, millifen), links (link → millifen for each Mbit/s): the proof of the bound
+    welfare    what the trades are worth in fen; bound: what no trades can be worth more than; gap_ppm: the difference, rounded up
+    digest     SHA-256 over the canonical JSON of all the rest
+
+Only the format stands here, and a digest: what makes a clearing (clear.py) and what checks it (verify.py) have nothing else in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT = 1
+FIELDS = (
+    "format", "inputs", "accepted", "deals", "prices", "rejected", "duals", "welfare", "bound", "gap_ppm", "rounds", "banned", "cut_short", "digest",
+)  # fmt: skip
+
+
+def digest_of(record: Mapping[str, Any]) -> str:
+    """SHA-256 over the canonical JSON (RFC 8785) of a record without its `digest`. It has whole numbers and no astral characters in its keys, for which keys
+    in order and no blanks are the canonical form."""
+    rest = {key: value for key, value in record.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
+
+def inputs_digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of what a clearing was given."""
+    return hashlib.sha256(json.dumps(record["inputs"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
