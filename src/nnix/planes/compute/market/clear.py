@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from nnix.planes.compute.market.model import MEGA, MILLI, Duals, Effort, Programme
 from nnix.planes.compute.market.orders import Buy, Cell, Orders, Want
+from nnix.planes.compute.market.record import NOT_WHOLE, NOTHING, OUTBID, WOULD_LOSE
 
 ROUNDS_MAX = 24
 ENOUGH = Effort()
@@ -259,12 +260,6 @@ def _sold(orders: Orders, won: Iterable[tuple[int, Want]]) -> tuple[tuple[int, .
                 sold[number][index] = taken
                 left[cell] -= taken
     return tuple(map(tuple, sold))
-
-
-OUTBID = "outbid: every alternative costs more than its limit at these prices"
-NOT_WHOLE = "not whole: it would have gained at these prices, but its bundle did not fit beside those that gain more"
-WOULD_LOSE = "would lose: at one price for all lots it would have paid more than its limit"
-NOTHING = "nothing could be delivered: see what was set aside"
 
 
 def _rejected(

@@ -25,6 +25,11 @@ FIELDS = (
     "format", "inputs", "accepted", "deals", "prices", "rejected", "duals", "welfare", "bound", "gap_ppm", "rounds", "banned", "cut_short", "digest",
 )  # fmt: skip
 
+OUTBID = "outbid: every alternative costs more than its limit at these prices"
+NOT_WHOLE = "not whole: it would have gained at these prices, but its bundle did not fit beside those that gain more"
+WOULD_LOSE = "would lose: at one price for all lots it would have paid more than its limit"
+NOTHING = "nothing could be delivered: see what was set aside"
+
 
 def digest_of(record: Mapping[str, Any]) -> str:
     """SHA-256 over the canonical JSON (RFC 8785) of a record without its `digest`. It has whole numbers and no astral characters in its keys, for which keys

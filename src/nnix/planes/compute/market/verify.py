@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnix.planes.compute.market.record import FIELDS, FORMAT, digest_of
+from nnix.planes.compute.market.record import FIELDS, FORMAT, NOT_WHOLE, NOTHING, OUTBID, WOULD_LOSE, digest_of
 
 Product = tuple[str, str, int]
 
@@ -184,15 +184,9 @@ def _rejected(
             want["limit"] - want["transfer"] > want["devices"] * sum(prices.get(each, lowest.get(each, 0)) for each in _products(want))
             for want in wants
         )
-        word = str(why).partition(":")[0]
-        right = {
-            "nothing could be delivered": not wants,
-            "outbid": bool(wants) and not gains,
-            "not whole": gains,
-            "would lose": bool(wants) and not gains and bid in banned,
-        }
-        if not right.get(word, False) or (word == "outbid" and bid in banned):
-            yield Fault("C8", f"bid {bid} is rejected as {word!r}, which the prices do not bear out")
+        right = NOTHING if not wants else NOT_WHOLE if gains else WOULD_LOSE if bid in banned else OUTBID
+        if why != right:
+            yield Fault("C8", f"bid {bid} is rejected as {why!r}; by the prices it is {right!r}")
 
 
 def _links(free: Mapping[str, int], accepted: Mapping[str, Any]) -> Iterator[Fault]:

@@ -1,0 +1,252 @@
+"""What a clearing promises, on markets that are drawn: nobody loses, no fen is left over, no name has a say, the bound holds, and every figure can be had again."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nnix.planes.compute.market.clear import Clearing, bound_of, clear, welfare_of
+from nnix.planes.compute.market.orders import Buy, Orders, Sell, Want, feasible
+from nnix.planes.compute.market.publish import published
+from nnix.planes.compute.market.record import digest_of
+from nnix.planes.compute.market.verify import faults
+
+SITES, DEVICES, HOURS = ("hz", "nb", "wz"), ("a/x", "b/y"), 3
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+
+
+@st.composite
+def markets(draw: st.DrawFn, buys_max: int = 6) -> Orders:
+    """Small markets with bundles over hours and sites, transfer, one link that is scarce, and a port that takes one circuit."""
+    numbers = st.integers
+    sells = [
+        Sell(
+            f"o{n}",
+            f"p{n % 4}",
+            f"m{n % 3}",
+            draw(st.sampled_from(SITES)),
+            draw(st.sampled_from(DEVICES)),
+            draw(numbers(50, 150)),
+            start,
+            lots,
+        )
+        for n in range(draw(numbers(1, 6)))
+        for start in [draw(numbers(0, HOURS - 1))]
+        for lots in [tuple(draw(st.lists(numbers(0, 6), min_size=HOURS - start, max_size=HOURS - start)))]
+    ]
+    buys = []
+    for n in range(draw(numbers(1, buys_max))):
+        wants = []
+        for _ in range(draw(numbers(1, 3))):
+            site, device, devices = draw(st.sampled_from(SITES)), draw(st.sampled_from(DEVICES)), draw(numbers(1, 6))
+            start = draw(numbers(0, HOURS - 1))
+            hours = draw(numbers(1, HOURS - start))
+            limit = devices * hours * draw(numbers(40, 250))
+            links = ("hz-nb",) if draw(st.booleans()) else ()
+            alone = ("port-1",) if draw(st.booleans()) else ()
+            wants.append(Want(site, device, devices, start, hours, limit, draw(numbers(0, 200)) if links else 0, 6 * 10**9, links, alone))
+        buys.append(Buy(f"b{n}", f"n{n % 4}", tuple(dict.fromkeys(wants))))
+    return feasible(Orders("now", tuple(sells), tuple(buys), {"hz-nb": 10 * 10**9}))
+
+
+def possible(orders: Orders) -> Iterator[list[tuple[int, Want]]]:
+    """Every set of trades there is."""
+    for chosen in itertools.product(*([None, *buy.wants] for buy in orders.buys)):
+        won = [(number, want) for number, want in enumerate(chosen) if want is not None]
+        lots: Counter[tuple[str, str, int]] = Counter()
+        links: Counter[str] = Counter()
+        alone: Counter[str] = Counter()
+        for _, want in won:
+            lots.update(dict.fromkeys(want.cells(), want.devices))
+            links.update(dict.fromkeys(want.links, want.rate))
+            alone.update(want.alone)
+        supply = {cell: sum(n for _, n in steps) for cell, steps in orders.supply().items()}
+        there = all(n <= supply.get(cell, 0) for cell, n in lots.items())
+        if there and all(n <= 1 for n in alone.values()) and all(rate <= orders.free[link] for link, rate in links.items()):
+            yield won
+
+
+@quick
+@given(markets())
+def test_nobody_loses_and_no_fen_is_left_over(orders: Orders) -> None:
+    """Added up here, from orders and prices: buyers within limits, sellers at their asks or above, what is paid is received."""
+    found = clear(orders)
+    spent = 0
+    for _, want in found.won:
+        cost = want.devices * sum(found.prices[cell] for cell in want.cells())
+        assert cost + want.transfer <= want.limit
+        spent += cost
+    received = 0
+    for sell, sold in zip(orders.sells, found.sold, strict=True):
+        for hour, (had, gone) in enumerate(zip(sell.lots, sold, strict=True), sell.start):
+            price = found.prices.get((sell.site, sell.device, hour))
+            assert 0 <= gone <= had
+            if gone:
+                assert price is not None and price >= sell.ask
+                received += gone * price
+            if price is not None and price > sell.ask:
+                assert gone == had, "an offer below the price is sold out"
+    assert spent == received
+    assert faults(published(found)) == ()
+
+
+@quick
+@given(markets(buys_max=5))
+def test_the_bound_holds_and_the_best_is_found_where_one_price_allows_it(orders: Orders) -> None:
+    """Against every set of trades there is. What is lost to the best is no more than was banned, or the gap at which the solver may stop."""
+    best = max(welfare_of(orders, won) for won in possible(orders))
+    found = clear(orders)
+    assert found.welfare == welfare_of(orders, found.won) <= best <= found.bound == bound_of(orders, found.duals)
+    assert found.gap_ppm == -(-(found.bound - found.welfare) * 10**6 // found.bound) if found.bound else found.gap_ppm == 0
+    if not found.banned:
+        assert found.welfare >= best * (1 - 3e-4) - 1
+    assert set(found.rejected) == {buy.bid for buy in orders.buys} - {orders.buys[number].bid for number, _ in found.won}
+
+
+def shape(found: Clearing, bids: dict[str, str], sites: dict[str, str]) -> Any:
+    """A clearing with names given back."""
+    won = {(bids[found.orders.buys[n].bid], sites[w.site], w.device, w.devices, w.start, w.hours, w.limit) for n, w in found.won}
+    return won, {(sites[site], device, hour): price for (site, device, hour), price in found.prices.items()}, found.welfare, found.bound
+
+
+@quick
+@given(markets(), st.randoms(use_true_random=False))
+def test_the_order_in_which_orders_came_in_has_no_say(orders: Orders, chance: Any) -> None:
+    """The same record, byte for byte."""
+    sells, buys = list(orders.sells), [replace(b, wants=tuple(chance.sample(b.wants, len(b.wants)))) for b in orders.buys]
+    chance.shuffle(sells)
+    chance.shuffle(buys)
+    assert published(clear(feasible(replace(orders, sells=tuple(sells), buys=tuple(buys))))) == published(clear(orders))
+
+
+@quick
+@given(markets(), st.permutations(range(3)), st.permutations(range(6)))
+def test_names_of_sites_and_bids_have_no_say(orders: Orders, sites: list[int], bids: list[int]) -> None:
+    """Other names, same trades; unless orders are alike in all but their name, where something has to decide."""
+    site = {old: f"s{sites[n]}" for n, old in enumerate(SITES)}
+    bid = {f"b{n}": f"x{bids[n]}" for n in range(6)}
+    renamed = feasible(
+        replace(
+            orders,
+            sells=tuple(replace(each, site=site[each.site]) for each in orders.sells),
+            buys=tuple(
+                replace(each, bid=bid[each.bid], wants=tuple(replace(want, site=site[want.site]) for want in each.wants))
+                for each in orders.buys
+            ),
+        )
+    )
+    before, after = clear(orders), clear(renamed)
+    assert (before.welfare, before.bound) == (after.welfare, after.bound)
+    alike = len({each.wants for each in orders.buys}) < len(orders.buys) or len({replace(s, offer="") for s in orders.sells}) < len(
+        orders.sells
+    )
+    if not alike:
+        same = {name: name for name in (*SITES, *bid)}
+        back = {new: old for old, new in {**site, **bid}.items()}
+        assert Counter(w.limit for _, w in before.won) == Counter(w.limit for _, w in after.won)
+        assert shape(before, same, same)[2:] == shape(after, back, back)[2:]
+
+
+# --- the proof ----------------------------------------------------------------------------------------------------------
+
+
+def example() -> dict[str, Any]:
+    """Two sites; a bundle that is filled at either, one that is outbid, one that nobody can serve."""
+    sells = (
+        Sell("cheap", "p1", "east", "hz", "a/x", 100, 0, (8, 8)),
+        Sell("dear", "p2", "west", "hz", "a/x", 140, 0, (8, 8)),
+        Sell("far", "p3", "north", "nb", "a/x", 90, 0, (8, 8)),
+    )
+    buys = (
+        Buy(
+            "train",
+            "n1",
+            (Want("hz", "a/x", 10, 0, 2, 4000, 0, 10**9, ("hz-nb",)), Want("nb", "a/x", 8, 0, 2, 2500, 300, 10**9, ("hz-nb",))),
+        ),
+        Buy("search", "n2", (Want("nb", "a/x", 6, 0, 1, 900, 100, 10**9, ("hz-nb",)),)),
+        Buy("low", "n3", (Want("hz", "a/x", 8, 0, 2, 1650, 0, 0, ()),)),
+        Buy("late", "n4", (Want("wz", "a/x", 1, 0, 1, 500, 0, 0, ()),)),
+    )
+    return published(clear(feasible(Orders("now", sells, buys, {"hz-nb": 10 * 10**9}))))
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict | list) and value:
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(each, (*path, key))
+    else:
+        yield path
+
+
+def altered(record: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
+    fresh = copy.deepcopy(record)
+    where: Any = fresh
+    for key in path[:-1]:
+        where = where[key]
+    old = where[path[-1]]
+    where[path[-1]] = (
+        not old if isinstance(old, bool) else old + 1 if isinstance(old, int) else f"{old}x" if isinstance(old, str) else ["x"]
+    )
+    return fresh
+
+
+def test_whatever_is_altered_is_found() -> None:
+    """Every number and every word of a record, one by one."""
+    record = example()
+    assert faults(record) == ()
+    places = list(leaves(record))
+    assert len(places) > 100
+    for path in places:
+        assert faults(altered(record, path)), path
+
+
+def test_who_alters_and_signs_anew_is_found_where_somebody_is_harmed() -> None:
+    """With a digest that fits again: trades, deals, reasons, the bound and its proof do not add up any more."""
+    record = example()
+    for path in leaves(record):
+        if path[0] in ("accepted", "deals", "rejected", "welfare", "bound", "gap_ppm"):
+            fresh = altered(record, path)
+            fresh["digest"] = digest_of(fresh)
+            assert faults(fresh), path
+    for key, row in (("deals", 0), ("prices", 0)):
+        fresh = copy.deepcopy(record)
+        del fresh[key][row]
+        fresh["digest"] = digest_of(fresh)
+        assert faults(fresh), key
+
+
+CHEATS: dict[str, tuple[str, Any]] = {
+    "a price below an ask": ("C5", lambda r: r["prices"][0].update(fen=1)),
+    "a price above a limit": ("C6", lambda r: r["prices"][0].update(fen=5000)),
+    "two prices": ("C4", lambda r: r["prices"].append(dict(r["prices"][0], fen=r["prices"][0]["fen"] + 1))),
+    "lots that were not there": ("C3", lambda r: r["inputs"]["sells"][0].update(lots=[0, 0])),
+    "a member that sells to itself": ("C10", lambda r: [each.update(seller="n1") for each in r["inputs"]["sells"]]),
+    "a link that carries too much": ("C9", lambda r: r["inputs"]["free"].update({"hz-nb": 1})),
+    "a bid that is forgotten": ("C8", lambda r: r["rejected"].clear()),
+    "a dual below nothing": ("C2", lambda r: r["duals"]["products"][0].update(millifen=-(10**9))),
+    "a bound that the duals do not prove": ("C11", lambda r: r.update(bound=r["welfare"], gap_ppm=0) or r["duals"]["products"][0].update(millifen=10**8)),
+    "a field more": ("C2", lambda r: r.update(note="trust me")),
+    "no numbers": ("C2", lambda r: r["prices"][0].update(fen=1.5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_each_check_finds_what_it_is_for(cheat: str) -> None:
+    check, doing = CHEATS[cheat]
+    record = example()
+    doing(record)
+    record["digest"] = digest_of(record)
+    assert check in {each.check for each in faults(record)}
+
+
+@pytest.mark.parametrize("rubbish", [None, [], {}, {"format": 1}, "x", {"digest": 3}])
+def test_what_is_no_record_is_a_fault_and_no_exception(rubbish: Any) -> None:
+    assert faults(rubbish)
