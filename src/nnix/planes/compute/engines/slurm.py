@@ -1,0 +1,113 @@
+"""Slurm, through its commands: sbatch, squeue, scancel (https://slurm.schedmd.com).
+
+A gang is a batch job with one task a rank, which srun starts all at once; Slurm itself starts a job with all that it asked for or not at all.
+Devices are asked for as the generic resource `gpu`, whatever their make: of the generic resources it is the only one that Slurm can give out by
+the task. The gang's name is the job's name, so nothing has to be remembered: an agent that comes back asks by it.
+
+Each rank runs in a small shell that notes when it began and how it ended. Slurm's own accounting would need a database for that, and would keep
+a job's end for as long as it is configured to, not as long as we want.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnix.planes.compute.engines import Down, Gang, Refused, Together
+
+GRES = "gpu"
+OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "PREEMPTED", "DEADLINE"})
+REFUSAL = "Requested node configuration is not available"
+COMMAND_SECONDS = 20.0
+
+# $0 is the folder of records. Slurm signals all processes of a rank; the shell survives TERM, as it has to write down what became of the command.
+RANK = """
+trap : TERM
+name="$0/$SLURM_PROCID"; export NNIX_RANK="$SLURM_PROCID" NNIX_PROGRESS="$name.progress"
+date +%s.%3N >"$name.began"
+"$@" >>"$name.log" 2>&1 </dev/null & child=$!
+status=0; wait $child || status=$?
+while kill -0 $child 2>/dev/null; do status=0; wait $child || status=$?; done
+echo "$status $(date +%s.%3N)" >"$name.ended.new" && mv "$name.ended.new" "$name.ended"
+exit $status
+"""
+
+
+class Slurm:
+    """Gangs in the Slurm whose configuration stands at `configuration`."""
+
+    look_seconds = 1.0
+
+    def __init__(self, configuration: Path) -> None:
+        self._configuration = configuration
+
+    def start(self, gang: Gang) -> None:
+        if gang.image is not None:
+            raise Refused(f"image {gang.image}: this Slurm has no container runtime; give an entry that runs on its machines")
+        if gang.devices != int(gang.devices):
+            raise Refused("a part of a device: Slurm gives out whole ones here; ask for one, or for a pool with Ray")
+        if gang.name in self.seen():
+            return
+        try:
+            self._say(["sbatch", "--parsable"], stdin=batch(gang), env=gang.env)
+        except Down as error:
+            if REFUSAL in str(error):
+                raise Refused(str(error)) from None
+            raise
+
+    def seen(self) -> Mapping[str, bool]:
+        said = self._say(["squeue", "--noheader", "--states=all", "--format=%T %j"])
+        rows = (line.split(" ", 1) for line in said.splitlines() if " " in line)
+        found: dict[str, bool] = {}
+        for state, name in rows:
+            found[name.strip()] = found.get(name.strip(), False) or state not in OVER
+        return found
+
+    def stop(self, name: str, grace_seconds: float) -> None:
+        self._say(["scancel", *(["--signal=TERM"] if grace_seconds > 0 else ["--full", "--signal=KILL"]), f"--name={name}"])
+        if grace_seconds <= 0:
+            self._say(["scancel", f"--name={name}"])  # what waits cannot be killed, but withdrawn
+
+    def forget(self, name: str) -> None:
+        """Slurm forgets by itself (MinJobAge)."""
+
+    def _say(self, argv: Sequence[str], stdin: str = "", env: Mapping[str, str] | None = None) -> str:
+        whole = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            **(env or {}),
+            "SLURM_CONF": str(self._configuration),
+        }
+        try:
+            done = subprocess.run(argv, input=stdin, env=whole, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Down(f"Slurm does not answer: {error}") from None
+        if done.returncode:
+            raise Down(f"Slurm: {(done.stderr.strip() or f'status {done.returncode}').splitlines()[-1]}")
+        return done.stdout
+
+
+def batch(gang: Gang) -> str:
+    """The batch script of a gang. Pure."""
+    nodes = sorted(set(gang.nodes))
+    wishes = [
+        f"--job-name={gang.name}",
+        f"--chdir={gang.folder}",
+        f"--output={gang.records}/batch.log",
+        "--open-mode=append",
+        "--no-requeue",
+        "--export=ALL",
+        f"--nodes={len(nodes)}",
+        f"--nodelist={','.join(nodes)}",
+        f"--ntasks={gang.ranks}",
+        f"--cpus-per-task={gang.cpus}",
+        f"--mem={max(map(gang.nodes.count, nodes)) * gang.memory_gigabytes * 1000}M",
+    ]
+    if gang.devices:
+        wishes.append(f"--gpus-per-task={int(gang.devices)}")
+    if gang.together is Together.NODE:
+        wishes.append("--nodes=1")
+    lines = ["#!/bin/sh", *(f"#SBATCH {each}" for each in wishes)]
+    lines += [f"exec srun --kill-on-bad-exit=1 --wait=1 sh -c {shlex.quote(RANK)} {shlex.quote(str(gang.records))} {shlex.join(gang.argv)}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,595 @@
+"""The job agent: starts the jobs of one pool when their hours have come, watches them, and writes down who had which device from when to when.
+
+It stands beside the pool's engine, and acts on what is: a document that lists the jobs that are wanted (compile.py), what the engine says of its
+gangs, and the records that lie beside each of them (engines/__init__.py). What it has decided about a job stands in a file of that job, written
+before it is acted on. So one that was killed in mid-job comes back, finds the gang under the name that it wrote down, and goes on with it and
+with its meter; and one that finds no such gang knows that the engine lost it.
+
+    wanted, hours begun, devices free   the gang is started, whole or not at all; the meter runs from the moment that its ranks began
+    engine gone under it                charged as `node-lost`, started anew from its checkpoint
+    resized                             told to stop, charged as `resized`, started anew with the new size
+    another of higher priority waits    one that can save itself is told to stop, charged as `preempted`, and waits for its turn
+    its deal or its deadline is over    told to stop, charged as `killed`
+    no longer wanted                    told to stop, charged as `cancelled`
+
+A job is told what it needs by its environment: NNIX_JOB, NNIX_RANK, NNIX_RANKS, NNIX_DEVICES (those of its rank), NNIX_CHECKPOINT (a folder that
+outlives a restart), NNIX_DATA (where its data are read, over the deal's circuit) and NNIX_PROGRESS, a file to which it may append lines of JSON such
+as {"done": 30, "of": 100, "saved": true}. To stop it has SIGTERM, and as long as it said it needs to save itself.
+
+Here too is no policy of the market: what may run, and until when, was decided when the deal was cleared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nnix.planes.compute.engines import Down, Engine, Gang, Refused, Together, began, ended
+from nnix.planes.compute.engines.kubernetes import Kubernetes
+from nnix.planes.compute.engines.ray import Ray
+from nnix.planes.compute.engines.slurm import Slurm
+from nnix.planes.compute.meter import Cause, Held, Meter
+from nnix.planes.compute.states import OVER, JobEvent, JobState, after
+
+TURN_SECONDS = 0.01
+FILES_SECONDS = 0.1
+METER_SECONDS = 1.0
+DOWN_SECONDS = 0.5  # between two questions whether the engine is back
+CUT_SECONDS = 10.0  # at checkpoints, at most so often
+GRACE_SECONDS = 2.0  # of a job that does not say how long it needs: to go, not to save itself
+HOUR_MS = 3_600_000
+THOUSANDTHS = 1000
+PROGRESS_BYTES = 4096
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+ENGINES: Mapping[str, Callable[[Mapping[str, Any]], Engine]] = {
+    "ray": lambda settings: Ray(Path(settings["engine"]["socket"])),
+    "slurm": lambda settings: Slurm(Path(settings["engine"]["configuration"])),
+    "kubernetes": lambda settings: Kubernetes(Path(settings["engine"]["manifests"]), settings["device"]),
+}
+
+VISIBLE: Mapping[str, str] = {"nvidia": "CUDA_VISIBLE_DEVICES", "huawei": "ASCEND_RT_VISIBLE_DEVICES", "amd": "ROCR_VISIBLE_DEVICES"}
+"""make → by which variable its own runtime is told which devices it may use"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A job as it is wanted: the document's words. Times are Unix seconds; `hours` are those of its deal, as (begin, end)."""
+
+    job: str
+    deal: str
+    argv: tuple[str, ...]
+    ranks: int
+    devices: float
+    cpus: int
+    memory_gigabytes: int
+    together: Together
+    priority: int
+    grace_seconds: float | None
+    deadline: float | None
+    hours: tuple[tuple[float, float], ...]
+    lots: int
+    image: str | None = None
+    data: str | None = None
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Wanted:
+        """From JSON. Raises ValueError, KeyError, TypeError."""
+        fields = {
+            **said,
+            "argv": tuple(said["argv"]),
+            "hours": tuple((a, b) for a, b in said["hours"]),
+            "together": Together(said["together"]),
+        }
+        return cls(**fields)
+
+    def ends(self, now: float) -> float:
+        """Until when it may run: the end of its deal's hours as they follow on one another from now, or its deadline."""
+        end = now
+        for begin, until in sorted(self.hours):
+            if begin <= end < until:
+                end = until
+        return min(end, self.deadline) if self.deadline is not None else end
+
+    @property
+    def size(self) -> tuple[int, float]:
+        return self.ranks, self.devices
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the agent knows of a job. `run` counts its starts; `seats` are (node, device, thousandths) of each rank while it has them.
+
+    `then` is the event that follows when a job that is stopping has stopped, `cause` what it is charged to, `by` when grace ends.
+    """
+
+    wanted: Wanted
+    state: JobState = JobState.WAITING
+    reason: str = ""
+    run: int = 0
+    seats: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    then: JobEvent | None = None
+    cause: Cause | None = None
+    by: float = 0.0
+    since: float = 0.0
+    device_seconds: float = 0.0
+
+    @property
+    def gang(self) -> str:
+        return f"{self.wanted.job}.{self.run}"
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Known:
+        """From JSON, as `asdict` gave it. Raises ValueError, KeyError, TypeError."""
+        return cls(
+            **{
+                **said,
+                "wanted": Wanted.of(said["wanted"]),
+                "state": JobState(said["state"]),
+                "seats": tuple((node, tuple((device, share) for device, share in devices)) for node, devices in said["seats"]),
+                "then": JobEvent(said["then"]) if said["then"] else None,
+                "cause": Cause(said["cause"]) if said["cause"] else None,
+            }
+        )
+
+
+Seats = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+
+
+def seated(wanted: Wanted, nodes: Sequence[Mapping[str, Any]], taken: Mapping[str, int]) -> Seats | None:
+    """For each rank its node and its devices with their shares, all of them or None. `taken`: thousandths in use, by device. Pure.
+
+    The fullest node on which a rank fits is filled first, so that whole nodes stay free for gangs that have to be together.
+    """
+    left = {
+        node["name"]: [
+            (f"{node['name']}/{index}", THOUSANDTHS - taken.get(f"{node['name']}/{index}", 0)) for index in range(node["devices"])
+        ]
+        for node in nodes
+    }
+    domain = {node["name"]: node["domain"] for node in nodes}
+    for among in _near(wanted.together, list(left), domain):
+        free = {name: dict(left[name]) for name in among}
+        seats: list[tuple[str, tuple[tuple[str, int], ...]]] = []
+        for _ in range(wanted.ranks):
+            fits = [(sum(free[name].values()), name, given) for name in among if (given := _given(wanted.devices, free[name])) is not None]
+            if not fits:
+                break
+            _, name, given = min(fits, key=lambda each: (each[0], among.index(each[1])))
+            for device, share in given:
+                free[name][device] -= share
+            seats.append((name, given))
+        if len(seats) == wanted.ranks:
+            return tuple(seats)
+    return None
+
+
+def _near(together: Together, names: Sequence[str], domain: Mapping[str, str]) -> Iterator[Sequence[str]]:
+    """Sets of nodes within which a gang may be seated."""
+    if together is Together.NODE:
+        yield from ([name] for name in names)
+    elif together is Together.DOMAIN:
+        yield from ([name for name in names if domain[name] == each] for each in dict.fromkeys(domain.values()))
+    else:
+        yield names
+
+
+def _given(devices: float, free: Mapping[str, int]) -> tuple[tuple[str, int], ...] | None:
+    """Devices for one rank: whole ones that nobody shares, or a part of the one where least is left over."""
+    if devices == 0:
+        return ()
+    if devices < 1:
+        share = round(devices * THOUSANDTHS)
+        fits = [(left, device) for device, left in free.items() if left >= share]
+        return ((min(fits, key=lambda each: each[0])[1], share),) if fits else None
+    whole = [device for device, left in free.items() if left == THOUSANDTHS][: int(devices)]
+    return tuple((device, THOUSANDTHS) for device in whole) if len(whole) == int(devices) else None
+
+
+@dataclass
+class Agent:
+    """One pool's jobs. `here` is the agent's folder, `settings` what compile.py wrote."""
+
+    settings: Mapping[str, Any]
+    engine: Engine
+    meter: Meter
+    here: Path
+    known: dict[str, Known] = field(default_factory=dict)
+    trouble: str = ""
+    _document: tuple[int, int] | None = None
+    _wanted: dict[str, Wanted] = field(default_factory=dict)
+    _seen: Mapping[str, bool] | None = None
+    _due: dict[str, float] = field(default_factory=dict)
+    _saved: dict[str, int] = field(default_factory=dict)
+    _told: str = ""
+
+    def recall(self) -> None:
+        """What was decided before this process began."""
+        for path in sorted((self.here / "jobs").glob("*/known.json")):
+            known = Known.of(json.loads(path.read_text()))
+            self.known[known.wanted.job] = known
+        live = {(each.wanted.job, each.run) for each in self.known.values() if each.state not in OVER}
+        for held in self.meter.held:
+            if (held.job, held.run) not in live:
+                self.meter.stop([held], self.meter.seen_ms, Cause.METER_LOST)
+
+    def turn(self, now: float) -> bool:
+        """Look at what is due and act. Whether anything has changed. `now`: Unix seconds."""
+        changed = self._read_document()
+        if changed or self._is_due("files", FILES_SECONDS, now):
+            before = dict(self.known)
+            self._ask(now)
+            for name in list(self.known):
+                self._follow(name, now)
+            self._begin(now)
+            changed = changed or before != self.known
+            # `now` is before the records were read: whatever they do not say had not happened by then, so nobody is charged for longer.
+            if self.meter.held and self._is_due("meter", METER_SECONDS, now):
+                self._cut(now)
+                self.meter.look(int(now * 1000))
+        return changed
+
+    def _is_due(self, what: str, every_seconds: float, now: float) -> bool:
+        if self._due.get(what, 0.0) > now:
+            return False
+        self._due[what] = now + every_seconds
+        return True
+
+    def _read_document(self) -> bool:
+        path = Path(self.settings["jobs"])
+        try:
+            stat = path.stat()
+            if (stamp := (stat.st_mtime_ns, stat.st_ino)) == self._document:
+                return False
+            said = json.loads(path.read_bytes())
+            wanted = {each["job"]: Wanted.of(each) for each in said["jobs"]}
+        except FileNotFoundError:
+            return False  # nothing was ever wanted; a document that goes missing is put back by the loop, and stops nobody meanwhile
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.trouble = f"the list of jobs cannot be read: {type(error).__name__}: {error}"
+            return False
+        self._document, self._wanted, self.trouble = stamp, wanted, ""
+        for name, each in wanted.items():
+            if name not in self.known:
+                self._know(Known(each))
+            elif self.known[name].state is JobState.WAITING:
+                self._know(replace(self.known[name], wanted=each))
+        return True
+
+    def _ask(self, now: float) -> None:
+        if not self._is_due("engine", self.engine.look_seconds, now):
+            return
+        try:
+            self._seen = self.engine.seen()
+        except Down as error:
+            self._seen = None
+            self.trouble = str(error)
+            self._due["engine"] = now + max(self.engine.look_seconds, DOWN_SECONDS)
+        else:
+            self.trouble = ""
+
+    # --- one job ------------------------------------------------------------------------------------------------------
+
+    def _follow(self, name: str, now: float) -> None:
+        known, wanted = self.known[name], self._wanted.get(name)
+        if known.state in OVER:
+            if wanted is None and self._document is not None:
+                shutil.rmtree(self.here / "jobs" / name, ignore_errors=True)
+                del self.known[name]
+            return
+        if known.state is JobState.WAITING:
+            if wanted is None and self._document is not None:
+                self._know(replace(known, state=after(known.state, JobEvent.CANCEL), reason="no longer wanted"))
+            elif known.wanted.hours and now >= max(end for _, end in known.wanted.hours):
+                self._know(replace(known, state=after(known.state, JobEvent.EXPIRE), reason="the hours of its deal are over"))
+            elif known.wanted.deadline is not None and now >= known.wanted.deadline:
+                self._know(replace(known, state=after(known.state, JobEvent.EXPIRE), reason="its deadline has passed"))
+            return
+        self._watch(known, now)
+        known = self.known[name]
+        if known.state in (JobState.STARTING, JobState.RUNNING):
+            if wanted is None and self._document is not None:
+                self._stop(known, JobEvent.CANCEL, Cause.CANCELLED, "no longer wanted", now)
+            elif wanted is not None and wanted.size != known.wanted.size:
+                self._stop(known, JobEvent.RESUME, Cause.RESIZED, "is resized", now)
+            elif now >= (wanted or known.wanted).ends(now):
+                self._stop(known, JobEvent.EXPIRE, Cause.KILLED, "its deal or its deadline is over", now)
+        elif known.state is JobState.STOPPING and now >= known.by:
+            self._try(lambda: self.engine.stop(known.gang, 0.0))
+
+    def _watch(self, known: Known, now: float) -> None:
+        """What its records and its engine say of a gang that was started."""
+        records, ranks = self.records(known), known.wanted.ranks
+        ends = ended(records, ranks)
+        starts = began(records, ranks)
+        if known.state is JobState.STARTING and len(starts) == ranks:
+            self._hold(known, min(starts))
+            known = self._know(replace(known, state=after(known.state, JobEvent.BEGAN), since=min(starts), reason=""))
+        if known.state is JobState.RUNNING and not any(ends):
+            known = self._checkpointed(known, records, now)
+        bad = sorted((each.at, rank, each.status) for rank, each in enumerate(ends) if each is not None and each.status)
+        if all(each is not None for each in ends):
+            at = max(each.at for each in ends if each is not None)
+            if known.state is JobState.STARTING:  # it was over before we looked once
+                self._hold(known, min(starts))
+                known = self._know(replace(known, state=after(known.state, JobEvent.BEGAN), since=min(starts)))
+            if not bad:
+                self._over(known, JobEvent.DONE, at, Cause.FINISHED, saved=True)
+            elif known.state is JobState.STOPPING:
+                self._stopped(known, at)
+            else:
+                self._over(known, JobEvent.BROKE, at, Cause.FAILED, f"rank {bad[0][1]} ended with status {bad[0][2]}")
+        elif self._seen is not None and not self._seen.get(known.gang, False) and self._gone_for_good(known):
+            at = max((each.at for each in ends if each is not None), default=now)
+            if bad and known.state is JobState.RUNNING:
+                self._over(known, JobEvent.BROKE, at, Cause.FAILED, f"rank {bad[0][1]} ended with status {bad[0][2]}")
+            elif known.state is JobState.STOPPING:
+                self._stopped(known, min(now, max(at, known.since)))
+            else:
+                # When its engine failed nobody knows; what was seen last was seen to be held.
+                self._over(known, JobEvent.LOST, self.meter.seen_ms / 1000, Cause.NODE_LOST, "its engine lost it")
+
+    def _gone_for_good(self, known: Known) -> bool:
+        """Two looks in a row: the engine may have ended a gang whose last record was still being written when we read them."""
+        gone = f"gone {known.gang}"
+        first = gone not in self._due
+        self._due[gone] = 0.0
+        return not first
+
+    def _hold(self, known: Known, at: float) -> None:
+        if any((each.job, each.run) == (known.wanted.job, known.run) for each in self.meter.held):
+            return  # noted by an agent that was killed before it had written down the rest
+        shares = Counter[str]()
+        for _, devices in known.seats:
+            for device, share in devices:
+                shares[device] += share
+        pool = self.settings["pool"]
+        self.meter.start(
+            Held(pool, device, known.wanted.deal, known.wanted.job, known.run, share, int(at * 1000)) for device, share in shares.items()
+        )
+
+    def _held(self, known: Known) -> list[Held]:
+        return [each for each in self.meter.held if (each.job, each.run) == (known.wanted.job, known.run)]
+
+    def _release(self, known: Known, at: float, cause: Cause, *, saved: bool) -> float:
+        """End its intervals; the device-seconds that they came to."""
+        done = self.meter.stop(self._held(known), int(at * 1000), cause, saved=saved)
+        return sum(each.interval.device_microseconds for each in done) / 1e6
+
+    def _over(self, known: Known, event: JobEvent, at: float, cause: Cause, reason: str = "", *, saved: bool = False) -> None:
+        used = self._release(known, at, cause, saved=saved)
+        self._try(lambda: self.engine.forget(known.gang))
+        self._know(
+            replace(known, state=after(known.state, event), reason=reason, seats=(), since=at, device_seconds=known.device_seconds + used)
+        )
+
+    def _stop(self, known: Known, then: JobEvent, cause: Cause, reason: str, now: float) -> None:
+        grace = GRACE_SECONDS if known.wanted.grace_seconds is None else known.wanted.grace_seconds
+        known = self._know(replace(known, state=after(known.state, JobEvent.STOP), then=then, cause=cause, reason=reason, by=now + grace))
+        self._try(lambda: self.engine.stop(known.gang, grace))
+
+    def _stopped(self, known: Known, at: float) -> None:
+        if known.then is None or known.cause is None:
+            raise ValueError(f"{known.wanted.job} is stopping, and nobody knows why")
+        fresh = self._wanted.get(known.wanted.job, known.wanted)
+        self._over(known, known.then, at, known.cause, known.reason, saved=at < known.by and known.wanted.grace_seconds is not None)
+        if known.then is JobEvent.RESUME:
+            self._know(replace(self.known[known.wanted.job], wanted=fresh, then=None, cause=None))
+
+    def _checkpointed(self, known: Known, records: Path, now: float) -> Known:
+        """At a checkpoint the meter is cut, so that what a failure costs is known to be what came after."""
+        said = progress(records)
+        if said.get("saved") and (mark := int(said.get("done", 0))) != self._saved.get(known.gang):
+            self._saved[known.gang] = mark
+            if self._is_due(f"cut {known.gang}", CUT_SECONDS, now):
+                done = self.meter.cut(self._held(known), int(now * 1000), saved=True)
+                used = sum(each.interval.device_microseconds for each in done) / 1e6
+                return self._know(replace(known, device_seconds=known.device_seconds + used))
+        return known
+
+    def _cut(self, now: float) -> None:
+        """Intervals that outlive the full hour are cut there."""
+        hour_ms = int(now * 1000) // HOUR_MS * HOUR_MS
+        for known in list(self.known.values()):
+            if over := [each for each in self._held(known) if each.begin_ms < hour_ms]:
+                done = self.meter.cut(over, hour_ms)
+                used = sum(each.interval.device_microseconds for each in done) / 1e6
+                self._know(replace(known, device_seconds=known.device_seconds + used))
+
+    # --- which is next ------------------------------------------------------------------------------------------------
+
+    def _begin(self, now: float) -> None:
+        """Start what waits, the highest priority first and then the earliest; and where devices are missing, ask those to go that are less urgent."""
+        waiting = [each for each in self.known.values() if each.state is JobState.WAITING and each.wanted.job in self._wanted]
+        order = {name: index for index, name in enumerate(self._wanted)}
+        for known in sorted(waiting, key=lambda each: (-each.wanted.priority, order[each.wanted.job])):
+            wanted = known.wanted
+            if now >= wanted.ends(now):
+                self._say(known, f"its hours begin at {_clock(min((a for a, _ in wanted.hours if a > now), default=now))}")
+                continue
+            if self._seen is None:
+                self._say(known, self.trouble or "its engine was not asked yet")
+                continue
+            if (used := self._lots_in_use(wanted.deal)) + wanted.ranks * wanted.devices > wanted.lots:
+                self._say(known, f"its deal has {wanted.lots} devices, of which {used:g} are in use")
+                continue
+            seats = seated(wanted, self.settings["nodes"], self._taken())
+            if seats is None:
+                self._say(known, "waits for devices")
+                self._preempt(wanted, now)
+                continue
+            self._start(known, seats)
+
+    def _start(self, known: Known, seats: Seats) -> None:
+        known = self._know(
+            replace(known, run=known.run + 1, seats=seats, state=after(known.state, JobEvent.START), reason="", cause=None, then=None)
+        )
+        self._due.pop(f"gone {known.gang}", None)
+        gang = self._gang(known)
+        try:
+            self.engine.start(gang)
+        except Refused as error:
+            self._know(replace(known, state=after(known.state, JobEvent.REFUSE), reason=str(error), seats=()))
+        except Down as error:
+            # Under the same name next time: it may have been started after all.
+            self._know(replace(known, state=after(known.state, JobEvent.LOST), reason=str(error), seats=(), run=known.run - 1))
+            self._seen, self.trouble = None, str(error)
+        else:
+            self._seen = {**(self._seen or {}), gang.name: True}
+
+    def _gang(self, known: Known) -> Gang:
+        wanted, folder = known.wanted, self.here / "jobs" / known.wanted.job
+        records, checkpoint = self.records(known), folder / "checkpoint"
+        for each in (records, checkpoint):
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        numbers = [",".join(device.rsplit("/", 1)[1] for device, _ in devices) for _, devices in known.seats]
+        env = {
+            "PATH": SEARCH_PATH,
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "NNIX_JOB": wanted.job,
+            "NNIX_RANKS": str(wanted.ranks),
+            "NNIX_CHECKPOINT": str(checkpoint),
+            "NNIX_DEVICES": " ".join(numbers),
+        }
+        if (visible := VISIBLE.get(self.settings["device"].split("/")[0])) and wanted.ranks == 1:
+            env[visible] = numbers[0]
+        if wanted.data:
+            env["NNIX_DATA"] = wanted.data
+        return Gang(
+            name=known.gang,
+            ranks=wanted.ranks,
+            argv=wanted.argv,
+            env=env,
+            folder=folder,
+            records=records,
+            devices=wanted.devices,
+            cpus=wanted.cpus,
+            memory_gigabytes=wanted.memory_gigabytes,
+            nodes=tuple(node for node, _ in known.seats),
+            together=wanted.together,
+            image=wanted.image,
+        )
+
+    def _taken(self) -> Counter[str]:
+        found = Counter[str]()
+        for known in self.known.values():
+            for _, devices in known.seats:
+                for device, share in devices:
+                    found[device] += share
+        return found
+
+    def _lots_in_use(self, deal: str) -> float:
+        return sum(e.wanted.ranks * e.wanted.devices for e in self.known.values() if e.seats and e.wanted.deal == deal)
+
+    def _preempt(self, wanted: Wanted, now: float) -> None:
+        """Ask as few as make room, of those that are less urgent and can save themselves, the least urgent first; nobody, where that would not do."""
+        if any(each.state is JobState.STOPPING for each in self.known.values()):
+            return  # room is being made
+        taken, chosen = self._taken(), []
+        lesser = [e for e in self.known.values() if e.state is JobState.RUNNING and e.wanted.grace_seconds is not None]
+        for victim in sorted((e for e in lesser if e.wanted.priority < wanted.priority), key=lambda e: (e.wanted.priority, -e.since)):
+            chosen.append(victim)
+            for _, devices in victim.seats:
+                for device, share in devices:
+                    taken[device] -= share
+            if seated(wanted, self.settings["nodes"], taken) is not None:
+                for each in chosen:
+                    self._stop(each, JobEvent.RESUME, Cause.PREEMPTED, f"makes room for {wanted.job}", now)
+                return
+
+    # --- what is written ----------------------------------------------------------------------------------------------
+
+    def records(self, known: Known) -> Path:
+        return self.here / "jobs" / known.wanted.job / str(known.run)
+
+    def _say(self, known: Known, reason: str) -> None:
+        if known.reason != reason:
+            self._know(replace(known, reason=reason))
+
+    def _know(self, known: Known) -> Known:
+        """Decide it: on disk before anything is done about it."""
+        if self.known.get(known.wanted.job) != known:
+            folder = self.here / "jobs" / known.wanted.job
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write(folder / "known.json", asdict(known))
+            self.known[known.wanted.job] = known
+        return known
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Down as error:
+            self.trouble = str(error)
+
+    def tell(self, now: float) -> None:
+        """Write `state`, for people, for the control plane, and as the pulse."""
+        jobs = {
+            name: {
+                "state": known.state,
+                "reason": known.reason,
+                "run": known.run,
+                "since": known.since,
+                "devices": [device for _, devices in known.seats for device, _ in devices],
+                "device_seconds": round(known.device_seconds, 3),
+                "progress": progress(self.records(known)),
+            }
+            for name, known in sorted(self.known.items())
+        }
+        write(
+            self.here / "state",
+            {"pool": self.settings["pool"], "trouble": self.trouble, "jobs": jobs, "meter": self.meter.head._asdict(), "at": now},
+        )
+
+
+def progress(records: Path) -> dict[str, Any]:
+    """The last whole line that rank 0 said of its progress."""
+    try:
+        with (records / "0.progress").open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - PROGRESS_BYTES))
+            lines = file.read().split(b"\n")[:-1]
+        said = json.loads(lines[-1]) if lines else {}
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def write(path: Path, said: object) -> None:
+    """A file, whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(json.dumps(said, sort_keys=True))
+    fresh.replace(path)
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(at))
+
+
+def main(settings: Mapping[str, Any]) -> None:
+    """Look and act, for ever."""
+    here = Path.cwd()
+    engine = ENGINES[settings["engine"]["make"]](settings)
+    with Meter(here / "meter", settings["pool"]) as meter:
+        agent = Agent(settings, engine, meter, here)
+        agent.recall()
+        told = 0.0
+        while True:
+            now = time.time()
+            if agent.turn(now) or now - told >= METER_SECONDS / 2:
+                agent.tell(now)
+                told = now
+            time.sleep(TURN_SECONDS)
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    main(json.loads(Path(sys.argv[1]).read_text()))
