@@ -39,7 +39,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Driver
-from nnix.lab.compile import ETHERNET, UPLINK, customer, customer_mac, member_switch, server_machine
+from nnix.lab.compile import ETHERNET, UPLINK, customer_mac, end_machine, member_switch, server_machine
 from nnix.lab.kinds import Router
 from nnix.planes.fabric import nftables
 from nnix.planes.fabric.compile import compile, switches
@@ -397,7 +397,7 @@ class Exchange:
         for circuit in self.snapshot.of(Circuit):
             for number, port_name in enumerate(circuit.ends, 1):
                 who = Station(customer_mac(str(port_name)), f"198.18.0.{number}")
-                port, machine = self.snapshot.at(port_name), customer(str(port_name))
+                port, machine = self.snapshot.at(port_name), end_machine(str(port_name), self.snapshot)
                 self.plug(port.id, str(port.site), None, circuit.name, PortState.PRODUCTION, who, machine, ETHERNET)
 
     def plug(

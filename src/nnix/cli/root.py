@@ -28,7 +28,9 @@ from nnix.daemons.nftables import NFTABLES
 from nnix.daemons.nsd import nsd
 from nnix.daemons.openbgpd import OpenbgpdDriver
 from nnix.daemons.program import ProgramDriver
+from nnix.daemons.ray import RAY
 from nnix.daemons.secrets import Secrets
+from nnix.daemons.slurm import SLURM
 from nnix.daemons.sshd import SSHD
 from nnix.daemons.unbound import unbound
 from nnix.hosts import rootless
@@ -82,6 +84,20 @@ COUNTER = ProgramDriver(
 )
 
 
+COMPUTE = "planes/compute"
+JOBS = ProgramDriver(
+    "jobs",
+    "nnix.planes.compute.serve",
+    {
+        f"nnix/{COMPUTE}/{each}.py": PACKAGE / f"{COMPUTE}/{each}.py"
+        for each in ("serve", "meter", "states", *(f"engines/{engine}" for engine in ("__init__", "ray", "slurm", "kubernetes")))
+    },
+)
+
+
+SHELF = ProgramDriver("shelf", "nnix.lab.shelf", {"nnix/lab/shelf.py": PACKAGE / "lab/shelf.py"})
+
+
 def rtr_driver(secrets: Secrets) -> ProgramDriver:
     """The RTR server (planes/trust/serve.py), which needs no more of nnix than its own folder and what records are made of."""
     rtr = PACKAGE / "planes/trust/rtr"
@@ -110,11 +126,11 @@ def drivers(prefix: str, secrets: Path, find: Find = lambda source, pinned: None
     known = Secrets(secrets)
     names: tuple[Driver, ...] = (GUARD, knot(known), nsd(known), unbound(known))
     bird, openbgpd = BirdDriver(secrets=known), OpenbgpdDriver(secrets=known)
-    ours: tuple[Driver, ...] = (HERALD, COUNTER)
+    ours: tuple[Driver, ...] = (HERALD, COUNTER, JOBS, SHELF)
     payloads: tuple[Driver, ...] = (DocumentDriver(find), rtr_driver(known))
     everyone: tuple[Driver, ...] = (
         *(WiresDriver(prefix), NFTABLES, IPROUTE, LATENCY, SSHD, FRR),
-        *(*payloads, *names, GOBGP, bird, openbgpd, *ours),
+        *(*payloads, *names, RAY, SLURM, GOBGP, bird, openbgpd, *ours),
     )
     return {each.name: each for each in everyone}
 

@@ -22,6 +22,9 @@ from nnix.kernel.world import Artifact
 from nnix.lab import latency, registry, wires
 from nnix.lab.kinds import Registry, Router, Speaker
 from nnix.lab.routers import spell
+from nnix.planes.compute.compile import machine_of as pool_machine
+from nnix.planes.compute.derive import circuit_of, named
+from nnix.planes.compute.kinds import Bid, Pool
 from nnix.planes.fabric import names as interfaces
 from nnix.planes.fabric.iproute import shaper
 from nnix.planes.fabric.kinds import Circuit, Link, Port
@@ -84,6 +87,7 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
     yield from _shapers(snapshot)
     yield from _member_switches(snapshot)
     yield from _customers(snapshot)
+    yield from _shelves(snapshot)
     yield from _gateways(snapshot)
     for machine in snapshot.of(Machine):
         if machine.reach is Reach.SSH and machine.address is None:
@@ -167,6 +171,7 @@ def _wires(snapshot: Snapshot) -> Artifact:
             cables += [wires.Cable(wires.End(hub, f"r{index}"), end) for index, end in enumerate(far)]
             far = [wires.End(hub, UPLINK)]
         cables.append(wires.Cable(near, far[0]))
+    machines.update(map(pool_machine, snapshot.of(Pool)))
     private = {str(end) for circuit in snapshot.of(Circuit) for end in circuit.ends}
     for port in snapshot.of(Port):
         if port in plugged:
@@ -180,19 +185,19 @@ def _wires(snapshot: Snapshot) -> Artifact:
             near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
             machines.add(gateway(port.name))
             cables.append(wires.Cable(near, wires.End(gateway(port.name), ETHERNET)))
-        elif port.name in private:
+        elif port.name in private or snapshot.where(Pool, port=port.name):
             near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
-            machines.add(customer(port.name))
-            cables.append(wires.Cable(near, wires.End(customer(port.name), ETHERNET, customer_mac(port.name))))
+            machines.add(end_machine(port.name, snapshot))
+            cables.append(wires.Cable(near, wires.End(end_machine(port.name, snapshot), ETHERNET, customer_mac(port.name))))
         else:  # nobody's cable yet: it ends at the patch panel
             machines.add(PATCH_PANEL)
             switch, interface = interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port)
             cables.append(
                 wires.Cable(wires.End(switch, interface), wires.End(PATCH_PANEL, interfaces.fitted("p-", f"{port.site}-{port.name}")))
             )
-    about = frozenset(each.id for kind in (Site, Link, Port, Circuit, RouteServer, RtrCache, Router) for each in snapshot.of(kind)) | {
-        each.id for each in stations(snapshot)
-    }
+    about = frozenset(
+        each.id for kind in (Site, Link, Port, Circuit, RouteServer, RtrCache, Router, Pool) for each in snapshot.of(kind)
+    ) | {each.id for each in stations(snapshot)}
     tagged = [port.id for port in snapshot.of(Port) if port.vlan is not None and port.name in private]
     return Artifact(GROUND, "wires", "cables", wires.encode(machines, cables, tagged), about)
 
@@ -232,6 +237,11 @@ def _member_switches(snapshot: Snapshot) -> Iterator[Artifact]:
 def customer(port: str) -> str:
     """The machine behind a port that a circuit ends at."""
     return f"ce-{port}"
+
+
+def end_machine(port: str, snapshot: Snapshot) -> str:
+    """The machine at the end of a circuit: the pool's, where one is plugged in there, or else a customer's."""
+    return next(map(pool_machine, snapshot.where(Pool, port=port)), customer(port))
 
 
 def gateway(port: str) -> str:
@@ -308,7 +318,20 @@ def _customers(snapshot: Snapshot) -> Iterator[Artifact]:
         for port, (v4, v6) in circuit_addresses(circuit).items():
             facts = _station(v4.ip, v6.ip, v4.network, v6.network)
             about = frozenset({circuit.id, f"port/{port}"})
-            yield Artifact(customer(port), "iproute", "lan", iproute.encode(facts), about)
+            yield Artifact(end_machine(port, snapshot), "iproute", "lan", iproute.encode(facts), about)
+
+
+def _shelves(snapshot: Snapshot) -> Iterator[Artifact]:
+    """Whoever sold or keeps the data of a deal: a server at the end of its circuit where they come out."""
+    for bid in snapshot.of(Bid):
+        circuit = snapshot.get(Circuit, circuit_of(bid.name))
+        if bid.data is None or bid.port is None or circuit is None:
+            continue
+        end = next((str(each) for each in circuit.ends if each in (bid.port, named("deal", bid.name, "buyer"))), None)
+        if end is not None:
+            settings = {"gigabytes": {bid.data.dataset: bid.data.gigabytes}}
+            about = frozenset({bid.id, circuit.id})
+            yield Artifact(end_machine(end, snapshot), "shelf", bid.name, json.dumps(settings).encode(), about)
 
 
 def _shapers(snapshot: Snapshot) -> Iterator[Artifact]:

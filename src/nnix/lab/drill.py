@@ -28,7 +28,7 @@ from nnix.kernel.approval import Standing
 from nnix.kernel.drive import AT_ONCE, World, converge
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Failed, Host, Unreachable
-from nnix.lab.compile import circuit_addresses, customer
+from nnix.lab.compile import circuit_addresses, end_machine
 from nnix.lab.failures import Failure, Round, leftovers
 from nnix.lab.foreign import Abroad, Foreign
 from nnix.lab.kinds import Router
@@ -282,7 +282,7 @@ def circuit_witnesses(snapshot: Snapshot, namespace: Callable[[str], str]) -> di
     for strand in circuits.strands:
         circuit = circuits.all[strand.circuit]
         addresses = circuit_addresses(circuit)
-        one, other = ((namespace(customer(end)), str(addresses[end][0].ip)) for end in strand.ends)
+        one, other = ((namespace(end_machine(str(end), snapshot)), str(addresses[end][0].ip)) for end in strand.ends)
         found[circuit.name, *strand.ends] = Flow(f"{circuit.id}: {'~'.join(strand.ends)}", one, other, WITNESS_EVERY)
     return found
 

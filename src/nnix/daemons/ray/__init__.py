@@ -21,7 +21,13 @@ HERE = Path(__file__).parent
 RAY = ProgramDriver(
     "ray",
     "nnix.daemons.ray.foreman",
-    {"nnix/daemons/ray/foreman.py": HERE / "foreman.py"},
+    # With packages of their own around it: this Python may have nnix itself, and would look there.
+    {
+        "nnix/__init__.py": HERE.parent.parent / "__init__.py",
+        "nnix/daemons/__init__.py": HERE.parent / "__init__.py",
+        "nnix/daemons/ray/__init__.py": HERE.parent / "__init__.py",
+        "nnix/daemons/ray/foreman.py": HERE / "foreman.py",
+    },
     farewell='rm -rf "/tmp/nnix-ray-$(printf %s "$here" | sha256sum | cut -c1-12)"',
     needs=("ray",),
     interpreter=f"{sys.prefix}/bin/python3",

@@ -192,6 +192,12 @@ class Data(Record):
     contract: Ref[DataContract] | None = Field(
         default=None, description="by which the bidder may use it and pass it on; unset: it is the bidder's own"
     )
+    at: str | None = Field(
+        default=None,
+        pattern=r"^https?://[A-Za-z0-9.\[\]:-]+(/[!-~]*)?$",
+        description="where the job reads it, over the deal's circuit; told to it as NNIX_DATA",
+        examples=["http://198.18.7.2:8480/cargo-images-2026"],
+    )
 
 
 class Bid(Resource):

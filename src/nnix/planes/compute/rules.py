@@ -16,6 +16,7 @@ from nnix.planes.compute.kinds import (
     Bid,
     Deal,
     DealState,
+    Engine,
     Job,
     Market,
     Offer,
@@ -72,6 +73,18 @@ def pool_nodes_add_up(pool: Pool, snapshot: Snapshot) -> Iterator[Broken]:
     for name, times in Counter(each.name for each in pool.nodes).items():
         if times > 1:
             yield Broken("nodes", f"{times} named {name}", "a name of its own for each node")
+
+
+@rule("compute.pool-on-one-machine", source=MODEL)
+def pool_on_one_machine(pool: Pool, snapshot: Snapshot) -> Iterator[Broken]:
+    """A pool is one machine, and a machine one pool: engines are driven on one machine each, and would listen at the same ports."""
+    own = str(pool.machine or pool.name)
+    for node in pool.nodes:
+        if node.machine is not None and str(node.machine) != own:
+            yield Broken("nodes", f"{node.name} on {node.machine}", f"all of them on {own}; or a pool for each machine")
+    others = sorted(each.id for each in snapshot.of(Pool) if each.name != pool.name and str(each.machine or each.name) == own)
+    if others:
+        yield Broken("machine", f"{own}, which is {', '.join(others)} already", "a machine of its own")
 
 
 @rule("compute.lots-alike", source=LOTS)
@@ -363,10 +376,27 @@ def job_fits_deal(job: Job, snapshot: Snapshot) -> Iterator[Broken]:
             yield Broken("workers", f"{job.workers} with {needs} devices in all", f"at most {has}, as {job.deal} has")
 
 
+@rule("compute.job-can-start", source="docs/compute.md, engines")
+def job_can_start(job: Job, snapshot: Snapshot) -> Iterator[Broken]:
+    """An image needs a container runtime, which only a cluster has; a cluster runs nothing but images. Slurm gives out whole devices."""
+    if job.deal is None and job.probe is None:
+        return
+    pool = snapshot.at(job.probe) if job.probe is not None else snapshot.at(snapshot.at(job.deal).pool) if job.deal is not None else None
+    if pool is None:
+        return
+    if job.image is not None and pool.engine is not Engine.KUBERNETES:
+        yield Broken("image", job.image, f"unset: {pool.id} runs {pool.engine} without a container runtime")
+    if job.image is None and pool.engine is Engine.KUBERNETES:
+        yield Broken("image", "unset", f"an image: {pool.id} is a cluster")
+    if job.device_percent is not None and pool.engine is not Engine.RAY:
+        yield Broken("device_percent", job.device_percent, f"whole devices: {pool.engine} shares none")
+
+
 RULES: tuple[Rule, ...] = (
     market_once,
     pool_port_at_home,
     pool_nodes_add_up,
+    pool_on_one_machine,
     lots_alike,
     pool_identified_once,
     window_has_hours,
@@ -388,4 +418,5 @@ RULES: tuple[Rule, ...] = (
     bid_filled_whole,
     job_has_place,
     job_fits_deal,
+    job_can_start,
 )
