@@ -5,6 +5,9 @@ One lab is shared by all, since Ray alone needs seconds to start. Jobs count, sa
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,9 +19,9 @@ import pytest
 from nnix.kernel.plane import Status
 from nnix.kernel.resource import Resource
 from nnix.lab.compile import circuit_addresses
-from nnix.lab.shelf import PORT
+from nnix.lab.shelf import OCTETS_PER_GIGABYTE, PORT
 from nnix.planes.compute.derive import circuit_of
-from nnix.planes.compute.kinds import Pool
+from nnix.planes.compute.kinds import Job
 from nnix.planes.compute.meter import CHAIN, Cause, Interval, audit, noted
 from nnix.planes.compute.read import read
 from nnix.planes.fabric.kinds import Circuit
@@ -71,7 +74,9 @@ def exchange() -> list[Resource]:
     end = f"{datetime.now(UTC) + timedelta(hours=3):%Y-%m-%dT%HZ}"
     made = [resource("Exchange", "small", title={"en": "Small"}, asn=65551, country="CN", lab=True)]
     for name in ("east", "west"):
-        made.append(resource("Site", name, title={"en": name}, role="hub" if name == "east" else "node", level="city", city=name, country="CN"))
+        made.append(
+            resource("Site", name, title={"en": name}, role="hub" if name == "east" else "node", level="city", city=name, country="CN")
+        )
     made.append(resource("Link", "east-west", a="east", b="west", capacity="10G", latency="1ms"))
     for number, name in enumerate(("gpus", "npus", "buyer"), 1):
         made.append(resource("Member", name, title={"en": name}, asn=64495 + number, **{"class": "compute"}))
@@ -133,10 +138,8 @@ class Centres:
         self.order()
 
     def order(self) -> None:
-        assert self.lab.apply([*self.lab.snapshot.declared.replaced(self.jobs.values(), self._gone())]).verified
-
-    def _gone(self) -> list[str]:
-        return [each.id for each in self.lab.snapshot.of(type(resource("Job", "x", member="buyer", deal="d", entry=["true"]))) if each.name not in self.jobs]
+        gone = [each.id for each in self.lab.snapshot.of(Job) if each.name not in self.jobs]
+        assert self.lab.apply(self.lab.snapshot.declared.replaced(self.jobs.values(), gone)).verified, self.lab.differences()
 
     def statuses(self) -> dict[str, Status]:
         return {each.resource: each for each in self.lab.run(read(self.lab.snapshot, self.lab.setting.machines))}
@@ -158,9 +161,8 @@ class Centres:
 
     def charged(self, job: str) -> list[Interval]:
         """Its intervals, from a chain that is sound."""
-        deal = self.lab.snapshot.get(Pool, str(self.jobs[job].deal)) if job in self.jobs else None  # type: ignore[attr-defined]
         found: list[Interval] = []
-        for pool in [deal.name] if deal is not None else ("rays", "slurms"):
+        for pool in ("rays", "slurms"):
             folder = self.home(pool) / "meter"
             judged = audit((folder / CHAIN).read_bytes(), noted(folder))
             assert judged.faults == ()
@@ -212,3 +214,100 @@ def test_a_gang_runs_to_its_end_and_is_charged_for_what_it_had(centres: Centres,
     assert sum(each.device_microseconds for each in charged) / 1e6 == pytest.approx(4 * (ended - began), abs=0.02)
     assert centres.causes(job) == [Cause.FINISHED]
     centres.cancel(job)
+
+
+def test_a_job_reads_its_data_over_the_circuit_of_its_deal(centres: Centres) -> None:
+    """Bid, deal, circuit: what leaves the far end, what the job reads and what the pool's port carries agree; there is no other way to the data."""
+    centres.run("fetch", "rays", ["python3", "-c", FETCH], devices=1)
+    centres.until_state("fetch", "finished")
+
+    octets = GIGABYTES * OCTETS_PER_GIGABYTE
+    assert centres.facts("fetch")["progress"]["done"] == octets
+    shelf = Path(centres.lab.setting.machines.host("ce-data").home) / "shelf/rays/state"
+    centres.until(lambda: json.loads(shelf.read_text())["sent"] == {"cargo": octets}, "the far end counts as much")
+    received = int(centres.lab.host_run("rays", "cat", "/sys/class/net/eth0/statistics/rx_bytes") or 0)
+    assert received > octets  # with the headers that carried them
+    centres.cancel("fetch")
+
+
+@pytest.mark.parametrize("pool", ["rays", "slurms"])
+def test_an_agent_that_is_killed_comes_back_to_its_running_job_and_charges_it_once(centres: Centres, pool: str) -> None:
+    """kill -9 in mid-job: the ranks go on, the loop puts the agent back, and the chain has each device for exactly the time that the job ran."""
+    job = f"{pool}-orphan"
+    centres.run(job, pool, counting(60, 0.05), workers=2, devices=1)
+    centres.until(lambda: centres.facts(job).get("progress", {}).get("done", 0) >= 5, "it counts")
+
+    os.kill(centres.pid(pool, "jobs", "python3"), signal.SIGKILL)
+    assert ("python3 not running" in each for each in centres.lab.differences().values())
+    centres.lab.put_right()
+
+    centres.until_state(job, "finished")
+    assert centres.facts(job)["run"] == 1
+    assert centres.log(pool, job, 1).count("begins at") == 1
+    assert centres.causes(job) == [Cause.FINISHED]
+    records = centres.home(pool) / "jobs" / job / "1"
+    began = min(float((records / f"{rank}.began").read_text()) for rank in (0, 1))
+    ended = max(float((records / f"{rank}.ended").read_text().split()[1]) for rank in (0, 1))
+    assert sum(each.device_microseconds for each in centres.charged(job)) / 1e6 == pytest.approx(2 * (ended - began), abs=0.02)
+    centres.cancel(job)
+
+
+def test_a_job_whose_engine_is_killed_goes_on_from_what_it_saved(centres: Centres) -> None:
+    """Ray's scheduler is killed under it: nothing of the job runs on unseen, what it had is charged to the loss, and it starts at its checkpoint."""
+    centres.run("lost", "rays", counting(60, 0.1), workers=2, devices=1)
+    centres.until(lambda: centres.facts("lost").get("progress", {}).get("done", 0) >= 10, "it counts")
+
+    foreman = centres.pid("rays", "ray", "python3")
+    scheduler = next(each for each in descendants(foreman) if Path(f"/proc/{each}/comm").read_text().strip() == "raylet")
+    os.kill(scheduler, signal.SIGKILL)
+
+    centres.until_state("lost", "finished")
+    assert centres.facts("lost")["run"] == 2
+    assert int(centres.log("rays", "lost", 2).split("begins at ")[1].split()[0]) >= 10
+    assert centres.causes("lost") == [Cause.NODE_LOST, Cause.FINISHED]
+    centres.cancel("lost")
+
+
+def test_a_job_that_is_taken_back_stops_with_time_to_save_itself(centres: Centres) -> None:
+    """Cancelled while it runs: SIGTERM, it saves, and its intervals end as cancelled."""
+    centres.run("unwanted", "slurms", counting(600, 0.05), workers=2, devices=1, checkpoint="20s")
+    centres.until(lambda: centres.facts("unwanted").get("progress", {}).get("done", 0) >= 3, "it counts")
+    centres.cancel("unwanted")
+    centres.until(lambda: Cause.CANCELLED in centres.causes("unwanted"), "it is stopped")
+    last = centres.charged("unwanted")[-1]
+    assert last.saved
+    assert time.time() - last.end_ms / 1000 < PATIENCE_SECONDS
+
+
+def test_a_job_that_is_resized_keeps_what_it_had_done(centres: Centres) -> None:
+    """From one device a rank to two: what it had before is charged as resized, to the millisecond, and it goes on from its checkpoint."""
+    centres.run("grows", "rays", counting(10_000, 0.1), workers=1, devices=1, checkpoint="20s")
+    centres.until(lambda: centres.facts("grows").get("progress", {}).get("done", 0) >= 3, "it counts")
+    centres.run("grows", "rays", counting(10, 0.05), workers=1, devices=2, checkpoint="20s")
+    centres.until_state("grows", "finished")
+    assert centres.causes("grows") == [Cause.RESIZED, Cause.FINISHED]
+    assert int(centres.log("rays", "grows", 2).split("begins at ")[1].split()[0]) >= 3
+    before, after = ({each.device for each in centres.charged("grows") if each.run == run} for run in (1, 2))
+    assert (len(before), len(after)) == (1, 2)
+    centres.cancel("grows")
+
+
+def test_what_is_more_urgent_takes_the_place_of_what_can_save_itself(centres: Centres) -> None:
+    """Preempted: it saves, waits, and comes to its end after the other; the pool charges it no more than it had."""
+    centres.run("patient", "rays", counting(10_000, 0.1), workers=1, devices=4, checkpoint="20s")
+    centres.until(lambda: centres.facts("patient").get("progress", {}).get("done", 0) >= 3, "it counts")
+    centres.jobs["patient"] = centres.jobs["patient"].changed(entry=tuple(counting(10, 0.05)))  # it may come to an end then
+    centres.run("urgent", "rays", counting(5, 0.05), workers=1, devices=4, priority=10)
+    centres.until_state("urgent", "finished")
+    centres.until_state("patient", "finished")
+    assert centres.causes("patient") == [Cause.PREEMPTED, Cause.FINISHED]
+    assert centres.charged("patient")[0].begin_ms < centres.charged("urgent")[0].begin_ms < centres.charged("patient")[-1].end_ms
+    centres.cancel("patient", "urgent")
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """All processes below one, in this machine's numbers."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            yield child
+            yield from descendants(child)

@@ -166,6 +166,7 @@ def whole_cli() -> click.Group:
         drilling,
         history,
         irr,
+        jobs,
         mapping,
         mirror,
         naming,
@@ -187,6 +188,8 @@ def whole_cli() -> click.Group:
     ):
         for command in commands:
             group.add_command(command)
+    for command in jobs.COMMANDS:
+        compute.compute_group.add_command(command)
     routing.whatif_group.add_command(ahead.what_if, "roa")
     for command in (*ahead.COMMANDS, *mirror.COMMANDS):
         trust.trust_group.add_command(command)

@@ -26,6 +26,8 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("compute.market-once", {"Market/other": {}}, "market/other"),
     ("compute.pool-port-at-home", {"Pool/gpus": {"port": "north"}}, "pool/gpus"),
     ("compute.pool-nodes-add-up", {"Pool/gpus": {"devices": 24}}, "pool/gpus"),
+    ("compute.pool-on-one-machine", {"Machine/big": {"reach": "ssh"}, "Pool/gpus": {"machine": "big"}, "Pool/npus": {"machine": "big"}}, "pool/gpus"),
+    ("compute.pool-on-one-machine", {"Machine/big": {"reach": "ssh"}, "Pool/gpus": {"nodes": [{"name": "n1", "machine": "big", "devices": 16}]}}, "pool/gpus"),
     ("compute.lots-alike", {"Pool/more": {**RIGHT["Pool/npus"], "port": None, "assurance": 2}}, "pool/npus"),
     ("compute.pool-identified-once", {"Pool/npus": {"identifiers": RIGHT["Pool/gpus"]["identifiers"]}}, "pool/npus"),
     ("compute.window-has-hours", {"Offer/gpus-day": {"end": "2026-11-26T08Z"}}, "offer/gpus-day"),
@@ -58,6 +60,9 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("compute.job-has-place", {"Job/train": {"member": "north"}}, "job/train"),
     ("compute.job-has-place", {"Pool/gpus": {"probes": False}}, "job/speed"),
     ("compute.job-fits-deal", {"Job/train": {"workers": 9}}, "job/train"),
+    ("compute.job-can-start", {"Job/train": {"image": "train:1"}}, "job/train"),
+    ("compute.job-can-start", {"Pool/gpus": {"engine": "kubernetes"}}, "job/train"),
+    ("compute.job-can-start", {"Pool/gpus": {"engine": "slurm"}, "Job/train": {"device_percent": 50}}, "job/train"),
     ("data.contract-two-parties", {"DataContract/cargo": {"provider": "buyer"}}, "data-contract/cargo"),
     ("data.contract-passes-on", {"DataContract/more": {**_CONTRACT, "under": "cargo"}}, "data-contract/more"),
 ]  # fmt: skip

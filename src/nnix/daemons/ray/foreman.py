@@ -60,6 +60,7 @@ PORTS = ("port", "dashboard-agent-grpc-port", "dashboard-agent-listen-port", "ru
 CONTAINED = ("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--kill-child")
 LOOPBACK = "127.0.0.1"
 HELPERS_WITHOUT = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port")  # they serve nobody here: -1
+LOOK_SECONDS = 0.1
 START_SECONDS = 180.0
 AGAIN_SECONDS = 1.0
 
@@ -79,7 +80,8 @@ def run_rank(argv: Sequence[str], env: Mapping[str, str], folder: str, records: 
     """The exit status of one rank; 128 + n where signal n ended it. Runs in a worker of Ray.
 
     When it began stands in `records`/RANK.began, and its status and end in RANK.ended: a rank whose worker was killed has none.
-    Cancelled: the command has SIGTERM, the time that stands in `grace_file`, then SIGKILL.
+    As soon as there is a `grace_file`, the command has SIGTERM, the seconds that stand there, then SIGKILL. Ray's own way to cancel a task would
+    interrupt whoever waits for the command, at a time that nobody can foretell.
     """
     name = f"{records}/{rank}"
     with Path(f"{name}.log").open("ab", buffering=0) as out:
@@ -95,21 +97,19 @@ def run_rank(argv: Sequence[str], env: Mapping[str, str], folder: str, records: 
         )
     Path(f"{name}.began").write_text(f"{began:.3f}")
     status: int | None = None
-    try:
-        while status is None:  # Ray can interrupt us only between waits
-            try:
-                status = process.wait(timeout=0.1)
-            except subprocess.TimeoutExpired:
+    told: float | None = None
+    while status is None:
+        try:
+            status = process.wait(timeout=LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            if (grace_seconds := _grace_seconds(grace_file)) is None:
                 continue
-    except BaseException:  # the task was cancelled
-        # unshare(1) keeps SIGTERM from itself while its child runs, so the whole group may have it.
-        os.killpg(process.pid, signal.SIGTERM)
-        told = time.monotonic()
-        while process.poll() is None and time.monotonic() - told < _grace_seconds(grace_file):  # it may be cut short meanwhile
-            time.sleep(0.02)
-        if process.poll() is None:
-            process.kill()
-        status = process.wait()
+            if told is None:
+                told = time.monotonic()
+                # unshare(1) keeps SIGTERM from itself while its child runs, so the whole group may have it.
+                os.killpg(process.pid, signal.SIGTERM)
+            if time.monotonic() - told >= grace_seconds:  # it may have been cut short meanwhile
+                process.kill()
     status = status if status >= 0 else 128 - status
     fresh = Path(f"{name}.ended.new")
     fresh.write_text(f"{status} {time.time():.3f}")
@@ -117,11 +117,12 @@ def run_rank(argv: Sequence[str], env: Mapping[str, str], folder: str, records: 
     return status
 
 
-def _grace_seconds(path: str) -> float:
+def _grace_seconds(path: str) -> float | None:
+    """None: nobody has asked it to end."""
     try:
         return float(Path(path).read_text())
-    except (OSError, ValueError):
-        return 0.0
+    except FileNotFoundError:
+        return None
 
 
 def _nap(seconds: float) -> None:
@@ -199,7 +200,6 @@ class Foreman:
                 task = self._task.options(num_cpus=0, resources=dict(share), max_retries=0, scheduling_strategy=where, name=name)
                 tasks.append(task.remote(order["argv"], order["env"], order["folder"], order["records"], rank, str(grace_file)))
             gang.state = "running"
-            ending = False
             waiting = {each: rank for rank, each in enumerate(tasks)}
             while waiting:
                 for each in ray.wait(list(waiting), timeout=0.05)[0]:
@@ -209,11 +209,8 @@ class Foreman:
                     except ray.exceptions.RayError as error:
                         gang.statuses[rank] = STATUS_LOST
                         gang.why = gang.why or f"{type(error).__name__}: rank {rank} was lost"
-                failed = any(each not in (None, 0) for each in gang.statuses)
-                if waiting and not ending and (failed or gang.stopping.is_set()):
-                    ending = True
-                    for each in waiting:
-                        ray.cancel(each, force=False)
+                if any(each not in (None, 0) for each in gang.statuses) and not grace_file.exists():
+                    write(grace_file, "0")  # one for all
         finally:
             grace_file.unlink(missing_ok=True)
             if group is not None:

@@ -27,7 +27,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -203,13 +203,18 @@ class Agent:
     meter: Meter
     here: Path
     known: dict[str, Known] = field(default_factory=dict)
-    trouble: str = ""
+    away: str = ""
+    unread: str = ""
     _document: tuple[int, int] | None = None
     _wanted: dict[str, Wanted] = field(default_factory=dict)
     _seen: Mapping[str, bool] | None = None
     _due: dict[str, float] = field(default_factory=dict)
     _saved: dict[str, int] = field(default_factory=dict)
-    _told: str = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot do all that is wanted."""
+        return "; ".join(filter(None, (self.unread, self.away)))
 
     def recall(self) -> None:
         """What was decided before this process began."""
@@ -254,9 +259,9 @@ class Agent:
         except FileNotFoundError:
             return False  # nothing was ever wanted; a document that goes missing is put back by the loop, and stops nobody meanwhile
         except (OSError, ValueError, KeyError, TypeError) as error:
-            self.trouble = f"the list of jobs cannot be read: {type(error).__name__}: {error}"
+            self.unread = f"the list of jobs cannot be read: {type(error).__name__}: {error}"
             return False
-        self._document, self._wanted, self.trouble = stamp, wanted, ""
+        self._document, self._wanted, self.unread = stamp, wanted, ""
         for name, each in wanted.items():
             if name not in self.known:
                 self._know(Known(each))
@@ -271,10 +276,10 @@ class Agent:
             self._seen = self.engine.seen()
         except Down as error:
             self._seen = None
-            self.trouble = str(error)
+            self.away = str(error)
             self._due["engine"] = now + max(self.engine.look_seconds, DOWN_SECONDS)
         else:
-            self.trouble = ""
+            self.away = ""
 
     # --- one job ------------------------------------------------------------------------------------------------------
 
@@ -416,12 +421,13 @@ class Agent:
                 self._say(known, f"its hours begin at {_clock(min((a for a, _ in wanted.hours if a > now), default=now))}")
                 continue
             if self._seen is None:
-                self._say(known, self.trouble or "its engine was not asked yet")
+                self._say(known, self.away or "its engine was not asked yet")
                 continue
-            if (used := self._lots_in_use(wanted.deal)) + wanted.ranks * wanted.devices > wanted.lots:
-                self._say(known, f"its deal has {wanted.lots} devices, of which {used:g} are in use")
+            if not self._has_lots(wanted, ()):
+                self._say(known, f"its deal has {wanted.lots} devices, of which {self._lots_in_use(wanted.deal, ()):g} are in use")
+                self._preempt(wanted, now)
                 continue
-            seats = seated(wanted, self.settings["nodes"], self._taken())
+            seats = seated(wanted, self.settings["nodes"], self._taken(()))
             if seats is None:
                 self._say(known, "waits for devices")
                 self._preempt(wanted, now)
@@ -441,7 +447,7 @@ class Agent:
         except Down as error:
             # Under the same name next time: it may have been started after all.
             self._know(replace(known, state=after(known.state, JobEvent.LOST), reason=str(error), seats=(), run=known.run - 1))
-            self._seen, self.trouble = None, str(error)
+            self._seen, self.away = None, str(error)
         else:
             self._seen = {**(self._seen or {}), gang.name: True}
 
@@ -480,29 +486,33 @@ class Agent:
             image=wanted.image,
         )
 
-    def _taken(self) -> Counter[str]:
+    def _taken(self, but: Container[Known]) -> Counter[str]:
+        """Thousandths in use by device, without those of some jobs."""
         found = Counter[str]()
         for known in self.known.values():
-            for _, devices in known.seats:
-                for device, share in devices:
-                    found[device] += share
+            for device, share in (each for _, devices in known.seats for each in devices if known not in but):
+                found[device] += share
         return found
 
-    def _lots_in_use(self, deal: str) -> float:
-        return sum(e.wanted.ranks * e.wanted.devices for e in self.known.values() if e.seats and e.wanted.deal == deal)
+    def _lots_in_use(self, deal: str, but: Container[Known]) -> float:
+        return sum(e.wanted.ranks * e.wanted.devices for e in self.known.values() if e.seats and e.wanted.deal == deal and e not in but)
+
+    def _has_lots(self, wanted: Wanted, but: Container[Known]) -> bool:
+        return self._lots_in_use(wanted.deal, but) + wanted.ranks * wanted.devices <= wanted.lots
 
     def _preempt(self, wanted: Wanted, now: float) -> None:
-        """Ask as few as make room, of those that are less urgent and can save themselves, the least urgent first; nobody, where that would not do."""
+        """Ask as few as make room, of those that are less urgent and can save themselves, the least urgent first; nobody, where that would not do.
+
+        Only jobs of the same deal, and probes, which have none: nobody else's lots are taken back, they were paid for.
+        """
         if any(each.state is JobState.STOPPING for each in self.known.values()):
             return  # room is being made
-        taken, chosen = self._taken(), []
+        chosen: list[Known] = []
         lesser = [e for e in self.known.values() if e.state is JobState.RUNNING and e.wanted.grace_seconds is not None]
-        for victim in sorted((e for e in lesser if e.wanted.priority < wanted.priority), key=lambda e: (e.wanted.priority, -e.since)):
+        lesser = [e for e in lesser if e.wanted.deal in (wanted.deal, probe(e.wanted.job)) and e.wanted.priority < wanted.priority]
+        for victim in sorted(lesser, key=lambda e: (e.wanted.priority, -e.since)):
             chosen.append(victim)
-            for _, devices in victim.seats:
-                for device, share in devices:
-                    taken[device] -= share
-            if seated(wanted, self.settings["nodes"], taken) is not None:
+            if self._has_lots(wanted, chosen) and seated(wanted, self.settings["nodes"], self._taken(chosen)) is not None:
                 for each in chosen:
                     self._stop(each, JobEvent.RESUME, Cause.PREEMPTED, f"makes room for {wanted.job}", now)
                 return
@@ -529,7 +539,7 @@ class Agent:
         try:
             act()
         except Down as error:
-            self.trouble = str(error)
+            self.away = str(error)
 
     def tell(self, now: float) -> None:
         """Write `state`, for people, for the control plane, and as the pulse."""
@@ -549,6 +559,11 @@ class Agent:
             self.here / "state",
             {"pool": self.settings["pool"], "trouble": self.trouble, "jobs": jobs, "meter": self.meter.head._asdict(), "at": now},
         )
+
+
+def probe(job: str) -> str:
+    """What stands for the deal of a job that has none."""
+    return f"probe/{job}"
 
 
 def progress(records: Path) -> dict[str, Any]:

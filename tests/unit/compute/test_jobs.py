@@ -1,0 +1,348 @@
+"""What the job agent decides, with an engine that is played: whose turn it is, what ends a run, and what that is charged to.
+
+How Ray and Slurm behave is tried with Ray and Slurm (tests/lab/test_compute.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+
+from nnix.kernel.evidence import Evidence
+from nnix.planes.compute.compile import compile
+from nnix.planes.compute.engines import Down, Gang, Refused, Together
+from nnix.planes.compute.engines.kubernetes import manifest
+from nnix.planes.compute.engines.slurm import batch
+from nnix.planes.compute.meter import CHAIN, Cause, Meter, audit, noted
+from nnix.planes.compute.serve import Agent, Wanted, seated
+from nnix.planes.compute.states import JOB, OVER, JobEvent, JobState, after
+
+from .exchanges import GPU, RIGHT, snapshot
+
+BEGIN, HOUR = 1_795_680_000.0, 3600.0
+NODES = [{"name": name, "devices": 4, "domain": domain} for name, domain in (("n1", "a"), ("n2", "a"), ("n3", "b"))]
+
+
+def wanted(job: str = "j", **fields: Any) -> dict[str, Any]:
+    return {
+        "job": job,
+        "deal": "d",
+        "argv": ["true"],
+        "ranks": 1,
+        "devices": 1,
+        "cpus": 1,
+        "memory_gigabytes": 1,
+        "together": "pool",
+        "priority": 0,
+        "grace_seconds": 5.0,
+        "deadline": None,
+        "hours": [[BEGIN, BEGIN + HOUR], [BEGIN + HOUR, BEGIN + 2 * HOUR]],
+        "lots": 12,
+        **fields,
+    }
+
+
+class Played:
+    """An engine whose gangs do what a test says, by the records that a real one would leave."""
+
+    look_seconds = 0.0
+
+    def __init__(self) -> None:
+        self.gangs: dict[str, Gang] = {}
+        self.stopped: list[tuple[str, float]] = []
+        self.down = False
+
+    def start(self, gang: Gang) -> None:
+        if self.down:
+            raise Down("is not up")
+        self.gangs[gang.name] = gang
+
+    def seen(self) -> Mapping[str, bool]:
+        if self.down:
+            raise Down("is not up")
+        return dict.fromkeys(self.gangs, True)
+
+    def stop(self, name: str, grace_seconds: float) -> None:
+        self.stopped.append((name, grace_seconds))
+
+    def forget(self, name: str) -> None:
+        self.gangs.pop(name, None)
+
+    def begins(self, name: str, at: float) -> None:
+        for rank in range(self.gangs[name].ranks):
+            (self.gangs[name].records / f"{rank}.began").write_text(f"{at:.3f}")
+
+    def ends(self, name: str, at: float, status: int = 0) -> None:
+        for rank in range(self.gangs[name].ranks):
+            (self.gangs[name].records / f"{rank}.ended").write_text(f"{status} {at:.3f}")
+
+
+class Pool:
+    """An agent, its engine, and the list of jobs that it is given."""
+
+    def __init__(self, here: Path) -> None:
+        self.here, self.engine = here, Played()
+        self.now = BEGIN + 1
+        self.meter = Meter(here / "meter", "p")
+        settings = {"pool": "p", "device": GPU, "jobs": str(here / "list"), "nodes": NODES, "engine": {}}
+        self.agent = Agent(settings, self.engine, self.meter, here)
+
+    def orders(self, *jobs: dict[str, Any]) -> None:
+        fresh = self.here / "list.new"
+        fresh.write_text(json.dumps({"jobs": jobs}))
+        fresh.replace(self.here / "list")
+        self.passes(0.2)
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.agent.turn(self.now)
+
+    def state(self, job: str = "j") -> tuple[JobState, str]:
+        return self.agent.known[job].state, self.agent.known[job].reason
+
+    def charged(self) -> list[tuple[str, int, float, float, Cause]]:
+        """(job, run, begin, end, cause) of every interval, in seconds since the first hour."""
+        judged = audit((self.here / "meter" / CHAIN).read_bytes(), noted(self.here / "meter"))
+        assert judged.faults == ()
+        intervals = (each.interval for each in judged.records)
+        return [(e.job, e.run, round(e.begin_ms / 1000 - BEGIN, 3), round(e.end_ms / 1000 - BEGIN, 3), e.cause) for e in intervals]
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    made = Pool(tmp_path)
+    yield made
+    made.meter.close()
+
+
+def test_a_job_that_has_ended_never_comes_back() -> None:
+    assert {state for state, _ in JOB} == set(JobState) - OVER
+    assert set(JOB.values()) == set(JobState)
+    for state in OVER:
+        for event in JobEvent:
+            with pytest.raises(ValueError, match=f"a job that is {state} cannot {event}"):
+                after(state, event)
+
+
+def test_it_is_charged_from_its_first_moment_to_its_last(pool: Pool) -> None:
+    """As its records say, and not as the agent happens to look."""
+    pool.orders(wanted())
+    pool.engine.begins("j.1", BEGIN + 3.25)
+    pool.passes(5)
+    pool.engine.ends("j.1", BEGIN + 10.5)
+    pool.passes(5)
+    assert pool.state() == (JobState.FINISHED, "")
+    assert pool.charged() == [("j", 1, 3.25, 10.5, Cause.FINISHED)]
+
+
+def test_what_outlives_the_hour_is_cut_there(pool: Pool) -> None:
+    pool.orders(wanted())
+    pool.engine.begins("j.1", BEGIN + 100)
+    pool.passes(200)
+    pool.passes(HOUR)
+    pool.engine.ends("j.1", BEGIN + HOUR + 500)
+    pool.passes(400)
+    assert pool.charged() == [("j", 1, 100, HOUR, Cause.RAN), ("j", 1, HOUR, HOUR + 500, Cause.FINISHED)]
+
+
+def test_before_its_hours_nothing_starts_and_after_them_nothing_runs_on(pool: Pool) -> None:
+    pool.now = BEGIN - 100
+    pool.orders(wanted())
+    assert pool.state() == (JobState.WAITING, "its hours begin at 2026-11-26T08:00Z")
+    pool.passes(101)
+    pool.engine.begins("j.1", BEGIN + 1)
+    pool.passes(2 * HOUR)
+    assert pool.state() == (JobState.STOPPING, "its deal or its deadline is over")
+    assert pool.engine.stopped == [("j.1", 5.0)]
+    pool.passes(6)
+    assert pool.engine.stopped[-1] == ("j.1", 0.0)
+    pool.engine.ends("j.1", BEGIN + 2 * HOUR + 7, 137)
+    pool.passes(1)
+    assert pool.state()[0] is JobState.KILLED
+    assert pool.charged()[-1][4] is Cause.KILLED
+
+
+def test_a_deadline_that_passes_while_it_waits_ends_it_uncharged(pool: Pool) -> None:
+    pool.engine.down = True
+    pool.orders(wanted(deadline=BEGIN + 50))
+    assert pool.state() == (JobState.WAITING, "is not up")
+    pool.passes(100)
+    assert pool.state() == (JobState.KILLED, "its deadline has passed")
+    assert pool.charged() == []
+
+
+def test_what_its_engine_lost_is_charged_to_the_last_look_and_started_anew(pool: Pool) -> None:
+    """When it died nobody knows; what was seen last was seen to be held."""
+    pool.orders(wanted())
+    pool.engine.begins("j.1", BEGIN + 2)
+    pool.passes(2)
+    seen = pool.now
+    pool.engine.gangs.clear()
+    pool.passes(30)
+    pool.passes(1)
+    pool.passes(1)
+    assert pool.agent.known["j"].run == 2
+    job, run, begin, end, cause = pool.charged()[0]
+    assert (job, run, begin, cause) == ("j", 1, 2, Cause.NODE_LOST)
+    assert end <= seen - BEGIN + 31
+
+
+def test_an_engine_that_is_away_for_a_while_loses_nothing(pool: Pool) -> None:
+    """That it does not answer says nothing of the gang."""
+    pool.orders(wanted())
+    pool.engine.begins("j.1", BEGIN + 2)
+    pool.passes(2)
+    pool.engine.down = True
+    pool.passes(30)
+    assert pool.state()[0] is JobState.RUNNING
+    assert pool.agent.trouble == "is not up"
+    pool.engine.down = False
+    pool.passes(1)
+    pool.engine.ends("j.1", BEGIN + 40)
+    pool.passes(10)
+    assert pool.charged() == [("j", 1, 2, 40, Cause.FINISHED)]
+
+
+def test_one_rank_that_fails_fails_the_job_by_name(pool: Pool) -> None:
+    pool.orders(wanted(ranks=2))
+    pool.engine.begins("j.1", BEGIN + 2)
+    pool.passes(2)
+    pool.engine.ends("j.1", BEGIN + 9, 143)
+    (pool.engine.gangs["j.1"].records / "1.ended").write_text(f"3 {BEGIN + 8:.3f}")
+    pool.passes(10)
+    assert pool.state() == (JobState.FAILED, "rank 1 ended with status 3")
+    assert {cause for *_, cause in pool.charged()} == {Cause.FAILED}
+
+
+def test_a_deal_s_jobs_have_no_more_devices_at_once_than_it_has(pool: Pool) -> None:
+    pool.orders(wanted("a", ranks=2, lots=2), wanted("b", lots=2))
+    assert pool.state("a")[0] is JobState.STARTING
+    assert pool.state("b") == (JobState.WAITING, "its deal has 2 devices, of which 2 are in use")
+
+
+def test_only_who_can_save_itself_makes_room(pool: Pool) -> None:
+    """Of two that are less urgent, the one without a checkpoint stays."""
+    pool.orders(wanted("a", ranks=6, grace_seconds=None, lots=99), wanted("b", ranks=6, lots=99))
+    for name in ("a.1", "b.1"):
+        pool.engine.begins(name, BEGIN + 2)
+    pool.passes(2)
+    pool.orders(
+        wanted("a", ranks=6, grace_seconds=None, lots=99), wanted("b", ranks=6, lots=99), wanted("urgent", priority=9, ranks=4, lots=99)
+    )
+    assert pool.state("a")[0] is JobState.RUNNING
+    assert pool.state("b") == (JobState.STOPPING, "makes room for urgent")
+
+
+def test_nobody_s_lots_are_taken_back_for_another_deal(pool: Pool) -> None:
+    """However urgent: they were paid for. A job of the same deal goes, though the pool has devices left."""
+    pool.orders(wanted("theirs", deal="other", ranks=6, lots=6), wanted("ours", ranks=6, lots=6))
+    for name in ("theirs.1", "ours.1"):
+        pool.engine.begins(name, BEGIN + 2)
+    pool.passes(2)
+    pool.orders(
+        wanted("theirs", deal="other", ranks=6, lots=6), wanted("ours", ranks=6, lots=6), wanted("urgent", ranks=2, lots=6, priority=9)
+    )
+    assert pool.state("theirs")[0] is JobState.RUNNING
+    assert pool.state("ours") == (JobState.STOPPING, "makes room for urgent")
+
+
+def test_a_list_that_goes_missing_stops_nobody(pool: Pool) -> None:
+    pool.orders(wanted())
+    pool.engine.begins("j.1", BEGIN + 2)
+    (pool.here / "list").unlink()
+    pool.passes(5)
+    assert pool.state()[0] is JobState.RUNNING
+    (pool.here / "list").write_text("torn")
+    pool.passes(5)
+    assert pool.state()[0] is JobState.RUNNING
+    assert "cannot be read" in pool.agent.trouble
+
+
+@pytest.mark.parametrize(
+    ("fields", "nodes"),
+    [
+        ({"ranks": 4, "together": "node"}, ["n1"] * 4),
+        ({"ranks": 5, "together": "node"}, None),
+        ({"ranks": 8, "together": "domain"}, ["n1"] * 4 + ["n2"] * 4),
+        ({"ranks": 9, "together": "domain"}, None),
+        ({"ranks": 3, "devices": 4}, ["n1", "n2", "n3"]),
+        ({"ranks": 13}, None),
+        ({"ranks": 2, "devices": 3}, ["n1", "n2"]),
+    ],
+)
+def test_a_gang_sits_as_close_as_it_wants_to_or_nowhere(fields: dict[str, Any], nodes: list[str] | None) -> None:
+    found = seated(Wanted.of(wanted(**fields)), NODES, {})
+    assert (None if found is None else [node for node, _ in found]) == nodes
+
+
+def test_parts_of_a_device_share_one_before_they_break_another() -> None:
+    half = Wanted.of(wanted(ranks=3, devices=0.5))
+    found = seated(half, NODES, {"n2/1": 500})
+    assert found is not None
+    assert [devices for _, devices in found] == [(("n2/1", 500),), (("n2/0", 500),), (("n2/0", 500),)]
+
+
+def gang(**fields: Any) -> Gang:
+    given: dict[str, Any] = {
+        "name": "j.1",
+        "ranks": 4,
+        "argv": ("python3", "train.py", "it's"),
+        "env": {"NNIX_JOB": "j", "PATH": "/bin"},
+        "folder": Path("/jobs/j"),
+        "records": Path("/jobs/j/1"),
+        "devices": 2.0,
+        "cpus": 8,
+        "memory_gigabytes": 64,
+        "nodes": ("n1", "n1", "n2", "n2"),
+        "together": Together.POOL,
+    }
+    return Gang(**{**given, **fields})
+
+
+def test_slurm_is_asked_for_the_nodes_on_which_the_gang_was_seated() -> None:
+    lines = batch(gang()).splitlines()
+    for wish in ("--nodes=2", "--nodelist=n1,n2", "--ntasks=4", "--gpus-per-task=2", "--mem=128000M", "--job-name=j.1"):
+        assert f"#SBATCH {wish}" in lines
+    assert lines[-1].endswith("""/jobs/j/1 python3 train.py 'it'"'"'s'""")
+
+
+@pytest.mark.parametrize("device", ["nvidia/h100", "huawei/ascend-910b", "nobody/knows-2"])
+def test_a_manifest_keeps_to_kubernetes_own_schema(device: str) -> None:
+    """The published schema of Kubernetes 1.37, where an unknown field is an error too; no cluster is at hand."""
+    said = manifest(gang(image="registry.example/train:1"), device)
+    kubernetes_validate.validate(said, "1.37", strict=True)
+    assert said["spec"]["completions"] == said["spec"]["parallelism"] == 4
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**said, "spec": {**said["spec"], "gangs": 4}}, "1.37", strict=True)
+
+
+@pytest.mark.parametrize(("fields", "words"), [({}, "no image"), ({"image": "x", "devices": 0.5}, "a part of a device")])
+def test_what_a_cluster_cannot_run_is_refused_by_name(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        manifest(gang(**fields), GPU)
+
+
+def test_the_agent_can_read_every_job_that_compile_lists() -> None:
+    """Both ends of the list agree; and the order of resources changes nothing."""
+    found = {each.key: each.content for each in compile(snapshot({}), Evidence())}
+    listed = json.loads(found["gpus", "document", "jobs-gpus"].partition(b"\n")[2])["jobs"]
+    jobs = {each["job"]: Wanted.of(each) for each in listed}
+    assert set(jobs) == {"train", "speed"}
+    assert jobs["train"].ranks == 8
+    assert jobs["train"].hours == tuple((BEGIN + index * HOUR, BEGIN + (index + 1) * HOUR) for index in (2, 3))
+    again = {each.key: each.content for each in compile(type(snapshot({}))(reversed(list(snapshot({})))), Evidence())}
+    assert again == found
+
+
+def test_a_pool_with_slurm_has_one_with_all_its_nodes() -> None:
+    pool = {**RIGHT["Pool/gpus"], "engine": "slurm"}
+    found = {each.key: each.content.decode() for each in compile(snapshot({"Pool/gpus": pool}), Evidence())}
+    text = found["gpus", "slurm", "gpus"]
+    assert "NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port=6819 CPUs=96 RealMemory=1000 Gres=gpu:8" in text
+    assert "#! gres NodeName=n2 Name=gpu File=@HOME@/devices/n2-7" in text
+    assert ("gpus", "ray", "gpus") not in found
