@@ -160,6 +160,7 @@ def resource_named(snapshot: Snapshot, text: str) -> Resource:
 def whole_cli() -> click.Group:
     """The root with every command at its place. They are imported here, since each of them imports the root."""
     from nnix.cli import (
+        account,
         ahead,
         changing,
         compute,
@@ -188,7 +189,7 @@ def whole_cli() -> click.Group:
     ):
         for command in commands:
             group.add_command(command)
-    for command in jobs.COMMANDS:
+    for command in (*jobs.COMMANDS, *account.COMMANDS):
         compute.compute_group.add_command(command)
     routing.whatif_group.add_command(ahead.what_if, "roa")
     for command in (*ahead.COMMANDS, *mirror.COMMANDS):

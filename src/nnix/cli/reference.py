@@ -56,6 +56,7 @@ KERNEL_RULES = (
         "A route server's daemon can do what its policy asks of it, or the plan says what it cannot.",
     ),
     ("trust.tal-is-readable", "docs/trust.md", "A trust anchor locator is one, with at least one rsync URI (RFC 8630, 2.2)."),
+    ("account.meter-sound", "docs/account.md", "Nothing is charged by a meter that is not what was written."),
     ("compute.window-ahead", "docs/compute.md", "An order that comes in is not about hours that are over."),
     ("fabric.matrix-file", "docs/survival.md", "A measured matrix is CSV (a, b, bits_per_second) whose ends are sites and members."),
     ("ixf.readable", "docs/import-export.md", "A member list is JSON in UTF-8 of at most 256 MiB, gzipped or not."),

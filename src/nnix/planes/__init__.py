@@ -5,6 +5,7 @@ itself; a new plane is a folder and a row here (docs/add-a-plane.md).
 """
 
 from nnix.kernel.plane import Plane
+from nnix.planes.account.plane import PLANE as ACCOUNT
 from nnix.planes.compute.plane import PLANE as COMPUTE
 from nnix.planes.data.plane import PLANE as DATA
 from nnix.planes.fabric.plane import PLANE as FABRIC
@@ -13,4 +14,4 @@ from nnix.planes.naming.plane import PLANE as NAMING
 from nnix.planes.routing.plane import PLANE as ROUTING
 from nnix.planes.trust.plane import PLANE as TRUST
 
-PLANES: tuple[Plane, ...] = (MEMBERS, COMPUTE, DATA, FABRIC, TRUST, ROUTING, NAMING)
+PLANES: tuple[Plane, ...] = (MEMBERS, COMPUTE, DATA, FABRIC, TRUST, ROUTING, NAMING, ACCOUNT)

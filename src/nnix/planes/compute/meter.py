@@ -316,8 +316,8 @@ def _charged_twice(records: Iterable[Record]) -> Iterator[Fault]:
 class Meter:
     """The one writer of a pool's chain, in `folder`. Raises Busy where another one lives, Damaged where the chain is not sound, OSError.
 
-    Times are Unix milliseconds, given by the caller. One that lies before the last look at what is held is taken for that look: a clock that
-    was set back gives nobody time, and takes none that was seen.
+    Times are Unix milliseconds, given by the caller. An end that lies before the last look is taken for that look, and a beginning before the last
+    end of the same device for that end: a clock that was set back gives nobody time, and takes none that was seen.
     """
 
     def __init__(self, folder: Path, pool: str) -> None:
@@ -361,7 +361,9 @@ class Meter:
             os.ftruncate(self._file, self._bytes)
             os.fsync(self._file)
         held, seen_ms = _opened(self._folder)
-        self.seen_ms = max([seen_ms, *(each.interval.end_ms for each in found.records)])
+        self._ends_ms: dict[str, int] = {}
+        self._ended(each.interval for each in found.records)
+        self.seen_ms = max([seen_ms, *self._ends_ms.values()])
         # Killed between a record and the note of it: what is written is no longer held, or since then only.
         written = {_key(each.interval): each.interval for each in found.records}
         ended = {key for key in held if key in written and written[key].cause is not Cause.RAN}
@@ -376,7 +378,7 @@ class Meter:
     def start(self, taken: Iterable[Held]) -> tuple[Held, ...]:
         """Note that devices were handed over, before the job has them, and give what is held now. Raises Malformed, and ValueError for a
         device that has not so much left (M6), or is of another pool."""
-        fresh = [replace(each, begin_ms=max(each.begin_ms, self.seen_ms)) for each in taken]
+        fresh = [replace(each, begin_ms=max(each.begin_ms, self._ends_ms.get(each.device, 0))) for each in taken]
         shares = Counter[str]()
         for each in self._held.values():
             shares[each.device] += each.share_thousandths
@@ -411,6 +413,7 @@ class Meter:
         intervals = [Interval(**asdict(each), end_ms=max(at_ms, each.begin_ms), cause=cause, saved=saved) for each in ended.values()]
         records = tuple(chained(self.head, intervals))
         self._append(b"".join(each.line() for each in records))
+        self._ended(intervals)
         if records:
             self.head = records[-1].head
             _replace(self._folder / HEAD, self.head._asdict())
@@ -419,6 +422,10 @@ class Meter:
             left |= {_key(each): each for each in map(_from, intervals)}
         self._note(left, max(self.seen_ms, at_ms))
         return records
+
+    def _ended(self, intervals: Iterable[Interval]) -> None:
+        for each in intervals:
+            self._ends_ms[each.device] = max(each.end_ms, self._ends_ms.get(each.device, 0))
 
     def _append(self, lines: bytes) -> None:
         try:
@@ -439,10 +446,19 @@ class Meter:
 def noted(folder: Path) -> tuple[Head, ...]:
     """The head that the meter in `folder` keeps apart. Raises Damaged where there is none that can be read."""
     try:
-        said = json.loads((folder / HEAD).read_bytes())
-        return (Head(int(said["seq"]), str(said["digest"])),)
-    except (OSError, ValueError, KeyError, TypeError) as lost:
+        content = (folder / HEAD).read_bytes()
+    except OSError as lost:
         raise Damaged([Fault(0, f"its head {folder / HEAD} cannot be read, so a cut tail could not be seen: {lost}")]) from lost
+    return (head_of(content, str(folder / HEAD)),)
+
+
+def head_of(content: bytes, place: str) -> Head:
+    """What a head file says. Raises Damaged."""
+    try:
+        said = json.loads(content)
+        return Head(int(said["seq"]), str(said["digest"]))
+    except (ValueError, KeyError, TypeError) as lost:
+        raise Damaged([Fault(0, f"the head {place} cannot be read, so a cut tail could not be seen: {lost}")]) from lost
 
 
 def _key(held: Held) -> tuple[str, str, int, int]:
