@@ -21,6 +21,10 @@ route of that table: as long as it is there the filters accept nothing. A small 
 in, when nothing has happened for a while, or in the end when the time is up. BIRD then reads again what it was sent meanwhile. Whatever
 else takes place, a change, a start by hand, opens it at once; a waiter that was killed is noticed as any hand edit is.
 
+Where a configuration asks members to keep its routes while it restarts (`graceful restart on`), the daemon is started to recover (-R): it tells
+nobody that it has told all (End-of-RIB, RFC 4724) before the members that were there have done so themselves. That is a way of waiting,
+too, so it does not hold besides.
+
 A configuration may say what it needs of what not every version has, in comments, `# needs: FEATURE RESOURCE: MEND`; the driver answers it before a
 plan is carried out, so that nothing is left out in silence. `# farewell: TEXT` is what members read when the daemon is taken away
 (RFC 9003). Secrets (passwords of TCP) stand by reference, see secrets.py; one that would not stay inside its quotation marks is refused.
@@ -81,6 +85,8 @@ async def version(host: Host) -> str:
         raise Failed(f"{host.name}: no BIRD (package bird2): {result.err.strip()}")
     return found[1]
 
+
+TCP_AO = " tcp_inbound_ao_hash$"  # a symbol that only a kernel with TCP-AO has
 
 # `asked` puts the mark of the running configuration into $mark; it fails when the daemon does not answer.
 ASK = f"""
@@ -150,13 +156,15 @@ else
   mv -f wanted.conf {CONFIG}
   stop 1 bird || {{ echo 'a hung bird does not die' >&2; exit 1; }}  # it does not answer, so it will not say goodbye either
   rm -f {SOCKET}
-  if grep -q '^include "held' {CONFIG} && [ "$(grep -c '^protocol bgp ' {CONFIG})" -ge "$held_from" ]; then
+  recover=
+  ! grep -q '^[[:space:]]*graceful restart on;' {CONFIG} || recover=-R
+  if [ -z "$recover" ] && grep -q '^include "held' {CONFIG} && [ "$(grep -c '^protocol bgp ' {CONFIG})" -ge "$held_from" ]; then
     settle {HELD} <<'EOF'
 {HOLD}EOF
     settle {WAITER} <<'EOF'
 {WAIT}EOF
   fi
-  start bird bird -f -c {CONFIG} -s {SOCKET}
+  start bird bird -f $recover -c {CONFIG} -s {SOCKET}
   until_true 60 up_or_dead
   if ! stands "$pid"; then
     rm -f {SOCKET} bird.pid
@@ -204,7 +212,12 @@ class BirdDriver:
         return re.sub(rf"^bird: (?:{re.escape(CONFIG)}:)?", "", words, flags=re.M)
 
     async def lacks(self, host: Host, content: bytes) -> tuple[Lack, ...]:
-        return unmet(content, lacks(await version(host))) if needs(content) else ()
+        if not (wanted := {feature for feature, _, _ in needs(content)}):
+            return ()
+        missing = lacks(await version(host))
+        if "tcp-ao" in wanted - missing.keys() and (await host.run(["grep", "-q", TCP_AO, "/proc/kallsyms"])).status != 0:
+            missing["tcp-ao"] = "the kernel is built without TCP-AO (CONFIG_TCP_AO, Linux 6.7)"
+        return unmet(content, missing)
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)

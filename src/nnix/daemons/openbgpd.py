@@ -12,9 +12,10 @@ The control socket is named in the configuration. Contents may leave it out; the
 which lies in the daemon's folder. Where the daemon's kernel tables must stay as they are, contents say `fib-update no`.
 
 Versions spell a role (RFC 9234) differently. So that one content fits all, the driver lays macros with the words of the version that is
-there beside the configuration, in `words.conf`; a content that speaks of roles includes it and says `$role_rs` and `$announce_role`,
-`$announce_role_strict` or `$announce_no_role`. What a version lacks altogether a content asks for in a comment, with what would do instead,
-and the driver answers it before a plan is carried out: `# needs: FEATURE RESOURCE: MEND`.
+there beside the configuration, in `words.conf`; a content that speaks of roles includes it and says `$role_rs` and `$announce_role` or
+`$announce_role_strict`, or `$announce_no_role`; for the roles provider and peer, `$role_peer`, `$announce_role_peer` and so on. What a version
+lacks altogether a content asks for in a comment, with what would do instead, and the driver answers it before a plan is carried out:
+`# needs: FEATURE RESOURCE: MEND`.
 
 `# farewell: TEXT` is what neighbours read when the daemon is taken away (RFC 9003). Secrets stand in contents by reference, `@SECRET:NAME@`.
 
@@ -65,12 +66,14 @@ async def version(host: Host) -> str:
 
 
 LAY = f"""lay_words() {{ # the macros that a content may use, in this version's words
-  case $({PROGRAM} -V 2>&1) in
-    'OpenBGPD 7.'[0-7]*) printf '%s\\n' 'role_rs=""' 'announce_role="announce policy rs"' \\
-      'announce_role_strict="announce policy rs enforce"' 'announce_no_role="announce policy no"' ;;
-    *) printf '%s\\n' 'role_rs="role rs"' 'announce_role="announce policy yes"' \\
-      'announce_role_strict="announce policy enforce"' 'announce_no_role="announce policy no"' ;;
-  esac >{WORDS}.new && mv -f {WORDS}.new {WORDS}
+  case $({PROGRAM} -V 2>&1) in 'OpenBGPD 7.'[0-7]*) old=1 ;; *) old= ;; esac
+  for role in rs provider peer; do
+    suffix=_$role; [ $role != rs ] || suffix=
+    before="role $role"; said=yes; enforced=enforce
+    [ -z "$old" ] || {{ before=; said=$role; enforced="$role enforce"; }}
+    printf '%s\\n' "role_$role=\\"$before\\"" "announce_role$suffix=\\"announce policy $said\\"" \\
+      "announce_role${{suffix}}_strict=\\"announce policy $enforced\\""
+  done >{WORDS}.new && echo 'announce_no_role="announce policy no"' >>{WORDS}.new && mv -f {WORDS}.new {WORDS}
 }}
 """
 

@@ -15,7 +15,7 @@ from tests.unit.routing.proving import ASNS, CUSTOMER, given, prefixes_of, showi
 def drawn(seed: int) -> tuple[Snapshot, list[tuple[str, Route]]]:
     """An exchange with a policy and with exceptions of its own, and 300 announcements, half of which break something or ask for something."""
     draw = random.Random(seed)
-    rules = {
+    rules: dict[str, Any] = {
         "irr": draw.choice(("strict", "strict", "origin", "off", "tag")),
         "rpki": draw.choice(("reject", "reject", "tag", "off")),
         "irr_more_specifics": draw.random() < 0.3,
@@ -51,6 +51,14 @@ def drawn(seed: int) -> tuple[Snapshot, list[tuple[str, Route]]]:
         }
         for number in ASNS
     }
+    later = random.Random(-1 - seed)  # drawn apart, so that what came before stays as it was
+    if later.random() < 0.5:
+        says = [{"said": "rpki_unknown", "community": "65203:1"}, {"said": "irrdb_valid", "community": "ro:65203:2"}]
+        rules |= {"said_communities": [*says, {"said": "rpki_valid", "community": "65203:3:3"}]}
+    for each in sessions.values():
+        if later.random() < 0.3:
+            each |= dict(zip(("our_role", "their_role"), later.choice((("peer", "peer"), ("provider", "customer"))), strict=True))
+        each |= {"graceful_shutdown": later.choice((None, None, True, False)), "next_hop": later.choice((None, "strict"))}
     snapshot = showing(policy=rules, sessions=sessions)
     server = policy(snapshot, given())[0]
     return snapshot, [announcement(draw, server) for _ in range(300)]
@@ -73,7 +81,7 @@ def announcement(draw: random.Random, server: ServerPolicy) -> tuple[str, Route]
     assert hop is not None
     if draw.random() < 0.05:
         hop = type(hop)(int(hop) + 1)
-    route = Route(prefix, tuple(path), hop, med=draw.choice((None, None, 5)), otc=draw.choice((None,) * 30 + (9,)))
+    route = Route(prefix, tuple(path), hop, med=draw.choice((None, None, 5)), otc=draw.choice((None,) * 29 + (client.asn, 9)))
     rs = server.asn
     wishes: tuple[Community, ...] = (
         *((rs, 0, asn) for asn in ASNS.values()), (rs, 0, 0), (rs, 1, 1002), (rs, 1, 200004), (0, 1003), (0, 65000), (65000, 1005),

@@ -128,7 +128,8 @@ def test_route_objects_are_held_against_prefix_and_origin_together() -> None:
         (5, {}, 16),
         (5, {"blackhole": False}, 6),
         (5, {"blackhole": False, "prefixes_max_margin_percent": 0}, 5),
-        (None, {"blackhole": False, "prefixes_max": {"v4": 7}}, 7),
+        (3, {"blackhole": False, "prefixes_max_margin_routes": 1, "prefixes_max_margin_percent": 20}, 5),  # (3 + 1) x 1.2, rounded up
+        (None, {"blackhole": False, "prefixes_max": {"v4": 7}, "prefixes_max_margin_routes": 9}, 7),
     ],
 )
 def test_limits_are_what_is_stated_with_a_margin_and_room_for_blackholes(
@@ -227,13 +228,23 @@ POLICIES: tuple[dict[str, object], ...] = (
     {"refused": "tag", "refused_tells_announcer": True, "reason_communities": [{"reason": "bogon", "community": "rt:64999:1"}]},
     {"roas_are_route_objects": True, "transit_free": [174], "transit_free_warns": True, "blacklist": ["9.0.0.0/8", "2a00:99::/32"]},
     {"path_hiding_solved": False, "blackhole_communities": ["65000:666", "1:2:3"], "tells_announcer": True, "rtt_thresholds": [5, 10]},
+    {"said_communities": [{"said": "rpki_valid", "community": "64999:1"}, {"said": "irrdb_valid", "community": "ro:64999:1"}]},
 )
 SESSIONS: tuple[dict[str, Any], ...] = (
     {"gtsm": True, "bfd": True, "add_paths": "both", "password": "secret:m4", "hold_time_seconds": 30, "limit_action": "block"},
     {"v4": None, "v6": "2406:5340::14", "v4_over_v6": True, "prepend_route_server": True, "our_role": "peer", "their_role": "peer"},
     {"communities": ["1004:1", "ro:1004:2", "1004:1:1"], "blackhole_community": "rt:1004:666", "blackhole_community_alone": True},
+    {"next_hop": "strict", "limit_counts": "accepted", "graceful_shutdown": False, "our_role": "provider", "their_role": "customer"},
     {"announces": {"only": [1001], "but": [1002]}, "hears": {"only": []}, "rtt": "7ms", "blacklist": ["9.9.0.0/16"]},
 )
+
+
+def test_two_route_servers_of_one_policy_differ_in_id_and_addresses_only() -> None:
+    """From one run: whatever else differed would be two policies."""
+    found = {each.name: each.content.decode() for each in compile(exchange(), given()) if each.driver == "bird"}
+    one, other = (re.sub(r"route-server/rs\d|router id \S+;|(?<=local )\S+(?= as RS;)", "", found[name]) for name in ("rs1", "rs2"))
+    assert found["rs1"] != found["rs2"]
+    assert one == other
 
 
 @pytest.mark.skipif(shutil.which("bird") is None, reason="bird is not installed")
@@ -246,6 +257,18 @@ def test_bird_accepts_every_session(fields: dict[str, Any], tmp_path: Path) -> N
     done = subprocess.run(["bird", "-p", "-c", tmp_path / "bird.conf"], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("bird") is None, reason="bird is not installed")
+def test_bird_accepts_a_router_several_hops_away(tmp_path: Path) -> None:
+    """Its next hop is looked up in a table that leads everywhere; the others know nothing of that table."""
+    whole = text(exchange(*member(4, v4="11.0.0.1", v6="2a00::1", multihop=3), policy={"path_hiding_solved": False}))
+    (tmp_path / "bird.conf").write_text(whole.replace("@HOME@", str(tmp_path)))
+
+    done = subprocess.run(["bird", "-p", "-c", tmp_path / "bird.conf"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert whole.count("igp table nnix_reach") == 2
 
 
 def test_what_not_every_version_has_is_asked_of_the_machine() -> None:

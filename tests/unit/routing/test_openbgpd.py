@@ -59,6 +59,7 @@ def test_the_two_route_servers_may_be_of_different_make() -> None:
         {"refused": "reject", "rpki": "tag", "irr": "tag", "transit_free": [174], "transit_free_warns": True},
         {"blacklist": ["11.0.0.0/8"], "blackhole_communities": ["65000:666", "rt:64500:6", "64500:6:6"], "connect_retry_seconds": 5},
         {"reason_communities": [{"reason": "bogon", "community": "ro:64500:1"}], "refused_tells_announcer": True},
+        {"said_communities": [{"said": "rpki_valid", "community": "64999:1"}, {"said": "irrdb_valid", "community": "ro:64999:1"}]},
         {
             "groups": [{"number": 7, "title": "east", "sites": ["east"]}],
             "short_asns": [{"asn": 70000, "short": 64600}],
@@ -71,6 +72,8 @@ def test_its_own_parser_takes_every_policy(policy: dict[str, Any], tmp_path: Pat
     more = [
         *member(4, {"as_sets": ["AS-ONE"]}, irr="off", blackhole=False),
         *member(5, irr="origin", passive=False, v6=None, role_strict=True),
+        *member(6, our_role="peer", their_role="peer", role_strict=True, next_hop="strict", add_paths="both"),
+        *member(7, our_role="provider", their_role="customer", graceful_shutdown=False),
     ]
     (tmp_path / "bgpd.conf").write_text(text(both_makes(*more, policy=policy)).replace("@HOME@", str(tmp_path)))
     said = subprocess.run(
@@ -156,7 +159,7 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
         *("bogon_asns", "never", "transit_free", "clients", "registered_v4", "registered_v6", "registered_covering_v4"),
         *("registered_covering_v6", "vrps_v4", "vrps_v6", "vrps_covering_v4", "vrps_covering_v6", "feeds", "about", "findings"),
         *("shutting_down", "shutdown_text", "blacklist_v4", "blacklist_v6", "registered_longer_v4", "registered_longer_v6", "aspas"),
-        *("blackholes", "attached", "short_asns", "groups", "thresholds", "snippets"),
+        *("blackholes", "attached", "says", "short_asns", "groups", "thresholds", "snippets"),
     }
     assert {each.name for each in fields(ClientPolicy)} == {
         *("session", "member", "asn", "v4", "v6", "next_hops_v4", "next_hops_v6", "irr", "origins", "prefixes_v4", "prefixes_v6"),
@@ -164,7 +167,7 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
         *("short_asn", "kin", "v4_over_v6", "lengths", "blacklist_v4", "blacklist_v6", "irr_more_specifics", "accepted_v4", "accepted_v6"),
         *("rpki", "aspa", "as_sets_in_paths", "limit_action", "hold_time_seconds", "password", "tcp_key", "gtsm", "multihop", "bfd"),
         *("add_paths", "prepend_route_server", "role", "communities", "announce_only", "announce_not", "hear_only", "hear_not"),
-        *("groups", "nearer", "farther", "blackhole_community", "blackhole_community_alone"),
+        *("groups", "nearer", "farther", "blackhole_community", "blackhole_community_alone", "limit_counts", "graceful_shutdown"),
     }
     assert set(RoutingPolicy.model_fields) - set(Resource.model_fields) == {
         *("prefix_lengths", "path_length_max", "irr", "irr_sources", "irr_more_specifics", "rpki", "rpki_sources", "bogons", "rpki_caches"),
@@ -173,7 +176,7 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
         *("hold_time_seconds", "next_hop", "never_via_sources", "aspa", "path_hiding_solved", "communities_max", "no_export", "refused"),
         *("refused_tells_announcer", "reason_communities", "tells_announcer", "roas_are_route_objects", "blacklist", "transit_free_warns"),
         *("blackhole_communities", "groups", "short_asns", "rtt_thresholds", "limit_counts", "pauses", "connect_retry_seconds"),
-        *("graceful_restart_seconds", "long_lived_seconds", "irr_registries"),
+        *("graceful_restart_seconds", "long_lived_seconds", "irr_registries", "said_communities", "prefixes_max_margin_routes"),
     }
 
 

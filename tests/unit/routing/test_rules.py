@@ -117,6 +117,7 @@ BREAKS: tuple[tuple[str, str, str, Callable[[], Snapshot]], ...] = (
     ("routing.session-as-sets-well-formed", "session/m1-s", "as_sets.1", with_(*member(1, as_sets=["AS-OK", "AS1:"]))),
     ("routing.loosening-is-an-exception", "session/m1-s", "irr", with_(*member(1, irr="off"))),
     ("routing.loosening-is-an-exception", "session/m1-s", "rpki", with_(*member(1, rpki="tag"))),
+    ("routing.loosening-is-an-exception", "session/m1-s", "next_hop", with_(*member(1, next_hop="same-as"), next_hop="strict")),
     ("routing.exception-says-something", "routing-exception/m1", "", with_(exception())),
     (
         "routing.exception-says-something",
@@ -135,6 +136,18 @@ BREAKS: tuple[tuple[str, str, str, Callable[[], Snapshot]], ...] = (
         "routing-policy/safe",
         "reason_communities.0.reason",
         with_(reason_communities=[{"reason": "none_such", "community": "64999:1"}]),
+    ),
+    (
+        "routing.policy-communities-free",
+        "routing-policy/safe",
+        "said_communities.0.said",
+        with_(said_communities=[{"said": "rpki_great", "community": "64999:1"}]),
+    ),
+    (
+        "routing.policy-communities-free",
+        "routing-policy/safe",
+        "said_communities.0.community",
+        with_(said_communities=[{"said": "rpki_valid", "community": "65501:1"}]),
     ),
     (
         "routing.groups-told-apart",

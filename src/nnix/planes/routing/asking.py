@@ -67,6 +67,11 @@ async def _birdc(host: Host, name: str, *words: str, stdin: bytes = b"") -> str:
     return result.out
 
 
+def _bears_a_reason(route: birdc.Entry) -> bool:
+    """It was refused, and stays in the table."""
+    return any(function == REFUSED for _, function, _ in route.large)
+
+
 async def _bird_sessions(host: Host, name: str) -> Sessions:
     said = await _birdc(host, name, "show", "protocols", "all")
     return Sessions(birdc.protocols(said), birdc.version(said))
@@ -74,12 +79,15 @@ async def _bird_sessions(host: Host, name: str) -> Sessions:
 
 async def _bird_accepted(host: Host, name: str) -> list[birdc.Entry]:
     questions = "".join(f"show route all table master{family}\n" for family in (4, 6)) + "quit\n"
-    return list(birdc.routes(await _birdc(host, name, stdin=questions.encode())))
+    found = birdc.routes(await _birdc(host, name, stdin=questions.encode()))
+    return [each for each in found if not _bears_a_reason(each)]
 
 
 async def _bird_refused(host: Host, name: str) -> list[Refusal]:
     home = f"bird/{name}"
-    found = [refusal(each) for each in birdc.routes(await _birdc(host, name, "show", "route", "all", "filtered"))]
+    last = "".join(f"show route all table master{family} where preference = 0\n" for family in (4, 6))  # kept in the table, for nobody
+    said = await _birdc(host, name, stdin=f"show route all filtered\n{last}quit\n".encode())
+    found = [refusal(each) for each in birdc.routes(said)]
     log = "\n".join(
         content.decode("utf-8", "replace") for content in (await host.get([f"{home}/bird.log.1", f"{home}/bird.log"])).values() if content
     )
@@ -96,8 +104,8 @@ async def _bird_refused(host: Host, name: str) -> list[Refusal]:
         and protocol.established
         and each.time >= protocol.since[:19]
     ]
-    questions = "".join(f"show route {each.prefix} protocol {each.protocol}\n" for each in open_ones) + "quit\n"
-    good = await _birdc(host, name, stdin=questions.encode())
+    back = "".join(f"show route {each.prefix} protocol {each.protocol}\n" for each in open_ones) + "quit\n"
+    good = await _birdc(host, name, stdin=back.encode())
     back_in_order = {(entry.protocol, entry.prefix) for entry in birdc.routes(good)}
     for each in open_ones:
         if (each.protocol, each.prefix) not in back_in_order:
@@ -164,7 +172,9 @@ async def _thrown_out(host: Host, name: str, version: str, *how: str) -> _Thrown
 
     async def refused() -> str:
         found = await _bgpctl(host, name, "show", "rib", *how, "table", TABLE_REFUSED)
-        if bgpctl.trouble(found) == NO_SUCH_TABLE:  # the policy keeps none, or keeps them among the others
+        if bgpctl.trouble(found) == NO_SUCH_TABLE or not bgpctl.tells_routes(
+            found
+        ):  # the policy keeps none, or keeps them among the others
             return await _bgpctl(host, name, "show", "rib", *how, "large-community", f"*:{REFUSED}:*")
         return found
 
@@ -187,7 +197,7 @@ async def _openbgpd_accepted(host: Host, name: str) -> list[birdc.Entry]:
     now, said = await asyncio.gather(_now(host), _bgpctl(host, name, "show", "rib", "detail"))
     good = bgpctl.eligible(said)
     routes = (each for each in bgpctl.routes(said, now) if (each.protocol, each.prefix) in good)
-    return [meant(each) for each in routes if not any(function == REFUSED for _, function, _ in each.large)]
+    return [meant(each) for each in routes if not _bears_a_reason(each)]
 
 
 async def _openbgpd_refused(host: Host, name: str) -> list[Refusal]:
@@ -199,7 +209,7 @@ async def _openbgpd_refused(host: Host, name: str) -> list[Refusal]:
     for each in bgpctl.routes(thrown.malformed, now):
         key = each.protocol, each.prefix
         asns = each.path.split()
-        slug = "otc_leak" if key in leaks else "as_set_in_path" if "{" in each.path else "bogon_asn" if "0" in asns else "malformed"
+        slug = "as_set_in_path" if "{" in each.path else "otc_leak" if key in leaks else "bogon_asn" if "0" in asns else "malformed"
         words = REASON[slug].words if slug in REASON else "an attribute is malformed, so the route counts as withdrawn (RFC 7606)"
         found.setdefault(key, Refusal(each, slug, words))
     for each in bgpctl.routes(thrown.refused, now):

@@ -37,6 +37,11 @@ def _listed(text: str, key: str) -> list[dict[str, Any]]:
     return listed
 
 
+def tells_routes(text: str) -> bool:
+    """Whether there is any route in an answer to `show rib`."""
+    return bool(_listed(text, "rib"))
+
+
 def _time(now: datetime, seconds: int | None) -> str:
     return "" if seconds is None else (now - timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
 

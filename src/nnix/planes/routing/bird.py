@@ -104,6 +104,7 @@ def spell(server: ServerPolicy) -> str:
     for family in families:
         parts.append(_tables(server, family))
     parts.append(HELD)
+    parts.append(_reach(server))
     parts.append(_feeds(server))
     parts.append(_aspas(server))
     parts += [_local(each.name, each.text) for each in server.snippets if each.place is Place.HEAD]
@@ -145,13 +146,16 @@ def _head(server: ServerPolicy) -> str:
     text = f"# nnix: route-server/{server.name}, AS{server.asn}. Written by a program; what is changed here by hand does not stay.\n"
     text += "".join(f"# needs: {feature} {who}: {mend}\n" for feature, who, mend in _needs(server))
     text += f"# farewell: {server.shutdown_text}\n" if server.shutdown_text else ""
+    # After a restart nothing is told before all who were there have said what they have, or the time is over for which members keep what they were told.
+    gone = server.policy.graceful_restart_seconds
+    wait = f"graceful restart wait {gone};\n" if gone else ""
     text += f"""log "@HOME@/bird.log" 4194304 "@HOME@/bird.log.1" all;
 timeformat protocol iso long;
 timeformat route iso long;
 timeformat log iso long;
 router id {server.router_id};
 
-define RS = {server.asn};
+{wait}define RS = {server.asn};
 attribute int nnix_special;
 attribute int nnix_nobody;
 attribute int nnix_controls;
@@ -198,6 +202,20 @@ def _feeds(server: ServerPolicy) -> str:
   retry keep {_CACHE_RETRY_SECONDS};
 }}
 """
+    return text
+
+
+def _reach(server: ServerPolicy) -> str:
+    """Routers several hops away are reached somehow: a route server forwards nothing (RFC 7947, 2.2.1), and their routes must not lose against
+    others because it knows no way to them."""
+    if all(each.multihop is None for each in server.clients):
+        return ""
+    text = ""
+    for family in _families(server):
+        everywhere = "0.0.0.0/0" if family == 4 else "::/0"
+        text += f"ipv{family} table nnix_reach{family};\n"
+        text += f"protocol static st_nnix_reach{family} {{\n ipv{family} {{ table nnix_reach{family}; }};\n"
+        text += f" route {everywhere} blackhole {{ igp_metric = 0; }};\n}}\n"
     return text
 
 
@@ -314,7 +332,7 @@ def _shared(server: ServerPolicy) -> str:
     )
     large = ", ".join(f"(RS, {_span(each)}, *)" for each in functions)
     mapped = [(row.reason, community(row.community)) for row in policy.reason_communities]
-    ours = sorted({*server.attached, *(each for _, each in mapped)})
+    ours = sorted({*server.attached, *(each for _, each in mapped), *(each for _, each in server.says)})
     ours_large = [f"(RS, {each}, *)" for each in _gaps(functions)] + [_value(each) for each in ours if each.form == "large"]
     defines = [
         f"define NNIX_CONTROLS_STANDARD = [{standard}];",
@@ -505,14 +523,15 @@ def _mark(server: ServerPolicy, family: Family) -> str:
             if policy.tells_announcer
             else []
         ),
-        f"if {_pair(GRACEFUL_SHUTDOWN)} ~ bgp_community then bgp_local_pref = 0;" if policy.graceful_shutdown else "",
+        *(f"if (RS, {SAID[slug].function}, {SAID[slug].value}) ~ bgp_large_community then {_add(each)}" for slug, each in server.says),
+        f"if nnix_going then {{ if {_pair(GRACEFUL_SHUTDOWN)} ~ bgp_community then bgp_local_pref = 0; }}",
         *(blackholes if policy.blackhole else [held] if policy.no_export is NoExport.OBEY else []),
         "if ! bgp_next_hop.is_v4 then { nnix_hop6 = 1; nnix_special = 1; }" if family == 4 else "",
         "if bgp_large_community ~ NNIX_CONTROLS_LARGE then { nnix_controls = 1; nnix_special = 1; }",
         "if bgp_community ~ NNIX_CONTROLS_STANDARD then { nnix_controls = 2; nnix_special = 1; }",
         "if bgp_ext_community ~ NNIX_CONTROLS_EXTENDED then { nnix_controls = 2; nnix_special = 1; }",
     ]
-    return _function(f"nnix_mark{family}(int nnix_peer)", rows)
+    return _function(f"nnix_mark{family}(int nnix_peer; bool nnix_going)", rows)
 
 
 def _template(server: ServerPolicy, family: Family) -> str:
@@ -663,6 +682,7 @@ def _protocol(client: ClientPolicy, server: ServerPolicy, family: Family, addres
         defined, body = _filters(client, server, each)
         defines += defined
         shared = f"{_channel(server, each)}    extended next hop on;\n" if each != family else ""
+        shared += f"    igp table nnix_reach{each};\n" if client.multihop is not None else ""
         channels += f"  ipv{each} {{\n{shared}{body}  }};\n"
     key = client.tcp_key
     rows = [
@@ -688,12 +708,11 @@ def _protocol(client: ClientPolicy, server: ServerPolicy, family: Family, addres
 
 def _filters(client: ClientPolicy, server: ServerPolicy, family: Family) -> tuple[str, str]:
     """(what must be defined before, the statements of the channel) of one address family."""
-    policy = server.policy
     v4 = family == 4
     before, rows = _inward(client, server, family)
     inward = "".join(f"      {row}\n" for row in [*rows, "accept;"])
     outward = "".join(f"      {row}\n" for row in [*_outward(client, server, family), "accept;"] if row)
-    counts = "receive" if policy.limit_counts is Counted.RECEIVED else "import"
+    counts = "receive" if client.limit_counts is Counted.RECEIVED else "import"
     limit = client.routes_max_v4 if v4 else client.routes_max_v6
     paths = f"    add paths {_PATHS[client.add_paths]};\n" if client.add_paths is not AddPaths.OFF else ""
     return before, (
@@ -733,7 +752,7 @@ def _inward(client: ClientPolicy, server: ServerPolicy, family: Family) -> tuple
         rows.append(f"bgp_large_community.add((RS, {NOT}, 0));")
         rows += [f"bgp_large_community.add((RS, {TO}, {asn}));" for asn in client.announce_only]
     rows += [f"bgp_large_community.add((RS, {NOT}, {asn}));" for asn in client.announce_not]
-    rows.append(f"nnix_mark{family}({peer});")
+    rows.append(f"nnix_mark{family}({peer}, {'true' if client.graceful_shutdown else 'false'});")
     rows += [_local(each.name, each.text).rstrip() for each in server.snippets if each.place is Place.IMPORT]
     return before, rows
 

@@ -45,6 +45,7 @@ from nnix.planes.routing.irr import ASKED
 from nnix.planes.routing.kinds import (
     AcceptedPrefix,
     AddPaths,
+    Counted,
     Group,
     Irr,
     LimitAction,
@@ -130,8 +131,9 @@ class ClientPolicy:
     accepted_v4, accepted_v6     prefixes that need no registration; a route that they let pass says `irrdb_excepted` where its origin is given there
     rpki, aspa                   OFF: not judged; TAG: judged and said; REJECT: and invalid ones refused
     as_sets_in_paths             paths may hold AS_SETs
-    routes_max_v4, routes_max_v6 limit per session; what counts and what happens is in the server's policy (limit_counts) and `limit_action`
+    routes_max_v4, routes_max_v6 limit per session; `limit_counts` says what counts, `limit_action` what happens above
     role                         the route server's role towards it (RFC 9234); `role_strict`: refused when it sends none
+    graceful_shutdown            its routes with GRACEFUL_SHUTDOWN are the last choice (RFC 8326)
     communities                  put on every route of its; taken off whatever others send
     announce_only, announce_not  ASNs that alone hear its routes (None: all), and ASNs that do not: as if it had sent these wishes about PEERs itself
     hear_only, hear_not          ASNs whose routes alone it hears (None: all), and whose it does not
@@ -166,6 +168,7 @@ class ClientPolicy:
     routes_max_v4: int
     routes_max_v6: int
     limit_action: LimitAction
+    limit_counts: Counted
     passive: bool
     hold_time_seconds: int
     password: str | None
@@ -177,6 +180,7 @@ class ClientPolicy:
     prepend_route_server: bool
     role: Role
     role_strict: bool
+    graceful_shutdown: bool
     communities: tuple[Community, ...]
     announce_only: tuple[int, ...] | None
     announce_not: tuple[int, ...]
@@ -222,6 +226,7 @@ class ServerPolicy:
     …_covering              who may blackhole inside of what
     blackholes              communities that mean BLACKHOLE besides 65535:666; on the way in they are replaced by it
     attached                communities that some client's routes are given: taken off all that members send
+    says                    (slug of SAID, community): put on accepted routes of which that is said; taken off all that members send
     short_asns              (ASN, what stands for it in standard communities)
     groups, thresholds      numbers and milliseconds by which wishes can be aimed. A wish aimed at something else is ignored, and taken off on the way out
     snippets                local text for this daemon, in the order of names
@@ -268,6 +273,7 @@ class ServerPolicy:
     aspas: tuple[tuple[int, tuple[int, ...]], ...]
     blackholes: tuple[Community, ...]
     attached: tuple[Community, ...]
+    says: tuple[tuple[str, Community], ...]
     short_asns: tuple[tuple[int, int], ...]
     groups: tuple[int, ...]
     thresholds: tuple[int, ...]
@@ -576,6 +582,7 @@ def _server(server: RouteServer, snapshot: Snapshot, grounds: _Grounds, evidence
         aspas=grounds.aspas if any(each.aspa is not Rpki.OFF for each in served) else (),
         blackholes=tuple(community(each) for each in rules.blackhole_communities) if rules.blackhole else (),
         attached=tuple(sorted({each for client in served for each in client.communities})),
+        says=tuple(sorted((each.said, community(each.community)) for each in rules.said_communities)),
         short_asns=tuple(sorted((each.asn, each.short) for each in rules.short_asns)),
         groups=tuple(sorted(each.number for each in rules.groups)),
         thresholds=tuple(sorted(set(rules.rtt_thresholds))),
@@ -648,7 +655,7 @@ def _client(
         origins = tuple(sorted(cone.origins.union(*(each.origins for each in exceptions))))
         prefixes = cone.prefixes if how in (Irr.STRICT, Irr.TAG) else ()
         findings += [f"{session.id}: {finding}" for finding in cone.findings]
-    v4s, v6s = here.get(member.asn, ((), ())) if rules.next_hop is NextHop.SAME_AS else ((), ())
+    v4s, v6s = here.get(member.asn, ((), ())) if (session.next_hop or rules.next_hop) is NextHop.SAME_AS else ((), ())
     accepted = tuple(_accepted(each) for exception in exceptions for each in exception.prefixes)
     stated = session.prefixes_max or member.prefixes_max
     shorts = {each.asn: each.short for each in rules.short_asns}
@@ -684,6 +691,7 @@ def _client(
         routes_max_v4=_limit(stated.v4, rules.prefixes_max.v4, rules),
         routes_max_v6=_limit(stated.v6, rules.prefixes_max.v6, rules),
         limit_action=session.limit_action or rules.limit_action,
+        limit_counts=session.limit_counts or rules.limit_counts,
         passive=session.passive,
         hold_time_seconds=session.hold_time_seconds or rules.hold_time_seconds,
         password=session.password and session.password.removeprefix("secret:"),
@@ -695,6 +703,7 @@ def _client(
         prepend_route_server=session.prepend_route_server,
         role=session.our_role,
         role_strict=session.role_strict,
+        graceful_shutdown=rules.graceful_shutdown if session.graceful_shutdown is None else session.graceful_shutdown,
         communities=tuple(sorted({community(each) for each in session.communities})),
         announce_only=session.announces.only,
         announce_not=session.announces.but,
@@ -735,5 +744,6 @@ def _accepted(each: AcceptedPrefix) -> Accepted:
 
 def _limit(stated: int | None, general: int | None, rules: RoutingPolicy) -> int:
     """Routes that a session may announce: what it states and the margin, else the general limit; and some blackholes beside them."""
-    with_margin = general or 1000 if stated is None else -(-stated * (100 + rules.prefixes_max_margin_percent) // 100)
+    more, percent = rules.prefixes_max_margin_routes, 100 + rules.prefixes_max_margin_percent
+    with_margin = general or 1000 if stated is None else -(-(stated + more) * percent // 100)
     return with_margin + (BLACKHOLES_MAX if rules.blackhole else 0)

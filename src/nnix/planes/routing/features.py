@@ -16,6 +16,8 @@ RICH = "tests/lab/test_routing_policy.py"
 WIDE = "tests/lab/test_route_server_wide.py"
 UNIT = "tests/unit/routing/test_compile.py"
 RULED = "tests/unit/routing/test_rules.py"
+SESSIONS = "tests/lab/test_sessions.py"
+PLAYED = "tests/lab/test_prove_routing.py"
 PARSED = "accepted by the parser; not yet seen on the wire"
 BY_NAME = "refused at plan time (`routing.daemon-can`)"
 
@@ -28,6 +30,17 @@ class Feature(NamedTuple):
     fields: str
     bird: tuple[str, ...]
     openbgpd: tuple[str, ...]
+
+
+def _here(number: str, what: str, fields: str, *tests: str) -> Feature:
+    """A row about sessions, that one test shows on either make and in both address families; where OpenBGPD cannot, the same test shows the refusal."""
+    return _both(number, what, fields, *tests, where=SESSIONS)
+
+
+def _alone(number: str, what: str, fields: str, *tests: str) -> Feature:
+    """The same of BIRD alone: on the other make the test shows that the plan is refused by name."""
+    shown = tuple(f"{SESSIONS}::{each}" for each in tests)
+    return Feature(number, what, fields, shown, (BY_NAME, *shown))
 
 
 def _both(number: str, what: str, fields: str, *tests: str, where: str = COMMON) -> Feature:
@@ -57,7 +70,13 @@ _AIMED = "test_wishes_reach_groups_round_trip_times_and_short_asns"
 _EXCEPTED = "test_an_exception_lets_pass_what_it_names_and_ends"
 _LISTS = "test_black_lists_and_too_many_communities_are_refused_by_name"
 _HOLE = "test_a_covered_host_route_is_blackholed_for_those_who_want_it"
-_LAST = "test_no_export_obeyed_shutting_down_and_refused_routes_in_the_table"
+_OBEYED = "test_no_export_is_obeyed_where_it_shall_be_and_refused_routes_stay_where_they_shall"
+_HIDDEN = "test_with_path_hiding_left_several_paths_still_reach_who_can_take_them"
+_ABOVE = "test_more_prefixes_than_stated_end_the_session_and_it_comes_back"
+_ENDS = "test_above_its_limit_a_session_ends_and_stays_down"
+_LEFT_OUT = "test_what_comes_above_a_limit_may_be_left_out_or_only_told"
+_MARGIN = "test_limits_are_what_is_stated_with_a_margin_and_room_for_blackholes"
+_SIGNED = "test_segments_signed_by_tcp_ao_are_refused_by_name_where_they_cannot_be"
 _REFUSALS = "test_lists_of_refused_prefixes_and_what_a_refusal_tells"
 _LET_OFF = "test_what_an_exception_lets_pass_is_said"
 _BANDS = "test_wishes_reach_groups_and_bands_of_round_trip_time"
@@ -65,8 +84,17 @@ _BANDS = "test_wishes_reach_groups_and_bands_of_round_trip_time"
 FEATURES = (
     _both("1", "transparent path and next hop", "always", "test_the_route_server_is_transparent"),
     _both("2", "path hiding avoided", "path_hiding_solved", "test_the_second_best_reaches_the_member_whom_the_best_may_not"),
-    _spelled("3", "path hiding left as it is", "path_hiding_solved: false", "test_with_path_hiding_nothing_takes_the_place_of_the_best"),
-    _spelled("4", "ADD-PATH", "Session.add_paths"),
+    _here("3", "path hiding left as it is", "path_hiding_solved: false", _HIDDEN),
+    _here(
+        "4",
+        "ADD-PATH: several paths to a client, from a client, and one that cannot",
+        "Session.add_paths",
+        "test_several_paths_reach_who_can_take_them",
+        "test_a_path_that_a_member_may_not_have_is_not_among_several",
+        "test_several_paths_of_one_member_are_held_and_judged_one_by_one",
+        "test_who_cannot_take_several_paths_is_told_one_and_nothing_is_hidden_from_it",
+        _HIDDEN,
+    ),
     _apart(
         "5",
         "route server's ASN prepended",
@@ -76,44 +104,72 @@ FEATURES = (
     ),
     _both("6", "IPv4 over IPv6 (RFC 8950)", "Session.v4_over_v6", "test_ipv4_goes_over_ipv6_to_those_who_can", where=WIDE),
     _both("7", "passive", "Session.passive", "test_the_route_server_is_transparent"),
-    Feature("7", "... or active", "Session.passive: false", (PARSED,), ("not tested",)),
+    _here("7", "... or active", "Session.passive: false", "test_the_route_server_opens_the_connection_where_it_shall"),
     _both("8", "GTSM", "Session.gtsm", "test_who_is_not_next_door_is_not_heard", where=WIDE),
-    _bird("9", "multihop", "Session.multihop; refused with path_hiding_solved", f"{RULED}::test_what_breaks_a_rule_is_refused_by_its_name"),
+    Feature(
+        "9",
+        "multihop",
+        "Session.multihop; refused with path_hiding_solved",
+        (f"{SESSIONS}::test_a_router_several_hops_away", f"{RULED}::test_what_breaks_a_rule_is_refused_by_its_name"),
+        (BY_NAME, f"{SESSIONS}::test_a_router_several_hops_away"),
+    ),
     _both("10", "TCP MD5 by reference", "Session.password", "test_who_has_the_key_comes_in_and_no_other", where=WIDE),
-    _bird(
+    Feature(
         "10",
         "TCP-AO by reference",
-        "Session.tcp_ao; needs BIRD 2.17, refused by name before",
-        "parsed by 2.17 and 3.1 by hand; not yet seen on the wire",
+        "Session.tcp_ao; needs BIRD 2.17 and a kernel with CONFIG_TCP_AO, refused by name before",
+        ("parsed by 2.17 and 3.1 by hand; not yet seen on the wire", f"{SESSIONS}::{_SIGNED}"),
+        (BY_NAME, f"{SESSIONS}::{_SIGNED}"),
     ),
-    _bird("11", "graceful restart, long-lived", "graceful_restart_seconds, long_lived_seconds", PARSED),
+    _here(
+        "11",
+        "graceful restart of a member",
+        "always granted",
+        "test_a_member_that_restarts_keeps_its_routes_meanwhile",
+    ),
+    _alone(
+        "11",
+        "graceful restart of the route server, long-lived",
+        "graceful_restart_seconds, long_lived_seconds",
+        "test_members_keep_what_a_restarting_route_server_told_them",
+    ),
+    _here("12", "shutdown text", "RouteServer.shutdown_text", "test_a_member_reads_why_the_route_server_goes"),
     Feature(
-        "12",
-        "shutdown text",
-        "RouteServer.shutdown_text",
-        ("given to `birdc disable` by the driver; not yet seen on the wire",),
-        ("given to `bgpctl neighbor … down` by the driver; not yet seen on the wire",),
-    ),
-    _both(
         "13",
-        "maximum prefixes",
-        "prefixes_max, prefixes_max_margin_percent",
-        "test_more_prefixes_than_stated_end_the_session_and_it_comes_back",
+        "maximum prefixes, stated and with a margin",
+        "prefixes_max, prefixes_max_margin_routes, prefixes_max_margin_percent",
+        *((f"{COMMON}::{_ABOVE}", f"{SESSIONS}::{_ENDS}", f"{UNIT}::{_MARGIN}"),) * 2,
     ),
+    _both("14", "above the maximum: restart", "limit_action, limit_restart_seconds", _ABOVE),
+    _here("14", "... shutdown", "limit_action, also of a session", _ENDS),
+    _alone("14", "... block, warn", "limit_action, also of a session", _LEFT_OUT),
+    _alone("15", "only accepted routes count towards it", "limit_counts, also of a session", _LEFT_OUT),
     Feature(
-        "14",
-        "action above the maximum",
-        "limit_action",
-        (f"{COMMON}::test_more_prefixes_than_stated_end_the_session_and_it_comes_back", f"{UNIT}::test_bird_accepts_every_policy"),
-        (f"{COMMON}::test_more_prefixes_than_stated_end_the_session_and_it_comes_back", "block and warn: " + BY_NAME),
+        "16",
+        "several router ids from one run",
+        "RouteServer.router_id",
+        *((f"{UNIT}::test_two_route_servers_of_one_policy_differ_in_id_and_addresses_only",),) * 2,
     ),
-    _bird("15", "what counts towards it", "limit_counts", PARSED),
-    _both("17", "roles, strict mode", "roles, our_role, role_strict", "test_roles_that_do_not_fit_are_refused_and_said"),
+    _both("17", "roles, strict mode", "roles, role_strict", "test_roles_that_do_not_fit_are_refused_and_said"),
+    _here(
+        "17",
+        "... a role other than the route server's own",
+        "Session.our_role: peer, provider",
+        "test_a_peer_is_told_what_is_for_peers_and_its_own_goes_to_customers_only",
+        "test_a_role_that_does_not_fit_a_peers_is_refused",
+    ),
+    _here("–", "hold time of a session", "hold_time_seconds, also of a session", "test_a_sessions_own_hold_time_is_proposed_to_it_alone"),
+    _alone("–", "pause after an error (flap hold-down)", "pauses", "test_who_failed_waits_before_it_comes_back"),
     _both("18", "OTC set and checked", "roles", _WRONG, "test_the_route_server_is_transparent"),
     _both("19", "AS_SET refused", "always", _WRONG),
     _bird("19", "... allowed a session", "RoutingException.as_sets_in_paths", _EXCEPTED),
     _both("21", "next hop of the same AS", "next_hop: same-as", _WRONG),
-    Feature("20, 22", "next hop: own only; from a list", "next_hop: strict, Session.next_hops", (PARSED,), ("as BIRD",)),
+    _here(
+        "20, 22",
+        "next hop: own only; from a list",
+        "next_hop: strict, also of a session; Session.next_hops",
+        "test_next_hops_are_the_sessions_own_and_those_that_it_names",
+    ),
     _both("23", "first ASN is the peer's", "always", _WRONG),
     _both("24", "path length", "path_length_max", _WRONG),
     _both("25", "private, reserved and documentation ASNs", "always", _WRONG),
@@ -123,9 +179,14 @@ FEATURES = (
     _both("28–31", "bogons, outside 2000::/3, default, lengths", "bogons, prefix_lengths", _WRONG),
     _apart("32", "global black list", "blacklist", _LISTS, _REFUSALS),
     _apart("33", "black list of a session", "Session.blacklist", _LISTS, _REFUSALS),
-    Feature("34", "wrong address family", "not negotiated (RFC 4760)", ("not tested",), ("not tested",)),
+    _here(
+        "34",
+        "wrong address family: BIRD passes it over, OpenBGPD ends the session",
+        "not negotiated (RFC 4760)",
+        "test_routes_of_an_address_family_that_was_not_agreed_on_reach_nobody",
+    ),
     _both("35", "NO_EXPORT passed on", "no_export: pass", "test_the_route_server_is_transparent"),
-    _spelled("35", "NO_EXPORT obeyed", "no_export: obey", _LAST),
+    _here("35", "NO_EXPORT obeyed", "no_export: obey", _OBEYED),
     _bird("36", "too many communities", "communities_max", _LISTS),
     _both("37, 38", "origin and prefix in the registries", "irr: strict", _WRONG),
     Feature(
@@ -147,22 +208,29 @@ FEATURES = (
     _spelled("44", "ROAs as route objects", "roas_are_route_objects"),
     Feature("45", "ARIN's whois as route objects", "irr_sources: FILE.csv", ("not tested; NIC.BR's format is not read",), ("as BIRD",)),
     _both("46", "origin validation, reject", "rpki: reject", _WRONG),
-    _spelled("46", "origin validation, tag, for a session", "rpki: tag", _EXCEPTED),
+    _here("46", "origin validation, tag", "rpki: tag", "test_invalid_routes_pass_and_say_so_where_the_policy_only_informs"),
+    _apart("46", "... for a session", "RoutingException.rpki", _EXCEPTED, _LET_OFF),
     Feature(
         "47",
         "RFC 8097 states",
         "own communities RS:1000:*",
         (
             f"{COMMON}::test_nobody_speaks_in_the_route_servers_stead",
-            "RFC 8097's own: not sent, as BIRD sends no non-transitive one to another AS; taken off inbound",
+            "RFC 8097's own: not sent, as no daemon sends a non-transitive one to another AS; taken off inbound",
         ),
         (f"{COMMON}::test_nobody_speaks_in_the_route_servers_stead",),
+    ),
+    _here(
+        "47",
+        "... and the exchange's own for each state",
+        "said_communities",
+        "test_the_exchanges_own_communities_go_with_what_is_said",
     ),
     Feature("50", "ASPA", "aspa; needs BIRD 2.16, refused by name before", (f"{WIDE}::test_paths_are_held_against_aspas",), (BY_NAME,)),
     _both("51", "routes judged anew when ROAs change", "always", "test_a_new_roa_takes_effect_without_asking_the_member"),
     _both("52", "tag and reject", "refused: tag-and-reject", _WRONG),
-    _spelled("52", "tag", "refused: tag", _LAST),
-    _spelled("52", "reject alone", "refused: reject"),
+    _here("52", "tag", "refused: tag", _OBEYED),
+    _here("52", "reject alone", "refused: reject", "test_a_refused_route_may_be_forgotten"),
     _both("53", "reason codes", "always", _WRONG),
     _both(
         "53, 54", "own communities for reasons; the announcer's ASN", "reason_communities, refused_tells_announcer", _REFUSALS, where=WIDE
@@ -178,13 +246,7 @@ FEATURES = (
     _both("57", "own values scrubbed", "always", "test_nobody_speaks_in_the_route_servers_stead"),
     _both("58–60, 63", "to none, not to, to, prepend, in three forms", "always", _WISHES),
     _apart("61, 62", "32-bit ASNs by a short one; standard to-none towards them", "short_asns", _AIMED, _BANDS),
-    Feature(
-        "64",
-        "NO_EXPORT, NO_ADVERTISE added",
-        "always",
-        (f"{RICH}::test_no_export_is_added_where_it_is_asked_for",),
-        (PARSED,),
-    ),
+    _apart("64", "NO_EXPORT, NO_ADVERTISE added", "always", "test_no_export_is_added_where_it_is_asked_for", _BANDS),
     _apart("65", "by round-trip time", "rtt_thresholds, Session.rtt", _AIMED, _BANDS),
     _apart("65", "by site, level, region, class", "groups", _AIMED, _BANDS),
     _apart(
@@ -203,14 +265,19 @@ FEATURES = (
         "test_a_blackhole_by_another_name_reaches_each_under_its_own",
     ),
     _both("71", "GRACEFUL_SHUTDOWN obeyed", "graceful_shutdown", "test_a_graceful_shutdown_makes_the_other_way_best"),
-    _apart(
+    _here(
+        "71",
+        "... of those of whom it shall be",
+        "Session.graceful_shutdown",
+        "test_graceful_shutdown_is_obeyed_of_those_of_whom_it_shall_be",
+    ),
+    _here(
         "72",
         "the route server shuts down gracefully",
         "RouteServer.shutting_down",
-        _LAST,
-        "test_a_route_server_that_goes_says_so_on_every_route",
+        "test_a_route_server_that_goes_says_so_in_both_families",
     ),
-    _spelled("74", "local text", "LocalSnippet; the parser sees it, the evaluator says that it cannot", _EXCEPTED),
+    _here("74", "local text", "LocalSnippet; the parser sees it, the evaluator says that it cannot", "test_local_text_takes_effect"),
     Feature(
         "83", "RPSL import-via, export-via", "not there; Session.announces and hears say the same by hand", ("not there",), ("not there",)
     ),
@@ -223,7 +290,19 @@ FEATURES = (
         (f"{COMMON}::{_WRONG}",),
         (f"{COMMON}::{_WRONG}",),
     ),
-    _bird("91", "BFD", "Session.bfd", PARSED),
+    _alone(
+        "91",
+        "BFD, with BIRD and with FRR",
+        "Session.bfd",
+        "test_bfd_tells_at_once_that_a_member_is_gone",
+        "test_bfd_with_a_member_of_another_make",
+    ),
+    Feature(
+        "97",
+        "dry run that checks meaning: sessions with a key, other roles, from afar",
+        "`nnix prove routing`",
+        *((f"{PLAYED}::test_sessions_with_a_key_with_other_roles_and_from_afar_are_played",),) * 2,
+    ),
 )
 
 

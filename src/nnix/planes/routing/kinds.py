@@ -163,10 +163,13 @@ class Session(Resource):
     rpki: Rpki | None = Field(default=None, description="instead of the policy's, for this session, where that is stricter")
     aspa: Rpki | None = Field(default=None, description="instead of the policy's, for this session, where that is stricter")
     blacklist: tuple[Prefix, ...] = Field(default=(), description="refused from it with their more specifics")
+    next_hop: NextHop | None = Field(default=None, description="instead of the policy's, for this session, where that is stricter")
     next_hops: tuple[Address, ...] = Field(
         default=(), description="addresses that may be its next hop as well, such as a router's of its own that has no session"
     )
     limit_action: LimitAction | None = Field(default=None, description="instead of the policy's, for this session")
+    limit_counts: Counted | None = Field(default=None, description="instead of the policy's, for this session")
+    graceful_shutdown: bool | None = Field(default=None, description="instead of the policy's, for routes that it announces")
     hold_time_seconds: int | None = Field(default=None, ge=3, le=65535, description="instead of the policy's, for this session")
     password: Secret | None = Field(default=None, description="TCP MD5 (RFC 2385), by reference; the same with every route server")
     tcp_ao: TcpKey | None = Field(default=None, description="TCP-AO (RFC 5925) instead of MD5")
@@ -321,6 +324,13 @@ class ReasonCommunity(Record):
     community: CommunityText = Field(description="what is put on a route that is refused for it, besides the reason's number")
 
 
+class SaidCommunity(Record):
+    """A community of the exchange's own that goes with what is said of an accepted route, such as its validity."""
+
+    said: str = Field(pattern=r"^[a-z0-9_]+$", description="what is said, by its slug", examples=["rpki_valid"])
+    community: CommunityText = Field(description="what is put on such a route, besides the number of what is said", examples=["64512:1"])
+
+
 class Pauses(Record):
     """How long a session that failed stays down: at first, and at most when it fails again and again (the pause doubles)."""
 
@@ -359,6 +369,9 @@ class RoutingPolicy(Resource):
     )
     refused_tells_announcer: bool = Field(default=False, description="a refused route carries its announcer's ASN as well (RS:1102:ASN)")
     reason_communities: tuple[ReasonCommunity, ...] = Field(default=(), description="the exchange's own communities for reasons of refusal")
+    said_communities: tuple[SaidCommunity, ...] = Field(
+        default=(), description="the exchange's own communities for what is said of accepted routes"
+    )
     irr: Irr = Field(
         default=Irr.STRICT,
         description="off: not checked; tag: checked and said; origin: the origin AS must be in the client's as-sets; strict: and a route object must exist for prefix and origin",
@@ -428,6 +441,9 @@ class RoutingPolicy(Resource):
         default=(), description="round-trip times in ms by which members may name receivers", examples=[[5, 20, 100]]
     )
     prefixes_max: PrefixLimit = Field(default=PrefixLimit(v4=1000, v6=1000), description="limit for clients that state none")
+    prefixes_max_margin_routes: int = Field(
+        default=0, ge=0, le=100_000, description="added to the limit that a member states, before the margin in percent"
+    )
     prefixes_max_margin_percent: int = Field(default=10, ge=0, le=100, description="added to the limit that a member states")
     limit_action: LimitAction = Field(default=LimitAction.RESTART, description="what happens above the limit")
     limit_counts: Counted = Field(

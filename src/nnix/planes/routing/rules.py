@@ -16,6 +16,7 @@ from nnix.planes.routing.communities import (
     BLACKHOLE,
     GRACEFUL_SHUTDOWN,
     REASON,
+    SAID,
     WISHES,
     Community,
     community,
@@ -27,6 +28,7 @@ from nnix.planes.routing.kinds import (
     Asked,
     Irr,
     LocalSnippet,
+    NextHop,
     Place,
     Role,
     RouteServer,
@@ -383,7 +385,8 @@ def session_as_sets_well_formed(session: Session, snapshot: Snapshot) -> Iterato
     yield from _as_sets(session.as_sets)
 
 
-LOOSEST_FIRST = {"irr": tuple(Irr), "rpki": tuple(Rpki), "aspa": tuple(Rpki)}
+LOOSEST_FIRST = {"irr": tuple(Irr), "rpki": tuple(Rpki), "aspa": tuple(Rpki), "next_hop": (NextHop.SAME_AS, NextHop.STRICT)}
+_WAYS_OUT = {"next_hop": "name the routers that it may point to in next_hops"}
 
 
 def _policies(session: Session, snapshot: Snapshot) -> tuple[RoutingPolicy, ...]:
@@ -406,7 +409,7 @@ def loosening_is_an_exception(session: Session, snapshot: Snapshot) -> Iterator[
                     field,
                     own,
                     f"{wanted} or stricter, as {policy.id} says",
-                    f"write a RoutingException with {field}: {own}, an owner and an end",
+                    _WAYS_OUT.get(field, f"write a RoutingException with {field}: {own}, an owner and an end"),
                 )
                 break
 
@@ -466,7 +469,7 @@ def session_communities_free(session: Session, snapshot: Snapshot) -> Iterator[B
 
 @rule("routing.policy-communities-free", source="RFC 7454, 11; RFC 7999, 3")
 def policy_communities_free(policy: RoutingPolicy, snapshot: Snapshot) -> Iterator[Broken]:
-    """The exchange's own communities for blackholes and reasons mean nothing else, and reasons are reasons."""
+    """The exchange's own communities for blackholes, reasons and what is said mean nothing else; reasons are reasons, and what is said can be said."""
     for index, text in enumerate(policy.blackhole_communities):
         own = community(text)
         stand_in = short_asn(_asn_here(snapshot))
@@ -479,6 +482,10 @@ def policy_communities_free(policy: RoutingPolicy, snapshot: Snapshot) -> Iterat
         if row.reason not in REASON:
             yield Broken(f"reason_communities.{index}.reason", row.reason, f"a reason: {', '.join(sorted(REASON))}")
         yield from _not_ours(f"reason_communities.{index}.community", row.community, _asn_here(snapshot))
+    for index, saying in enumerate(policy.said_communities):
+        if saying.said not in SAID:
+            yield Broken(f"said_communities.{index}.said", saying.said, f"what is said of a route: {', '.join(sorted(SAID))}")
+        yield from _not_ours(f"said_communities.{index}.community", saying.community, _asn_here(snapshot))
 
 
 @rule("routing.groups-told-apart", source="RFC 8092, 2.1")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnix.kernel.rule import Refusal
-from nnix.planes.routing.kinds import Counted, LimitAction, Role, Rpki
+from nnix.planes.routing.kinds import Counted, LimitAction, Rpki
 
 if TYPE_CHECKING:
     from nnix.planes.routing.compile import ServerPolicy
@@ -27,8 +27,13 @@ def cannot(server: ServerPolicy) -> Iterator[Refusal]:
         yield refusal(policy.id, "communities_max", policy.communities_max, "none: OpenBGPD counts each form by itself")
     if policy.tells_announcer:
         yield refusal(policy.id, "tells_announcer", "true", "false: its rules have no word for the origin of a route")
-    if policy.limit_counts is not Counted.RECEIVED:
-        yield refusal(policy.id, "limit_counts", policy.limit_counts, "received, which OpenBGPD counts")
+    counting = (
+        [policy.id]
+        if policy.limit_counts is Counted.ACCEPTED
+        else [f"session/{each.session}" for each in server.clients if each.limit_counts is Counted.ACCEPTED]
+    )
+    for each in counting:
+        yield refusal(each, "limit_counts", Counted.ACCEPTED, "received, which OpenBGPD counts")
     if policy.pauses is not None:
         yield refusal(policy.id, "pauses", "set", "none: OpenBGPD's pauses are its own, 30 s and doubling")
     for field in ("graceful_restart_seconds", "long_lived_seconds"):
@@ -62,7 +67,6 @@ def cannot(server: ServerPolicy) -> Iterator[Refusal]:
             ("tcp_ao", client.tcp_key is not None, "password (TCP MD5), since OpenBGPD on Linux has no TCP-AO"),
             ("multihop", client.multihop is not None, "none: OpenBGPD would put its own address for a next hop outside of the LAN"),
             ("bfd", client.bfd, "false: OpenBGPD has no BFD"),
-            ("our_role", client.role is not Role.RS, "rs"),
         ):
             if is_set:
                 yield refusal(f"session/{client.session}", field, "set", accept)

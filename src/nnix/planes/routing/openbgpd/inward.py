@@ -6,7 +6,19 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from nnix.planes.routing.communities import BLACKHOLE, GRACEFUL_SHUTDOWN, REASON, REFUSED, REFUSED_FROM, SAID, WISH, community
+from nnix.planes.routing.communities import (
+    AIMS,
+    BLACKHOLE,
+    GRACEFUL_SHUTDOWN,
+    REASON,
+    REFUSED,
+    REFUSED_FROM,
+    SAID,
+    WISH,
+    WISHES,
+    community,
+    large_function,
+)
 from nnix.planes.routing.kinds import NoExport, Place, RefusedRoutes
 from nnix.planes.routing.naming import Family, word
 from nnix.planes.routing.openbgpd.authorised import origins, registries
@@ -27,6 +39,7 @@ from nnix.planes.routing.openbgpd.sets import excepted_by_origin, transit_free_c
 from nnix.planes.routing.openbgpd.words import (
     EVERYTHING,
     Rule,
+    aims,
     any_form,
     aside,
     clear,
@@ -48,6 +61,8 @@ from nnix.planes.routing.openbgpd.words import (
 if TYPE_CHECKING:
     from nnix.planes.routing.compile import ServerPolicy
 
+LOCAL_PREF = 100  # what OpenBGPD itself gives a route
+
 
 def inward(server: ServerPolicy) -> Iterator[str]:
     """What members announce, into the table of refused routes and into the one that is passed on: a rule belongs to one table."""
@@ -58,13 +73,14 @@ def inward(server: ServerPolicy) -> Iterator[str]:
                 yield line(f"allow quick rib {TABLE_REFUSED} from", rule.peer, rule.test, "set", together(*_reason(server, rule.refused)))
             elif not rule.known:
                 yield line(f"match rib {TABLE_REFUSED} from", rule.peer, rule.test, "set", rule.change)
-        yield f"deny rib {TABLE_REFUSED} from any"
-        yield ""
+    yield f"deny rib {TABLE_REFUSED} from any"
+    yield ""
     for rule in (*rules, *_marks(server)):
         if not rule.refused:
             yield line("match from", rule.peer, rule.test, "set", rule.change)
         elif server.policy.refused is RefusedRoutes.TAG:
-            stays = (*_reason(server, rule.refused), ours(server, NOBODY, 0), ours(server, LONG_WAY, 0), "localpref 0")
+            said = (without(server, function) for function in SAY_FUNCTIONS)  # or it would go out the short way
+            stays = (*said, *_reason(server, rule.refused), ours(server, NOBODY, 0), ours(server, LONG_WAY, 0), "localpref 0")
             yield line("allow quick from", rule.peer, rule.test, "set", together(*stays))
         else:
             yield line("deny quick from", rule.peer, rule.test)
@@ -85,11 +101,13 @@ def _reason(server: ServerPolicy, slug: str) -> Iterator[str]:
 
 def _scrub(server: ServerPolicy) -> Iterator[str]:
     """What the route server says of a route, no member may say in its stead."""
-    for function in (*INSIDE, REFUSED, REFUSED_FROM, *SAY_FUNCTIONS):
+    unspoken = [large_function(wish, aim) for aim in AIMS if aim not in aims(server) for wish in WISHES]  # of groups where there are none
+    for function in (*INSIDE, REFUSED, REFUSED_FROM, *SAY_FUNCTIONS, *unspoken):
         yield without(server, function)
     for function in SAY_FUNCTIONS:
         yield aside(function, delete="delete ")
-    for each in sorted({*server.attached, *(community(row.community) for row in server.policy.reason_communities)}):
+    mapped = {community(row.community) for row in server.policy.reason_communities}
+    for each in sorted({*server.attached, *mapped, *(each for _, each in server.says)}):
         yield any_form(each, "delete ")
 
 
@@ -186,8 +204,14 @@ def _marks(server: ServerPolicy) -> Iterator[Rule]:
                 yield Rule("", together(*changes), peer=peer)
         if client.v4_over_v6:
             yield Rule("inet", together(ours(server, HOP6, 0), long_way), peer=str(client.v6))
+    for slug, each in server.says:
+        yield Rule(saying(server, slug), any_form(each))
     if policy.graceful_shutdown:
         yield Rule(standard(GRACEFUL_SHUTDOWN), "localpref 0")
+    for client in server.clients:
+        if client.graceful_shutdown is not policy.graceful_shutdown:
+            local_pref = 0 if client.graceful_shutdown else LOCAL_PREF
+            yield from (Rule(standard(GRACEFUL_SHUTDOWN), f"localpref {local_pref}", peer=peer) for peer in peers(client))
     if policy.no_export is NoExport.OBEY:
         yield from (Rule(f"community {name}", together(nobody, long_way)) for name in WELL_KNOWN.values())
     if policy.blackhole:

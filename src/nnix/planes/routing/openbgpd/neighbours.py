@@ -10,11 +10,14 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from nnix.planes.routing.communities import FARTHER, GROUP, NEARER, Aim
-from nnix.planes.routing.kinds import AddPaths, LimitAction
+from nnix.planes.routing.kinds import AddPaths, LimitAction, Role
 from nnix.planes.routing.naming import Family, protocol_name
 
 if TYPE_CHECKING:
     from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
+
+
+_ANNOUNCED = {Role.RS: "", Role.PROVIDER: "_provider", Role.PEER: "_peer"}  # those that a route server may have (routing.roles-fit)
 
 
 def neighbours(server: ServerPolicy) -> Iterator[str]:
@@ -53,11 +56,16 @@ def _neighbour(client: ClientPolicy, server: ServerPolicy, family: Family) -> st
         f'tcp md5sig password "@SECRET:{client.password}@"' if client.password is not None else "",
         "ttl-security yes" if client.gtsm else "",
         f"max-prefix {limit}{pause}",
-        "$role_rs" if policy.roles else "",
-        ("$announce_role_strict" if client.role_strict else "$announce_role") if policy.roles else "$announce_no_role",
+        *(_role(client) if policy.roles else ("$announce_no_role",)),
     ]
     body = "".join(f"  {row}\n" for row in rows if row)
     return f"neighbor {address_of(client, family)} {{ # member/{client.member}, AS{client.asn}\n{body}}}"
+
+
+def _role(client: ClientPolicy) -> tuple[str, str]:
+    """In the words that the driver lays beside the configuration: 7.7 names the role where it announces it, 8.8 before that."""
+    strict = "_strict" if client.role_strict else ""
+    return f"$role_{client.role.replace('-', '_')}", f"$announce_role{_ANNOUNCED[client.role]}{strict}"
 
 
 def families(client: ClientPolicy) -> tuple[Family, ...]:

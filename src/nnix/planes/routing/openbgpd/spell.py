@@ -15,7 +15,7 @@ from nnix.planes.routing.openbgpd.marks import TABLE_REFUSED
 from nnix.planes.routing.openbgpd.neighbours import neighbours
 from nnix.planes.routing.openbgpd.outward import outward
 from nnix.planes.routing.openbgpd.sets import sets
-from nnix.planes.routing.openbgpd.words import keeps_refused, local_text
+from nnix.planes.routing.openbgpd.words import local_text
 
 if TYPE_CHECKING:
     from nnix.planes.routing.compile import ServerPolicy
@@ -53,7 +53,7 @@ def _head(server: ServerPolicy) -> str:
         "rde med compare strict",
         "rde route-age ignore",
         "reject as-set yes",  # RFC 9774; 7.7 takes them by default, 8.8 does not
-        *([f"rde rib {TABLE_REFUSED} no evaluate"] if keeps_refused(server) else []),
+        f"rde rib {TABLE_REFUSED} no evaluate",  # also where nothing is kept in it, since 7.7 does not survive a reload that takes a table away
         f"holdtime {policy.hold_time_seconds}",
         f"connect-retry {policy.connect_retry_seconds}",
     ]

@@ -48,7 +48,8 @@ def line(*words: str) -> str:
 
 
 def together(*changes: str) -> str:
-    return f"{{ {' '.join(changes)} }}"
+    """Several changes, each once: the grammar takes none twice."""
+    return f"{{ {' '.join(dict.fromkeys(changes))} }}"
 
 
 def ours(server: ServerPolicy, function: int, value: int | str = "*") -> str:
@@ -116,14 +117,14 @@ def longer_than_accepted(server: ServerPolicy) -> dict[Family, str]:
     }
 
 
-def _aims(server: ServerPolicy) -> tuple[Aim, ...]:
+def aims(server: ServerPolicy) -> tuple[Aim, ...]:
     """At whom wishes can be aimed here."""
     return (PEER, *([GROUP] if server.groups else []), *([NEARER, FARTHER] if server.thresholds else []))
 
 
 def controls(server: ServerPolicy) -> list[str]:
     """Standard and extended communities that are wishes; large ones are all that begin with our ASN."""
-    keys = sorted({short_key(wish, aim, server.stand_in) for aim in _aims(server) for wish in WISHES})
+    keys = sorted({short_key(wish, aim, server.stand_in) for aim in aims(server) for wish in WISHES})
     return [
         *(f"community {key}:*" for key in keys),
         *(f"ext-community {kind} {key}:*" for kind in KINDS_OF_EXTENDED for key in keys),

@@ -4,8 +4,8 @@ It reads what `compile.policy()` decided, as `bird.py` and `openbgpd` do, and sh
 patterns there, registries are looked up here by length and there by the daemon. Where a table follows from another one (who may blackhole
 inside of what), the evaluator follows it itself. So a slip of the spelling, or of a daemon, is a difference between the two.
 
-A route meets the tests of `compile.ORDER` one after another and is refused under the name of the first that it fails. Two of them are the
-daemon's own and come before all others: OTC (RFC 9234), and a next hop that is not on the LAN.
+A route meets the tests of `compile.ORDER` one after another and is refused under the name of the first that it fails. Some are the daemon's
+own and come before all others (`FOUND_FIRST`), such as OTC (RFC 9234).
 
 A policy may hold more than the evaluator understands, because it was written later. Then it does not guess: `Unjudged` names the field.
 """
@@ -46,6 +46,8 @@ NOT_TRANSITIVE = 0x40  # of an extended community's type: it stays inside of one
 DROPS_NOT_TRANSITIVE = frozenset(["openbgpd"])  # on the way in; BIRD does so on the way out
 GLOBAL_UNICAST = prefix_of("2000::/3")
 
+ROLES = frozenset({Role.RS, Role.PROVIDER, Role.PEER})  # those that a route server may have towards a client (RFC 9234, 3)
+
 JUDGED: Mapping[str, frozenset[str]] = {
     "RoutingPolicy": frozenset(
         [
@@ -60,6 +62,7 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "tells_announcer",
             "refused_tells_announcer",
             "reason_communities",
+            "said_communities",
             "prefix_lengths",
             "path_length_max",
             "irr",
@@ -90,6 +93,7 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "short_asns",
             "rtt_thresholds",
             "prefixes_max",
+            "prefixes_max_margin_routes",
             "prefixes_max_margin_percent",
             "limit_action",
             "limit_counts",
@@ -138,6 +142,7 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "aspas",
             "blackholes",
             "attached",
+            "says",
             "short_asns",
             "groups",
             "thresholds",
@@ -174,6 +179,7 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "routes_max_v4",
             "routes_max_v6",
             "limit_action",
+            "limit_counts",
             "passive",
             "hold_time_seconds",
             "password",
@@ -185,6 +191,7 @@ JUDGED: Mapping[str, frozenset[str]] = {
             "prepend_route_server",
             "role",
             "role_strict",
+            "graceful_shutdown",
             "communities",
             "announce_only",
             "announce_not",
@@ -205,6 +212,7 @@ WITHHELD: Mapping[str, str] = {
     "own_route": "the receiver announced it itself",
     "not_its_family": "the receiver has no session in this address family",
     "refused_by_receiver": "the receiver wants nothing of this announcer's",
+    "for_customers_only": "it came from a peer, so it is for customers only, and the receiver is a peer as well (RFC 9234, 5)",
     "kept_here": "it carries NO_EXPORT or NO_ADVERTISE, which the route server obeys (RFC 1997)",
     "next_hop_of_other_family": "it is an IPv4 route with an IPv6 next hop, and the receiver takes none (RFC 8950)",
     "blackhole_not_wanted": "it is a blackhole, and the receiver does not want to be told of any (RFC 7999, 3.2)",
@@ -406,7 +414,8 @@ class Language:
         self.members = {short: asn for asn, short in server.short_asns}  # what a number of 16 bits stands for
         self.shorts = dict(server.short_asns)
         self.ours = frozenset(map(number, server.attached)) | frozenset(
-            number(communities.community(each.community)) for each in server.policy.reason_communities
+            number(each)
+            for each in (*(communities.community(e.community) for e in server.policy.reason_communities), *(c for _, c in server.says))
         )
         self.blackholes = frozenset(map(number, server.blackholes))
         spoken = {"RS", "0", "PEER"} | ({"GROUP"} if server.groups else set()) | ({"MS"} if server.thresholds else set())
@@ -528,7 +537,7 @@ def unjudged(server: ServerPolicy) -> Iterator[str]:
         if name not in JUDGED["RoutingPolicy"] and getattr(policy, name) != described.get_default(call_default_factory=True):
             yield f"{policy.id} {name}"
     for client in server.clients:
-        if client.role is not Role.RS:
+        if client.role not in ROLES:
             yield f"session/{client.session} our_role {client.role}"
     for owner, record in (("ServerPolicy", server), *(("ClientPolicy", client) for client in server.clients)):
         for each in fields(record):  # type: ignore[arg-type]
@@ -604,11 +613,8 @@ class Evaluator:
         self.vrps = {4: roas(server.vrps_v4, 4), 6: roas(server.vrps_v6, 6)}
         self.our_lan = {4: _holding(server.v4, server.lans_v4), 6: _holding(server.v6, server.lans_v6)}
         self._bogon_asn = lru_cache(maxsize=1 << 18)(self._in_bogon_range)
-        self.tests: tuple[tuple[str, Test], ...] = (
-            ("otc_leak", TESTS["otc_leak"]),
-            ("next_hop_not_peer_ip", _next_hop_off_the_lan),
-            *((slug, TESTS[slug]) for slug in ORDER if slug in TESTS and slug != "otc_leak"),
-        )
+        self.first = FOUND_FIRST[server.daemon]
+        self.tests: tuple[tuple[str, Test], ...] = (*self.first, *((slug, TESTS[slug]) for slug in ORDER if slug in TESTS))
 
     # -- in
 
@@ -624,7 +630,7 @@ class Evaluator:
     def thrown_out(self, session: str, route: Route) -> bool:
         """Whether the daemon itself takes `route` for withdrawn (RFC 7606), so that it does not even count as received."""
         client = self.clients[session]
-        return any(broken(self, client, route) for _, broken in self.tests[:2])
+        return any(broken(self, client, route) for _, broken in self.first)
 
     def broken(self, session: str, route: Route) -> tuple[str, ...]:
         """Every test that a route fails, each once, in order."""
@@ -640,11 +646,12 @@ class Evaluator:
         blackhole = self.blackholed(route)
         standard, next_hop = route.standard | client.added_standard, route.next_hop
         kept = policy.no_export is NoExport.OBEY and not blackhole and not OBEYED.isdisjoint(standard)
-        going = policy.graceful_shutdown and GRACEFUL_SHUTDOWN in standard
+        going = mine.graceful_shutdown and GRACEFUL_SHUTDOWN in standard
         if blackhole:
             standard = standard | {NO_EXPORT}
             next_hop = (policy.blackhole_v4 if route.prefix.family == 4 else policy.blackhole_v6) or next_hop
-        said = {(self.asn, SAID[slug].function, SAID[slug].value) for slug in self._said(client, route)}
+        slugs = frozenset(self._said(client, route))
+        said = {(self.asn, SAID[slug].function, SAID[slug].value) for slug in slugs}
         if mine.announce_only is not None:
             said |= {(self.asn, NOT, 0), *((self.asn, TO, asn) for asn in mine.announce_only)}
         said |= {(self.asn, NOT, asn) for asn in mine.announce_not}
@@ -654,7 +661,10 @@ class Evaluator:
         added = route.extended | client.added_extended
         if added and self.server.daemon in DROPS_NOT_TRANSITIVE:
             added = frozenset(each for each in added if not each >> 56 & NOT_TRANSITIVE)
-        stands = Route(route.prefix, route.path, next_hop, standard, added, large, route.med, route.otc, route.origin)
+        otc = mine.asn if policy.roles and mine.role is Role.PEER else route.otc
+        stands = Route(route.prefix, route.path, next_hop, standard, added, large, route.med, otc, route.origin)
+        if self.server.says:
+            stands = stands.with_communities(*(number(each) for slug, each in self.server.says if slug in slugs))
         return Verdict("", stands, 0 if going else LOCAL_PREF, blackhole, kept, self.language.wishes(stands))
 
     def _said(self, client: Client, route: Route) -> Iterator[str]:
@@ -750,6 +760,8 @@ class Evaluator:
             return "not_its_family"
         if (mine.hear_only is not None and route.path[0] not in mine.hear_only) or route.path[0] in mine.hear_not:
             return "refused_by_receiver"
+        if mine.role is Role.PEER and self.policy.roles and route.otc is not None:
+            return "for_customers_only"
         if verdict.kept:
             return "kept_here"
         if route.prefix.family == 4 and route.next_hop.version == 6 and not mine.v4_over_v6:
@@ -817,6 +829,13 @@ def asns_of(path: tuple[Segment, ...]) -> Iterator[int]:
 # --- the tests, by the name under which they refuse ---------------------------------------------------------------------
 
 
+def _leaked(of: Evaluator, client: Client, route: Route) -> bool:
+    """OTC on a route of a customer, or of a client of the route server; of a peer, another's (RFC 9234, 5)."""
+    if not of.policy.roles or route.otc is None:
+        return False
+    return client.policy.role is not Role.PEER or route.otc != client.policy.asn
+
+
 def _next_hop_off_the_lan(of: Evaluator, client: Client, route: Route) -> bool:
     if client.policy.multihop is not None:
         return False
@@ -867,7 +886,7 @@ def _rpki_invalid(of: Evaluator, client: Client, route: Route) -> bool:
 
 
 TESTS: Mapping[str, Test] = {
-    "otc_leak": lambda of, client, route: of.policy.roles and route.otc is not None,
+    "otc_leak": _leaked,
     "starting": lambda of, client, route: False,  # what is proved is how a route server decides once it has started
     "default_route": lambda of, client, route: route.prefix.length == 0,
     "not_global_unicast": lambda of, client, route: route.prefix.family == 6 and not route.prefix.inside(GLOBAL_UNICAST),
@@ -895,3 +914,9 @@ TESTS: Mapping[str, Test] = {
     "aspa_invalid": lambda of, client, route: client.policy.aspa is Rpki.REJECT and of.climbed(route) == "invalid",
 }
 """slug → whether a route breaks that rule, whatever else it breaks. The order is `compile.ORDER`'s."""
+
+FOUND_FIRST: Mapping[str, tuple[tuple[str, Test], ...]] = {
+    "bird": (("otc_leak", _leaked), ("next_hop_not_peer_ip", _next_hop_off_the_lan)),
+    "openbgpd": (("as_set_in_path", _as_set), ("otc_leak", _leaked)),
+}
+"""what a daemon finds by itself, before any rule of ours is asked"""

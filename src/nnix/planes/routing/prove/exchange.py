@@ -109,7 +109,7 @@ class Exchange:
         """Which classes of routes are for a receiver, whoever announced them: as for all like it, but for wishes about itself."""
         nobody = replace(receiver, asn=-1)
         like = (
-            *(receiver.v4 is None, receiver.v6 is None, receiver.v4_over_v6, receiver.blackhole),
+            *(receiver.v4 is None, receiver.v6 is None, receiver.v4_over_v6, receiver.blackhole, receiver.role),
             *(receiver.groups, receiver.nearer, receiver.farther, receiver.hear_only, receiver.hear_not),
         )
         known = self._open.get(like)
@@ -148,7 +148,8 @@ def _kind(each: Candidate, picky: bool) -> tuple[object, ...]:
     """What decides for whom a route is, besides who announced it."""
     verdict = each.verdict
     first = verdict.route.path[0] if picky else 0
-    return verdict.wishes, verdict.blackhole, verdict.kept, each.prefix.family, verdict.route.next_hop.version, first
+    route = verdict.route
+    return verdict.wishes, verdict.blackhole, verdict.kept, each.prefix.family, route.next_hop.version, route.otc is None, first
 
 
 def _first(prefixes: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from itertools import count, islice, pairwise
 from typing import TypeVar
 
 from nnix.planes.routing.communities import BLACKHOLE, CONTROLS, GRACEFUL_SHUTDOWN, NO_ADVERTISE, NO_EXPORT, NO_EXPORT_SUBCONFED
-from nnix.planes.routing.kinds import Rpki
+from nnix.planes.routing.kinds import Role, Rpki
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove.evaluate import Client, Evaluator, number_of, origin_of
 from nnix.planes.routing.prove.route import Community, Prefix, Route, Segment, community_text, extended
@@ -293,6 +293,10 @@ class _Planning:
             self._of(side, "the next hop of another router of the same member", lambda slot, hop=hop: replace(slot.twin, next_hop=hop))  # type: ignore[misc]
         self._of(side, "first_as_not_peer_as", lambda slot: slot.by(self.stranger, slot.asn, origin_of(slot.twin.path)))
         self._of(side, "as_path_too_short: an empty path", lambda slot: slot.by())
+        self._of(side, "GRACEFUL_SHUTDOWN", lambda slot: slot.twin.with_communities(GRACEFUL_SHUTDOWN))
+        if client.policy.role is Role.PEER and self.of.policy.roles:
+            self._of(side, "otc_leak: a peer calls it another's", lambda slot: replace(slot.twin, otc=self.stranger))
+            self._of(side, "a peer's own OTC", lambda slot: replace(slot.twin, otc=slot.asn))
         if client.policy.as_sets_in_paths:
             self._of(side, "an AS_SET, by an exception", lambda slot: slot.behind(frozenset({self.stranger})))
         low, high = client.lengths[family]
@@ -419,7 +423,6 @@ class _Planning:
                 f"scrubbed: {rs}:{function}:1",
                 lambda slot, function=function: slot.twin.with_communities((rs, function, 1)),  # type: ignore[misc]
             )
-        self._shared(family, "GRACEFUL_SHUTDOWN", lambda slot: slot.twin.with_communities(GRACEFUL_SHUTDOWN))
         self._wishes(family)
 
     def _wishes(self, family: Family) -> None:

@@ -14,10 +14,12 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
+from nnix.daemons.bird import BirdDriver
+from nnix.daemons.openbgpd import OpenbgpdDriver
 from nnix.kernel.world import Artifact, Driver, Host
 from nnix.planes.routing import birdc
 from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
-from nnix.planes.routing.kinds import Counted, LimitAction
+from nnix.planes.routing.kinds import Counted, LimitAction, Role
 from nnix.planes.routing.naming import Family, protocol_name
 from nnix.planes.routing.prove.compare import Difference, Held, Seen, SessionFacts, Side, differences, session_differences
 from nnix.planes.routing.prove.evaluate import Evaluator
@@ -36,7 +38,7 @@ MOMENT_SECONDS = 0.3
 ENDED_SECONDS_MAX = 5.0  # BIRD 2 ends a session that is over its limit after 2 s
 DIFFERENCES_MAX = 200
 LIMIT_SHOWN_MAX = 20_000  # a limit above is not reached on the wire; the daemon's own account of it is compared all the same
-ROLE_RS = 1  # RFC 9234, 4.1
+OUR_ROLE: Mapping[Role, int] = {Role.RS: 1, Role.PROVIDER: 0, Role.PEER: 4}  # RFC 9234, 4.1
 _ACTION = {LimitAction.RESTART: "restart", LimitAction.SHUTDOWN: "disable", LimitAction.BLOCK: "block", LimitAction.WARN: "warn"}
 
 
@@ -148,6 +150,9 @@ class Trial:
         self.announced: dict[tuple[str, Prefix], Witness] = {}
         self.pids: tuple[int, ...] = ()
         self.looking = LOOKING[artifact.driver]
+        secrets = driver.secrets if isinstance(driver, BirdDriver | OpenbgpdDriver) else None
+        named = {name for client in evaluator.clients.values() if (name := client.policy.password) is not None}
+        self.keys = {name: secrets.get(name) or b"" for name in named} if secrets is not None else {}
 
     @property
     def host(self) -> Host:
@@ -241,7 +246,8 @@ class Trial:
         configured = await self.looking.protocols(self.host, self.artifact.name)
         present = [side for side in self.own if protocol_name(*side) in configured]
         clients = self.of.clients
-        made = await speakers(self.of.server, [(clients[session].policy, family) for session, family in present], self.place.members)
+        wanted = [(clients[session].policy, family) for session, family in present]
+        made = await speakers(self.of.server, wanted, self.place.members, keys=self.keys)
         self.speakers = dict(zip(present, made, strict=True))
         self.speakers |= {side: self.speakers[side[0], 6] for side in self.sides if side not in self.own and (side[0], 6) in self.speakers}
         await self.settled()
@@ -259,7 +265,7 @@ class Trial:
             asn=server.asn,
             router_id=str(server.router_id),
             hold_time_seconds=client.hold_time_seconds,
-            role=ROLE_RS if policy.roles else None,
+            role=OUR_ROLE[client.role] if policy.roles else None,
             limit=client.routes_max_v4 if side[1] == 4 else client.routes_max_v6,
             limit_action=_ACTION[client.limit_action],
         )
@@ -293,8 +299,8 @@ class Trial:
         """One session in each family sends as much as it may, and then one more."""
         found: list[Difference] = []
         more: list[tuple[Speaker, Route, int]] = []
-        for family in self.families if self.of.policy.limit_counts is Counted.RECEIVED else ():
-            ending = [side for side in self.own if side[1] == family and self._expected(side).limit_action in ("restart", "disable")]
+        for family in self.families:
+            ending = [side for side in self.own if side[1] == family and self._ends_above(side)]
             side = min(ending, key=lambda each: self._expected(each).limit or 0, default=None)
             limit = self._expected(side).limit or 0 if side else 0
             if side is None or limit > LIMIT_SHOWN_MAX:
@@ -322,6 +328,11 @@ class Trial:
                 found.append(Difference("session", _side(speaker), said, f"ended by {TOO_MANY_PREFIXES}", _end(speaker)))
         return found
 
+    def _ends_above(self, side: Side) -> bool:
+        """Whether whatever it sends above its limit ends the session."""
+        client = self.of.clients[side[0]].policy
+        return client.limit_counts is Counted.RECEIVED and client.limit_action in (LimitAction.RESTART, LimitAction.SHUTDOWN)
+
     async def _ended(self, speaker: Speaker) -> None:
         """Wait until the route server ends the session, or has had the time to."""
         with contextlib.suppress(TimeoutError):
@@ -341,7 +352,11 @@ class Trial:
         for name, family in strict:  # or it would pause after the session that we ended
             await self.looking.reopen(self.host, self.artifact.name, self.of.clients[name].policy, family)
         again = await speakers(
-            self.of.server, [(self.of.clients[name].policy, family) for name, family in strict], self.place.members, role=None
+            self.of.server,
+            [(self.of.clients[name].policy, family) for name, family in strict],
+            self.place.members,
+            names_role=False,
+            keys=self.keys,
         )
         found = [
             Difference("session", _side(each), "no role in its OPEN", f"ended by {ROLE_MISMATCH}", _end(each))
@@ -355,9 +370,7 @@ class Trial:
 
 def unplayable(client: ClientPolicy) -> str:
     """Why a client cannot be played; empty when it can."""
-    if client.password is not None or client.tcp_key is not None:
-        return "its segments are signed with a key"
-    return "its router is not on the LAN" if client.multihop is not None else ""
+    return "its segments are signed by TCP-AO" if client.tcp_key is not None else ""
 
 
 def _side(speaker: Speaker) -> str:

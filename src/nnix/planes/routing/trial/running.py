@@ -22,8 +22,7 @@ from nnix.daemons.openbgpd import SOCKET
 from nnix.kernel.plane import Machines
 from nnix.kernel.world import Host, Unreachable
 from nnix.planes.routing import bgpctl, birdc
-from nnix.planes.routing.asking import ASKING, refusal
-from nnix.planes.routing.communities import REFUSED
+from nnix.planes.routing.asking import ASKING
 from nnix.planes.routing.compile import ServerPolicy
 from nnix.planes.routing.naming import protocol_name
 from nnix.planes.routing.prove.compare import Difference, Held, Seen, Side, differences
@@ -100,10 +99,8 @@ async def _agree(server: ServerPolicy, machines: Machines) -> Agreement:
         before, cut = await READING[server.daemon].announced(host, server.name, up, None)
         heard = await READING[server.daemon].told(host, server.name, up, evaluator)
         mine = [each for each in await ASKING[server.daemon].accepted(host, server.name) if each.protocol in up]
-        # Where the policy says so, refused routes stay in the table, with their reason.
-        tagged = [each for each in mine if any(function == REFUSED for _, function, _ in each.large)]
-        held = {(up[each.protocol][0], prefix_of(each.prefix)): held_of(each) for each in mine if each not in tagged}
-        bad = [*await ASKING[server.daemon].refused(host, server.name), *map(refusal, tagged)]
+        held = {(up[each.protocol][0], prefix_of(each.prefix)): held_of(each) for each in mine}
+        bad = await ASKING[server.daemon].refused(host, server.name)
         refused = {(up[e.route.protocol][0], prefix_of(e.route.prefix)): e.reason for e in bad if e.route.protocol in up}
         after, _ = await READING[server.daemon].announced(host, server.name, up, None)
     except Unreachable as error:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, ip_address
+from types import MappingProxyType
 
 from nnix.hosts.namespace import inside
 from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
+from nnix.planes.routing.kinds import Role
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove import messages
 from nnix.planes.routing.prove.messages import RS_CLIENT, Attributes, Opened
 from nnix.planes.routing.prove.route import Prefix, Route
 
+THEIR_ROLE: Mapping[Role, int] = {Role.RS: RS_CLIENT, Role.PROVIDER: 3, Role.PEER: 4}  # by the route server's own (RFC 9234, 4.1)
+TCP_MD5SIG = 14  # tcp(7)
+SOCKADDR_OCTETS = 128  # of struct __kernel_sockaddr_storage
 HOLD_TIME_SECONDS = 240
 CONNECT_SECONDS = 60.0  # of a machine that has much else to do
 AGAIN_SECONDS = 0.05
@@ -105,25 +111,50 @@ class Speaker(asyncio.Protocol):
             self._transport.close()
 
 
-def _sockets(ends: Sequence[tuple[str, Family]]) -> list[socket.socket]:
+def _sockets(ends: Sequence[tuple[str, Family, str, bytes]]) -> list[socket.socket]:
+    """For (own address, family, the route server's address, key of TCP MD5; empty: none)."""
     made = []
-    for address, family in ends:
+    for address, family, server, key in ends:
         each = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_STREAM)
         each.setblocking(False)
         level, option = (socket.IPPROTO_IP, socket.IP_TTL) if family == 4 else (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)
         each.setsockopt(level, option, 255)  # some are heard with no other (RFC 5082)
+        if key:
+            each.setsockopt(socket.IPPROTO_TCP, TCP_MD5SIG, _signature(server, family, key))
         each.bind((address, 0))
         made.append(each)
     return made
 
 
+def _signature(peer: str, family: Family, key: bytes) -> bytes:
+    """struct tcp_md5sig (tcp(7)): with whom, and by which key (RFC 2385)."""
+    host = ip_address(peer).packed
+    v6 = struct.pack("=HHI", socket.AF_INET6, 0, 0)  # family, port, flow
+    address = v6 + host if family == 6 else struct.pack("=HH", socket.AF_INET, 0) + host
+    return address.ljust(SOCKADDR_OCTETS, b"\0") + struct.pack("=BBHI80s", 0, 0, len(key), 0, key)
+
+
 async def speakers(
-    server: ServerPolicy, wanted: Sequence[tuple[ClientPolicy, Family]], namespace: str, *, role: int | None = RS_CLIENT
+    server: ServerPolicy,
+    wanted: Sequence[tuple[ClientPolicy, Family]],
+    namespace: str,
+    *,
+    names_role: bool = True,
+    keys: Mapping[str, bytes] = MappingProxyType({}),
 ) -> list[Speaker]:
-    """Sessions with the route server, up or refused. Raises TimeoutError where it does not answer at all."""
+    """Sessions with the route server, up or refused; `keys` are those of TCP MD5 by the secret's name. Raises TimeoutError where it does not answer
+    at all."""
     loop = asyncio.get_running_loop()
-    ends = [(str(client.v4 if family == 4 else client.v6), family) for client, family in wanted]
-    made = [Speaker(client, family, router_id(client), role) for client, family in wanted]
+    ends = [
+        (
+            str(client.v4 if family == 4 else client.v6),
+            family,
+            str(server.v4 if family == 4 else server.v6),
+            keys.get(client.password or "", b""),
+        )
+        for client, family in wanted
+    ]
+    made = [Speaker(client, family, router_id(client), THEIR_ROLE[client.role] if names_role else None) for client, family in wanted]
     left = list(range(len(made)))
     deadline = loop.time() + CONNECT_SECONDS
     while left:
@@ -139,7 +170,7 @@ async def speakers(
         elif loop.time() > deadline:
             raise TimeoutError(f"nobody answers {', '.join(ends[number][0] for number in again[:5])}")
         for number in again:
-            made[number] = Speaker(*wanted[number], made[number].router_id, role)
+            made[number] = Speaker(*wanted[number], made[number].router_id, made[number].role)
         left = [*later, *again]
         if again:
             await asyncio.sleep(AGAIN_SECONDS)

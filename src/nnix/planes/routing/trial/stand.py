@@ -93,8 +93,10 @@ async def stand(servers: Iterable[ServerPolicy], prefix: str) -> AsyncIterator[S
         plain = "" if family == 4 else " nodad"
         ours = {each.v4 if family == 4 else each.v6 for each in known}
         here += [f"address add {each}/{lan.prefixlen} dev {CABLE}{plain}" for each in sorted(map(str, ours - {None}))]
-        theirs = {str(client.v4 if family == 4 else client.v6) for each in known for client in each.clients} - {"None"}
-        there += [f"address add {each}/{lan.prefixlen} dev {CABLE}{plain}" for each in sorted(theirs)]
+        theirs = {address for each in known for client in each.clients if (address := client.v4 if family == 4 else client.v6) is not None}
+        there += [f"address add {each}/{lan.prefixlen} dev {CABLE}{plain}" for each in sorted(map(str, theirs))]
+        # Who is several hops away has an address outside of the LAN; it stands at the end of the cable all the same.
+        here += [f"route add {each} dev {CABLE}" for each in sorted(str(each) for each in theirs if each not in lan)]
     ground = [f"netns add {name}" for name in names]
     ground.append(f"link add {CABLE} netns {names[0]} type veth peer name {CABLE} netns {names[1]}")
     try:
