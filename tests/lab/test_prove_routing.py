@@ -13,16 +13,21 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nnix.cli import routing
 from nnix.cli.root import ALL_PLANES, Setting
-from nnix.daemons.bird import BIRD
+from nnix.daemons import openbgpd
+from nnix.daemons.bird import BIRD, BirdDriver
+from nnix.daemons.openbgpd import OpenbgpdDriver
+from nnix.daemons.secrets import Secrets
 from nnix.kernel.change import Model, draft
 from nnix.kernel.rule import Refused
 from nnix.kernel.world import Artifact, Failed
 from nnix.planes.routing.compile import ServerPolicy, compile, policy
+from nnix.planes.routing.kinds import RouteServer
 from nnix.planes.routing.prove.evaluate import Evaluator
 from nnix.planes.routing.prove.witnesses import plan
 from nnix.planes.routing.trial.run import Proof, tried
@@ -89,7 +94,8 @@ MUTATIONS: tuple[tuple[str, str, str], ...] = (
     ("the sink's address is not set", r"    bgp_next_hop = 10\.9\.0\.66;\n", ""),
     ("a blackhole goes to whom wants none", r"        if defined\(nnix_blackhole\) then reject;\n", ""),
     ("a blackhole needs no cover", r"    if roa_check\(irr6_covering.*\n", ""),
-    ("GRACEFUL_SHUTDOWN is not heeded", r"  if \(65535, 0\) ~ bgp_community .*\n", ""),
+    ("GRACEFUL_SHUTDOWN is not heeded", r"  if nnix_going then .*\n", ""),
+    ("GRACEFUL_SHUTDOWN of one client is not heeded", r"nnix_mark6\(200004, true\)", "nnix_mark6(200004, false)"),
     # wishes
     ("not-to is not heeded", r"  if \(RS, 0, nnix_peer\) ~ bgp_large_community then nnix_told = false;\n", ""),
     ("to-none is turned round", r"(\(RS, 0, 0\) ~ bgp_large_community then nnix_told =) false", r"\1 true"),
@@ -193,3 +199,42 @@ def test_a_change_whose_route_server_means_something_else_is_refused(
 
     assert {each.rule for each in refused.value.refusals} == {"kernel.proved"}
     assert any("witness: bogon 100.64.0.0/10" in each.accept for each in refused.value.refusals)
+
+
+@pytest.mark.parametrize("make", ["bird", "openbgpd"])
+def test_sessions_with_a_key_with_other_roles_and_from_afar_are_played(make: str, tmp_path: Path) -> None:
+    """TCP MD5 (RFC 2385), the roles provider and peer (RFC 9234), what is the exchange's own to say; and, where the make can, a router several hops away:
+    none of it is left out of the proof, and all of it is as the policy says."""
+    if make == "openbgpd" and not Path(openbgpd.PROGRAM).exists():
+        pytest.skip("openbgpd is not installed")
+    (tmp_path / "m2").write_bytes(b"a key of m2's\n")
+    far: dict[str, Any] = {"v4": "11.0.0.14", "v6": "2a00:ffff::14", "multihop": 3} if make == "bird" else {}
+    snapshot = showing(
+        policy={
+            "path_hiding_solved": make != "bird",
+            "said_communities": [{"said": "rpki_valid", "community": "65203:1"}, {"said": "irrdb_valid", "community": "65203:2:2"}],
+            "limit_restart_seconds": 60,
+        },
+        sessions={
+            1: {"our_role": "peer", "their_role": "peer", "role_strict": True},
+            2: {"password": "secret:m2", "graceful_shutdown": False},
+            3: {"our_role": "provider", "their_role": "customer", "next_hop": "strict", "passive": False},
+            4: far,
+            6: {"our_role": "peer", "their_role": "peer"},
+        },
+    )
+    snapshot = snapshot.replaced([each.changed(daemon=make) for each in snapshot.of(RouteServer)])
+    artifact = next(each for each in compile(snapshot, given()) if each.name == "rs1")
+    server = policy(snapshot, given())[0]
+    secrets = Secrets(tmp_path)
+    driver = BirdDriver(secrets=secrets) if make == "bird" else OpenbgpdDriver(secrets=secrets)
+
+    async def prove() -> Proof:
+        async with _place(server) as place:
+            return await tried(server, artifact, driver, place)
+
+    proof = asyncio.run(prove())
+
+    assert proof.differences == ()
+    assert not any("not played" in each for each in proof.silent)
+    assert proof.sessions == 12

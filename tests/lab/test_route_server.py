@@ -97,6 +97,17 @@ def md5_key(peer: str, key: bytes) -> bytes:
     return address.ljust(128, b"\0") + struct.pack("=BBHI80s", 0, 0, len(key), 0, key)
 
 
+def capabilities(octets: bytes) -> dict[int, list[bytes]]:
+    """What an OPEN's optional parameters offer, by code (RFC 5492, 4)."""
+    found: dict[int, list[bytes]] = {}
+    while octets:
+        offered, octets = (octets[2 : 2 + octets[1]] if octets[0] == 2 else b""), octets[2 + octets[1] :]
+        while offered:
+            found.setdefault(offered[0], []).append(offered[2 : 2 + offered[1]])
+            offered = offered[2 + offered[1] :]
+    return found
+
+
 def _attribute(flags: int, code: int, value: bytes) -> bytes:
     return struct.pack("!BBH", flags | 0x10, code, len(value)) + value
 
@@ -115,8 +126,21 @@ def _prefixes(data: bytes, width: int) -> Iterator[str]:
         data = data[1 + octets :]
 
 
+def _numbered(data: bytes, width: int) -> Iterator[tuple[int, str]]:
+    """Prefixes with their path identifiers (RFC 7911, 3)."""
+    while data:
+        size = 5 + (data[4] + 7) // 8
+        (prefix,) = _prefixes(data[4:size], width)
+        yield struct.unpack("!I", data[:4])[0], prefix
+        data = data[size:]
+
+
 class Speaker:
-    """A member's router on one session: says what it is told to say, and keeps what it hears."""
+    """A member's router on one session: says what it is told to say, and keeps what it hears.
+
+    `paths`: it takes and sends several paths for one prefix (RFC 7911); then `heard_paths` holds them by identifier. `restarts_seconds`: it asks
+    that its routes be kept for so long when it goes without a word (RFC 4724). `waits`: the route server opens the connection.
+    """
 
     def __init__(
         self,
@@ -129,22 +153,41 @@ class Speaker:
         key: bytes = b"",
         hops: int = 64,
         v4_over_v6: bool = False,
+        paths: bool = False,
+        restarts_seconds: int | None = None,
+        waits: bool = False,
+        hold_time_seconds: int = 90,
     ) -> None:
-        self.asn, self.address, self.role, self.key, self.hops = asn, address, role, key, hops
+        self.asn, self.address, self.role, self.key, self.hops, self.paths = asn, address, role, key, hops, paths
         self.v6 = ":" in address
         self.heard: dict[str, Told] = {}
+        self.heard_paths: dict[str, dict[int, Told]] = {}
+        self.offered: dict[int, list[bytes]] = {}  # the route server's capabilities
+        self.hold_time_seconds: int | None = None  # as the route server proposes it
+        self.farewell = ""  # what its NOTIFICATION said in words (RFC 9003)
         self.announced: set[str] = set()
         self.notification: tuple[int, int] | None = None
         self.refreshes = 0  # how often the route server asked for everything again
-        until(lambda: self._connected(namespace, server), f"{address} finds no BGP speaker at {server}")
-        capabilities = struct.pack("!BBHBB", 1, 4, 2 if self.v6 else 1, 0, 1) + struct.pack("!BBI", 65, 4, asn) + bytes([2, 0])
+        if waits:
+            self._called(namespace)
+        else:
+            until(lambda: self._connected(namespace, server), f"{address} finds no BGP speaker at {server}")
+        family = 2 if self.v6 else 1
+        offers = struct.pack("!BBHBB", 1, 4, family, 0, 1) + struct.pack("!BBI", 65, 4, asn) + bytes([2, 0])
         if role is not None:
-            capabilities += bytes([9, 1, role])
+            offers += bytes([9, 1, role])
         if v4_over_v6:  # RFC 8950, 4: IPv4 routes, and next hops of IPv6 with them
-            capabilities += struct.pack("!BBHBB", 1, 4, 1, 0, 1) + struct.pack("!BBHHH", 5, 6, 1, 1, 2)
-        options = bytes([2, len(capabilities)]) + capabilities
+            offers += struct.pack("!BBHBB", 1, 4, 1, 0, 1) + struct.pack("!BBHHH", 5, 6, 1, 1, 2)
+        if paths:
+            offers += struct.pack("!BBHBB", 69, 4, family, 1, 3)
+        if restarts_seconds is not None:  # its forwarding goes on meanwhile
+            offers += struct.pack("!BBHHBB", 64, 6, restarts_seconds, family, 1, 0x80)
+        options = bytes([2, len(offers)]) + offers
         router_id = socket.inet_aton("192.0.2.100" if self.v6 else address)
-        self._send(1, struct.pack("!BHH4sB", 4, min(asn, 23456) if asn < 65536 else 23456, 90, router_id, len(options)) + options)
+        self._send(
+            1,
+            struct.pack("!BHH4sB", 4, min(asn, 23456) if asn < 65536 else 23456, hold_time_seconds, router_id, len(options)) + options,
+        )
         self.up = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -166,9 +209,23 @@ class Speaker:
             return False
         return True
 
-    def close(self) -> None:
+    def _called(self, namespace: str) -> None:
+        """Wait for the route server to open the connection."""
+        with inside(namespace):
+            listening = socket.socket(socket.AF_INET6 if self.v6 else socket.AF_INET)
+        with contextlib.closing(listening):
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((self.address, 179))
+            listening.listen(1)
+            listening.settimeout(3 * DEADLINE_SECONDS)
+            self._socket, _ = listening.accept()
+        self._socket.settimeout(10)
+
+    def close(self, *, silently: bool = False) -> None:
+        """Go, with a word or, as a router whose process has died, without."""
         with contextlib.suppress(OSError):
-            self._send(3, bytes([6, 2]))
+            if not silently:
+                self._send(3, bytes([6, 2]))
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join(5)
@@ -184,8 +241,11 @@ class Speaker:
         large: Sequence[tuple[int, int, int]] = (),
         med: int | None = None,
         otc: int | None = None,
+        number: int = 0,
     ) -> None:
+        """`number` is the path's identifier, where there may be several."""
         self.announced.add(prefix)
+        reached = (struct.pack("!I", number) if self.paths else b"") + _prefix(prefix)
         segments = b""
         for each in (self.asn,) if path is None else path:
             asns = sorted(each) if isinstance(each, frozenset) else [each]
@@ -203,23 +263,33 @@ class Speaker:
         if otc is not None:
             attributes += _attribute(0xC0, 35, struct.pack("!I", otc))
         if ":" in prefix or len(hop) == 16:
-            attributes += _attribute(0x80, 14, struct.pack("!HBB", 2 if ":" in prefix else 1, 1, 16) + hop + b"\0" + _prefix(prefix))
+            attributes += _attribute(0x80, 14, struct.pack("!HBB", 2 if ":" in prefix else 1, 1, 16) + hop + b"\0" + reached)
             self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes)
         else:
             attributes += _attribute(0x40, 3, hop)
-            self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes + _prefix(prefix))
+            self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes + reached)
 
     def decided(self) -> bool:
         """The session is up, or the other side has ended it."""
-        return self.up.is_set() or not self._thread.is_alive()
+        return self.up.is_set() or not self.alive
 
-    def withdraw(self, prefix: str) -> None:
-        data = _prefix(prefix)
+    @property
+    def alive(self) -> bool:
+        """Neither side has ended the connection."""
+        return self._thread.is_alive()
+
+    def withdraw(self, prefix: str, number: int = 0) -> None:
+        data = (struct.pack("!I", number) if self.paths else b"") + _prefix(prefix)
         if self.v6:
             attributes = _attribute(0x80, 15, struct.pack("!HB", 2 if ":" in prefix else 1, 1) + data)
             self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes)
         else:
             self._send(2, struct.pack("!H", len(data)) + data + b"\0\0")
+
+    def end_of_rib(self) -> None:
+        """It has said all (RFC 4724, 2)."""
+        attributes = _attribute(0x80, 15, struct.pack("!HB", 2, 1)) if self.v6 else b""
+        self._send(2, struct.pack("!HH", 0, len(attributes)) + attributes)
 
     def hears(self, prefix: str) -> Told:
         until(lambda: prefix in self.heard, f"AS{self.asn} never heard of {prefix}; it knows {sorted(self.heard)}")
@@ -244,12 +314,15 @@ class Speaker:
                 head = self._receive(19)
                 body = self._receive(struct.unpack("!H", head[16:18])[0] - 19)
                 if head[18] == 1:
+                    self.hold_time_seconds, self.offered = struct.unpack("!H", body[3:5])[0], capabilities(body[10:])
                     self._send(4, b"")
                 elif head[18] == 2:
                     self._learn(body)
                 elif head[18] == 5:
                     self.refreshes += 1
                 elif head[18] == 3:
+                    if body[0] == 6 and len(body) > 2:
+                        self.farewell = body[3 : 3 + body[2]].decode(errors="replace")
                     self.notification = (body[0], body[1])
                     return
                 else:
@@ -259,12 +332,11 @@ class Speaker:
 
     def _learn(self, body: bytes) -> None:
         size = struct.unpack("!H", body[:2])[0]
-        for prefix in _prefixes(body[2 : 2 + size], 4):
-            self.heard.pop(prefix, None)
+        self._forget(body[2 : 2 + size], 4)
         attributes_size = struct.unpack("!H", body[2 + size : 4 + size])[0]
         attributes, rest = body[4 + size : 4 + size + attributes_size], body[4 + size + attributes_size :]
         found: dict[str, Any] = {"path": (), "next_hop": ""}
-        reached = list(_prefixes(rest, 4))
+        reached = list(self._told(rest, 4))
         while attributes:
             flags, code = attributes[0], attributes[1]
             length, skip = (struct.unpack("!H", attributes[2:4])[0], 4) if flags & 0x10 else (attributes[2], 3)
@@ -284,18 +356,30 @@ class Speaker:
             elif code == 14:
                 hop_size = value[3]
                 found["next_hop"] = str(ipaddress.ip_address(value[4 : 4 + min(hop_size, 16)]))
-                reached += _prefixes(value[5 + hop_size :], 16 if value[1] == 2 else 4)
+                reached += self._told(value[5 + hop_size :], 16 if value[1] == 2 else 4)
             elif code == 15:
-                for prefix in _prefixes(value[3:], 16 if value[1] == 2 else 4):
-                    self.heard.pop(prefix, None)
+                self._forget(value[3:], 16 if value[1] == 2 else 4)
             elif code == 16:
                 found["extended"] = frozenset(value[at : at + 8] for at in range(0, len(value), 8))
             elif code == 32:
                 found["large"] = frozenset(struct.iter_unpack("!III", value))
             elif code == 35:
                 found["otc"] = struct.unpack("!I", value)[0]
-        for prefix in reached:
-            self.heard[prefix] = Told(**found)
+        for number, prefix in reached:
+            self.heard[prefix] = told = Told(**found)
+            if self.paths:
+                self.heard_paths.setdefault(prefix, {})[number] = told
+
+    def _told(self, data: bytes, width: int) -> Iterator[tuple[int, str]]:
+        return _numbered(data, width) if self.paths else ((0, prefix) for prefix in _prefixes(data, width))
+
+    def _forget(self, data: bytes, width: int) -> None:
+        for number, prefix in self._told(data, width):
+            left = self.heard_paths.get(prefix, {})
+            left.pop(number, None)
+            if not left:
+                self.heard_paths.pop(prefix, None)
+                self.heard.pop(prefix, None)
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -314,6 +398,16 @@ def inside(namespace: str) -> Iterator[None]:
 
 # the exchange -------------------------------------------------------------------------------------------------------
 
+
+def six(prefix: str) -> str:
+    """The IPv6 prefix that stands beside an IPv4 one, as long beyond its own /48 as that beyond its /24: 198.18.6.7/32 is 2001:db8:1206::7/128."""
+    address, _, length = prefix.partition("/")
+    octets = [int(each) for each in address.split(".")]
+    bits = {32: 128}.get(int(length), int(length) + 24)
+    host = f"{octets[3] << 8 if bits < 128 else 0:x}:" if octets[3] and bits < 128 else ""
+    return str(ipaddress.ip_network(f"2001:db8:{octets[1] << 8 | octets[2]:x}:{host}:{octets[3] if bits == 128 else 0:x}/{bits}"))
+
+
 RPSL = """
 as-set:   AS-ALPHA
 members:  AS64500, AS64510, AS64506, AS64507
@@ -325,7 +419,7 @@ members:  AS-ALPHA
 source:   LAB
 """ + "".join(
     f"\nroute{'6' if ':' in prefix else ''}: {prefix}\norigin: AS{origin}\nsource: LAB\n"
-    for prefix, origin in (
+    for registered, origin in (
         ("198.51.100.0/24", 64500),
         ("198.51.100.0/24", 64510),
         ("2001:db8:100::/48", 64500),
@@ -336,9 +430,15 @@ source:   LAB
         *((f"198.18.{n}.0/24", 64503) for n in range(20, 60)),
         ("198.51.100.0/24", 64501),
     )
+    for prefix in ((registered,) if ":" in registered else (registered, six(registered)))
 )
 VRPS = {
-    "roas": [{"asn": "AS64999", "prefix": "198.18.5.0/24", "maxLength": 24}, {"asn": 64500, "prefix": "198.18.6.0/24", "maxLength": 24}]
+    "roas": [
+        {"asn": "AS64999", "prefix": "198.18.5.0/24", "maxLength": 24},
+        {"asn": 64500, "prefix": "198.18.6.0/24", "maxLength": 24},
+        {"asn": "AS64999", "prefix": six("198.18.5.0/24"), "maxLength": 48},
+        {"asn": 64500, "prefix": six("198.18.6.0/24"), "maxLength": 48},
+    ]
 }
 MEMBERS = (
     ("alpha", 64500, 11),

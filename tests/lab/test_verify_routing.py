@@ -24,10 +24,11 @@ from typing import Any
 import pytest
 
 from nnix.daemons.bird import BIRD
+from nnix.daemons.openbgpd import OPENBGPD, PROGRAM
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Artifact, Host
+from nnix.kernel.world import Artifact, Driver, Host
 from nnix.planes.fabric.kinds import Lan, Port
 from nnix.planes.members.kinds import Exchange, Member, Site
 from nnix.planes.routing.compile import ServerPolicy, compile, policy
@@ -63,12 +64,12 @@ class OneHost:
 
 
 async def _lived(
-    server: ServerPolicy, snapshot: Snapshot, evidence: Evidence, routes: Iterable[tuple[str, Route]]
+    server: ServerPolicy, snapshot: Snapshot, evidence: Evidence, routes: Iterable[tuple[str, Route]], driver: Driver = BIRD
 ) -> tuple[list[Difference], Agreement]:
     """What a trial and what `verify` find when `routes` have been announced."""
     artifact = next(each for each in compile(snapshot, evidence) if each.name == server.name)
     async with stand([server], f"nnt{os.getpid()}") as place:
-        trial = Trial(Evaluator(server), artifact, BIRD, place)
+        trial = Trial(Evaluator(server), artifact, driver, place)
         try:
             found = await trial.begin()
             trial.announce(Witness(session, route, "") for session, route in routes)
@@ -93,6 +94,25 @@ def test_model_and_daemon_agree_on_exchanges_drawn_at_random(seed: int) -> None:
     assert found == []
     assert agreement.holds, agreement
     assert agreement.established == 12
+    assert agreement.routes > 100
+
+
+@pytest.mark.skipif(not Path(PROGRAM).exists(), reason="openbgpd is not installed")
+@pytest.mark.parametrize("seed", (1, 3, 5))
+def test_the_other_make_agrees_as_well(seed: int) -> None:
+    """OpenBGPD with what was drawn, but for what it cannot do: refused routes in the table and beside it, path hiding left and solved, other roles."""
+    plain, routes = drawn(seed)
+    snapshot = plain.replaced(
+        [
+            *(each.changed(communities_max=None, tells_announcer=False, limit_restart_seconds=60) for each in plain.of(RoutingPolicy)),
+            *(each.changed(daemon="openbgpd") for each in plain.of(RouteServer)),
+        ]
+    )
+
+    found, agreement = asyncio.run(_lived(policy(snapshot, given())[0], snapshot, given(), routes, OPENBGPD))
+
+    assert found == []
+    assert agreement.holds, agreement
     assert agreement.routes > 100
 
 
