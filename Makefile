@@ -12,8 +12,9 @@ export PYTHON
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: packages run ## install what is needed and bring examples/zhejiang up on this machine
+up: packages run ## install what is needed, bring examples/zhejiang up on this machine, sell an hour of its compute
 	@$(BIN)/nnix up $(EXAMPLE)
+	@[ ! -e $(EXAMPLE)/trade.py ] || $(BIN)/python $(EXAMPLE)/trade.py
 
 down: ## take the exchange down and leave nothing behind
 	@if [ -x $(BIN)/nnix ]; then $(BIN)/nnix down; else echo "nothing is installed here, so nothing is up"; fi

@@ -346,3 +346,14 @@ def test_a_pool_with_slurm_has_one_with_all_its_nodes() -> None:
     assert "NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port=6819 CPUs=96 RealMemory=1000 Gres=gpu:8" in text
     assert "#! gres NodeName=n2 Name=gpu File=@HOME@/devices/n2-7" in text
     assert ("gpus", "ray", "gpus") not in found
+
+
+def test_an_engine_is_there_while_something_of_its_pool_is_sold() -> None:
+    """The agent, which has the meter, always is."""
+    found = {each.key for each in compile(snapshot({}), Evidence())}
+    assert {("gpus", "ray", "gpus"), ("gpus", "jobs", "gpus"), ("npus", "jobs", "npus")} <= found
+    assert ("npus", "ray", "npus") not in found
+    sold = {"Deal/npus-1": {**RIGHT["Deal/train-1"], "pool": "npus", "offer": "npus-day"}, "Pool/gpus": {"probes": False}}
+    assert ("npus", "ray", "npus") in {each.key for each in compile(snapshot(sold), Evidence())}
+    over = {"Deal/train-1": {"state": "released"}, "Pool/gpus": {"probes": False}}
+    assert ("gpus", "ray", "gpus") not in {each.key for each in compile(snapshot(over), Evidence())}

@@ -6,6 +6,8 @@
 The list is a document (daemons/document.py) and not a setting of the agent, which would have to be started anew for each job; the agent sees it change.
 So a deal is on its way to running as soon as one file has been written.
 
+The engine itself is there while something of the pool is sold. The agent always is: it has the meter.
+
 A pool is one machine here. Its nodes are parts of that machine, as a Slurm with several slurmds has them; a pool that is spread over machines takes
 engines that are, and those are not driven yet: such a pool is refused (`compute.pool-on-one-machine`).
 """
@@ -22,7 +24,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.planes.compute import slurm
-from nnix.planes.compute.kinds import Deal, Engine, Job, Node, Pool, hour_number
+from nnix.planes.compute.kinds import Deal, DealState, Engine, Job, Node, Pool, hour_number
 from nnix.planes.members.kinds import Exchange
 
 HOUR_SECONDS = 3600
@@ -50,12 +52,19 @@ def jobs_of(pool: Pool, snapshot: Snapshot) -> tuple[Job, ...]:
     return (*(job for deal in deals for job in snapshot.where(Job, deal=deal.name)), *snapshot.where(Job, probe=pool.name))
 
 
+def engine_wanted(pool: Pool, snapshot: Snapshot) -> bool:
+    """An engine runs from the first deal on, and as long as there is one: half a gigabyte of Ray is not kept for nobody. Probes come unannounced."""
+    return pool.probes or any(deal.state is DealState.RESERVED for deal in snapshot.where(Deal, pool=pool.name))
+
+
 def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
     """For each pool its machine's artifacts. Pure."""
     lab = any(each.lab for each in snapshot.of(Exchange))
     for pool in snapshot.of(Pool):
         machine, about = machine_of(pool), frozenset({pool.id})
-        yield from _engine(pool, machine, lab=lab)
+        yield Artifact(machine, "iproute", f"engine-{pool.name}", iproute.encode(_loopback(pool)), about)
+        if engine_wanted(pool, snapshot):
+            yield from _engine(pool, machine, lab=lab)
         jobs = jobs_of(pool, snapshot)
         listed = {"jobs": [_listed(job, pool, snapshot) for job in jobs]}
         head = json.dumps({"source": f"jobs/{pool.name}"}).encode()
@@ -64,16 +73,18 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
         yield Artifact(machine, "jobs", pool.name, _json(_settings(pool)), about)
 
 
+def _loopback(pool: Pool) -> list[iproute.Fact]:
+    facts: list[iproute.Fact] = [iproute.Wire(link="lo")]
+    return [*facts, iproute.Addr(addr=DUMMY, dev="lo")] if pool.engine is Engine.SLURM else facts
+
+
 def _engine(pool: Pool, machine: str, *, lab: bool) -> Iterator[Artifact]:
     about = frozenset({pool.id})
-    loopback: list[iproute.Fact] = [iproute.Wire(link="lo")]
     if pool.engine is Engine.RAY:
         cpus = min(sum(node.cpus for node in nodes_of(pool)), WARM_WORKERS_MAX)
         yield Artifact(machine, "ray", pool.name, _json({"cpus": cpus, "port": RAY_PORT, "resources": {"device": pool.devices}}), about)
     elif pool.engine is Engine.SLURM:
-        loopback.append(iproute.Addr(addr=DUMMY, dev="lo"))
         yield Artifact(machine, "slurm", pool.name, slurm.spell(pool, nodes_of(pool), lab=lab).encode(), about)
-    yield Artifact(machine, "iproute", f"engine-{pool.name}", iproute.encode(loopback), about)
 
 
 def _settings(pool: Pool) -> dict[str, Any]:

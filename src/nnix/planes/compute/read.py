@@ -11,7 +11,7 @@ from typing import Any
 from nnix.kernel.plane import Machines, Status
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed, Unreachable
-from nnix.planes.compute.compile import jobs_of, machine_of
+from nnix.planes.compute.compile import engine_wanted, jobs_of, machine_of
 from nnix.planes.compute.kinds import Job, Pool
 from nnix.planes.compute.states import JobState
 
@@ -55,6 +55,8 @@ def _statuses(pool: Pool, seen: PoolSeen, snapshot: Snapshot) -> Iterable[Status
     facts = {"jobs": len(seen.jobs), "running": running, "meter": seen.said.get("meter")}
     if seen.trouble:
         yield Status(pool.id, "unknown", seen.trouble, good=False)
+    elif not engine_wanted(pool, snapshot):
+        yield Status(pool.id, "idle", "nothing of it is sold", facts=facts)
     elif seen.said["trouble"]:
         # An engine needs seconds to start, and its agent says so meanwhile; one that does not come back is put right by its driver.
         yield Status(pool.id, "waiting for its engine", seen.said["trouble"], facts=facts)

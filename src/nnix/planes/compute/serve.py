@@ -42,6 +42,7 @@ from nnix.planes.compute.states import OVER, JobEvent, JobState, after
 TURN_SECONDS = 0.01
 FILES_SECONDS = 0.1
 METER_SECONDS = 1.0
+IDLE_SECONDS = 5.0  # between two looks at an engine in which nothing runs
 DOWN_SECONDS = 0.5  # between two questions whether the engine is back
 CUT_SECONDS = 10.0  # at checkpoints, at most so often
 GRACE_SECONDS = 2.0  # of a job that does not say how long it needs: to go, not to save itself
@@ -265,19 +266,21 @@ class Agent:
         for name, each in wanted.items():
             if name not in self.known:
                 self._know(Known(each))
+                self._due["engine"] = 0.0
             elif self.known[name].state is JobState.WAITING:
                 self._know(replace(self.known[name], wanted=each))
         return True
 
     def _ask(self, now: float) -> None:
-        if not self._is_due("engine", self.engine.look_seconds, now):
+        busy = any(each.state not in OVER for each in self.known.values())
+        if not self._is_due("engine", self.engine.look_seconds if busy else IDLE_SECONDS, now):
             return
         try:
             self._seen = self.engine.seen()
         except Down as error:
             self._seen = None
             self.away = str(error)
-            self._due["engine"] = now + max(self.engine.look_seconds, DOWN_SECONDS)
+            self._due["engine"] = now + (max(self.engine.look_seconds, DOWN_SECONDS) if busy else IDLE_SECONDS)
         else:
             self.away = ""
 
