@@ -75,7 +75,7 @@ class ProgramDriver:
             return complaint
         # Looked for, not imported: for Ray alone that would be a second of CPU time in every plan.
         imports = "".join(
-            f"import importlib.util; assert importlib.util.find_spec('{each}'), 'there is no {each}'; " for each in self.needs
+            f'import importlib.util; assert importlib.util.find_spec("{each}"), "there is no {each}"; ' for each in self.needs
         )
         version = 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11")'
         said = await parsed(host, content, f"{self._python()}; $python -c '{imports}{version}'", file=CONFIG)

@@ -52,6 +52,8 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_raylet_start_wait_time_s": "180",
     "RAY_gcs_server_port_wait_time_s": "180",
+    "RAY_gcs_rpc_server_connect_timeout_s": "180",
+    "RAY_py_gcs_connect_timeout_s": "180",
     "RAY_agent_register_timeout_ms": "180000",
     "RAY_worker_register_timeout_seconds": "180",
 }

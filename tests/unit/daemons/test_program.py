@@ -1,0 +1,21 @@
+"""Our own programs on a machine: what they need beyond the standard library is looked for before anything is touched."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from nnix.daemons.program import ProgramDriver
+from nnix.hosts.namespace import NamespaceHost
+
+
+@pytest.mark.parametrize(("needs", "words"), [((), ""), (("json",), ""), (("json", "no_such_package"), "there is no no_such_package")])
+def test_a_machine_that_lacks_a_package_is_refused(needs: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    """In its own words, and by which packages."""
+    driver = ProgramDriver("odd", "nnix.odd", {}, needs=needs, interpreter="python3")
+    said = asyncio.run(driver.check(NamespaceHost("here", None, tmp_path), b"{}"))
+    assert bool(said) == bool(words)
+    assert words in said
+    assert not words or said.startswith("needs python3 with json and no_such_package")
