@@ -23,13 +23,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.lab.exchange import ALL_PLANES, Lab, resource
+from tests.lab.exchange import Lab, resource
 
-from nnix.cli.root import Setting
+from nnix.cli.root import ALL_PLANES, Setting
 from nnix.kernel.change import Draft, admit
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
@@ -129,7 +130,7 @@ def ours(runs: int) -> list[float]:
                 if not lab.run(lab.setting.office.apply(made, "bench")).verified:
                     raise SystemExit("a deal was not brought about, so nothing was measured")
                 log = jobs / f"j{index}" / "1" / "0.log"
-                _until(lambda log=log: log.exists() and log.read_text().endswith("\n"), "the job has run")
+                _until(partial(_ended, log), "the job has run")
                 took.append((float(log.read_text()) - handed_in) * 1e3)
                 time.sleep(0.3)
         finally:
@@ -137,6 +138,10 @@ def ours(runs: int) -> list[float]:
     if left:
         raise SystemExit(f"left behind: {left}")
     return took[WARM_UP:]
+
+
+def _ended(log: Path) -> bool:
+    return log.exists() and log.read_text().endswith("\n")
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:

@@ -88,17 +88,21 @@ def orders(now: datetime) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     )  # fmt: skip
 
 
+def made() -> dict[str, str]:
+    """bid → deal."""
+    return {each["bid"]: each["name"] for each in json.loads(nnix("get", "deal", "--json", show=False))}
+
+
 def main() -> None:
     """Offer, bid, clear, run, settle."""
     started, now = time.monotonic(), datetime.now(UTC)
     mark = f"{now:%m%d%H}"
     offers, bids = orders(now)
-    known = {each["name"] for each in json.loads(nnix("get", "bid", "--json", show=False))}
-    if bids[0]["name"] not in known:
-        nnix("compute", "offer", "-", stdin=offers)
-        nnix("compute", "bid", "-", stdin=bids)
+    nnix("compute", "offer", "-", stdin=offers)
+    nnix("compute", "bid", "-", stdin=bids)
+    if f"forecast-{mark}" not in (deals := made()):
         nnix("compute", "clear")
-    deals = {each["bid"]: each["name"] for each in json.loads(nnix("get", "deal", "--json", show=False))}
+        deals = made()
     jobs = [
         {"kind": "Job", "name": f"forecast-{mark}", "member": "tide-observatory", "deal": deals[f"forecast-{mark}"], "checkpoint": "10s",
          "entry": ["python3", "-c", FORECAST], "workers": 2, "devices": 2},

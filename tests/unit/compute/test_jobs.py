@@ -22,7 +22,7 @@ from nnix.planes.compute.meter import CHAIN, Cause, Meter, audit, noted
 from nnix.planes.compute.serve import Agent, Wanted, seated
 from nnix.planes.compute.states import JOB, OVER, JobEvent, JobState, after
 
-from .exchanges import GPU, RIGHT, snapshot
+from .exchanges import GPU, RIGHT, Changes, snapshot
 
 BEGIN, HOUR = 1_795_680_000.0, 3600.0
 NODES = [{"name": name, "devices": 4, "domain": domain} for name, domain in (("n1", "a"), ("n2", "a"), ("n3", "b"))]
@@ -353,7 +353,7 @@ def test_an_engine_is_there_while_something_of_its_pool_is_sold() -> None:
     found = {each.key for each in compile(snapshot({}), Evidence())}
     assert {("gpus", "ray", "gpus"), ("gpus", "jobs", "gpus"), ("npus", "jobs", "npus")} <= found
     assert ("npus", "ray", "npus") not in found
-    sold = {"Deal/npus-1": {**RIGHT["Deal/train-1"], "pool": "npus", "offer": "npus-day"}, "Pool/gpus": {"probes": False}}
+    sold: Changes = {"Deal/npus-1": {**RIGHT["Deal/train-1"], "pool": "npus", "offer": "npus-day"}, "Pool/gpus": {"probes": False}}
     assert ("npus", "ray", "npus") in {each.key for each in compile(snapshot(sold), Evidence())}
-    over = {"Deal/train-1": {"state": "released"}, "Pool/gpus": {"probes": False}}
+    over: Changes = {"Deal/train-1": {"state": "released"}, "Pool/gpus": {"probes": False}}
     assert ("gpus", "ray", "gpus") not in {each.key for each in compile(snapshot(over), Evidence())}
