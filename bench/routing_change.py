@@ -124,7 +124,7 @@ async def until(claim: Callable[[], bool], made: list[Speaker], what: str) -> No
     while not claim():
         if time.monotonic() > deadline:
             raise SystemExit(f"{what}: nothing was measured")
-        if time.monotonic() - alive > 60:
+        if time.monotonic() - alive > 20:
             alive = time.monotonic()
             for each in made:
                 each.say(messages.message(messages.KEEPALIVE))

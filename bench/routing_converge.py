@@ -173,7 +173,7 @@ async def at_rest(pid: int, control: Path, made: list[Speaker], wanted: int) -> 
     while still < STILL_SECONDS or exported(control) != wanted:
         await asyncio.sleep(0.1)
         still = 0.0 if still >= STILL_SECONDS or working([pid]) else still + 0.1
-        if time.monotonic() - alive > 60:
+        if time.monotonic() - alive > 20:
             alive = time.monotonic()
             for each in made:
                 each.say(messages.message(messages.KEEPALIVE))

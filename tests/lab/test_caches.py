@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -209,12 +210,55 @@ def test_a_new_set_reaches_routers_and_route_servers_without_a_restart(fed: Fed)
     until(lambda: fed.accepted() == ALL, fed.refused)
 
 
-def test_a_route_object_that_goes_takes_its_route_along(fed: Fed) -> None:
+class Watched:
+    """What two members' own daemons have, asked again and again, while a third announces and withdraws its route without a pause."""
+
+    def __init__(self, fed: Fed) -> None:
+        self.sockets = {name: f"{fed.lab.setting.homes}/{name}/bird/router/bird.ctl" for name in ("m1", "m3")}
+        self.seen: list[tuple[str, frozenset[str]]] = []
+        self.flaps = 0
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=each) for each in (self._watch, self._flap)]
+
+    def _ask(self, name: str, *words: str) -> str:
+        return subprocess.run(["birdc", "-s", self.sockets[name], *words], capture_output=True, text=True, timeout=60, check=False).stdout
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            for name in self.sockets:
+                said = self._ask(name, "show", "route")
+                if "ready" in said:
+                    self.seen.append((name, frozenset(prefix for prefix in (FIRST, SECOND, THIRD) if prefix in said)))
+
+    def _flap(self) -> None:
+        while not self._over.is_set():
+            for turn in ("disable", "enable"):
+                self._ask("m1", turn, "own_v4")
+            self.flaps += 1
+
+    def __enter__(self) -> Watched:
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for each in self._threads:
+            each.join()
+
+
+def test_a_route_object_that_goes_takes_its_route_along_and_no_other(fed: Fed) -> None:
+    """Under load: m1 announces and withdraws without a pause. Only THIRD goes, at m1; nobody is without SECOND at any look."""
     configured = (fed.lab.setting.homes / "rs-a/bird/rs-a/bird.conf").read_bytes()
     fed.evidence["file:irr.rpsl"] = IRR.replace(THIRD, "198.18.99.0/24").encode()
-    fed.apply()
-    until(lambda: (THIRD, "irrdb_prefix_filtered") in fed.refused(), fed.refused)
+    with Watched(fed) as watched:
+        fed.apply()
+        until(lambda: (THIRD, "irrdb_prefix_filtered") in fed.refused(), fed.refused)
+        until(lambda: [seen for name, seen in watched.seen if name == "m1"][-1].isdisjoint({THIRD}), lambda: watched.seen[-4:])
     assert (fed.lab.setting.homes / "rs-a/bird/rs-a/bird.conf").read_bytes() == configured
+    assert watched.flaps > 2 and {FIRST in seen for name, seen in watched.seen if name == "m3"} == {True, False}, "nothing flowed"
+    assert [each for each in watched.seen if SECOND not in each[1]] == []
+    assert THIRD in watched.seen[0][1]
 
 
 def test_before_the_first_data_and_after_the_last_nothing_passes_unchecked(fed: Fed) -> None:
