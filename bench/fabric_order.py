@@ -2,8 +2,8 @@
 
 An order is everything that `nnix apply` does once the files are read: admission by every rule, compilation of every plane, the daemons' own
 parsers, the entry in the ledger, the change on every machine and the look at what became of it. The clock starts at the admission and
-stops at the first answer over the new path, asked for every 2 ms: for the circuit an echo from end to end, over two sites; for the member
-one from his machine to the route server at another site.
+stops at the first answer over the new path, asked for every 2 ms: for the circuit an echo from end to end, over two sites, between machines that
+stand at their ports already; for the member one from his machine, whose cable is laid with the order, to the route server at another site.
 
 Peer: the same orders by a reconciler that looks at everything and drives what differs, as nnix did at first and as tools do that are run
 over the whole inventory (`whole`). Same exchange, same orders, interleaved; each is released again before the next.

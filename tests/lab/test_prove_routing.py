@@ -191,7 +191,7 @@ def test_a_change_whose_route_server_means_something_else_is_refused(
     server, artifact = candidate
     faulty = replace(artifact, content=artifact.content.replace(b"100.64.0.0/10+, ", b""))
     setting = Setting(tmp_path, None)
-    made = draft(ALL_PLANES, setting.world.drivers, Model(), showing(), given(), {})
+    made = draft(ALL_PLANES, setting.world.drivers, Model(), showing(), given(), lambda key: None)
     monkeypatch.setattr(routing, "candidates", lambda *_: [(server, faulty)])
 
     with pytest.raises(Refused) as refused:

@@ -120,7 +120,7 @@ def _draft(setting: Setting, found: Folder) -> Draft:
     wanted = found.snapshot
     if setting.begun:
         return setting.office.draft(wanted, found.evidence)
-    return draft(ALL_PLANES, setting.world.drivers, Model(), wanted, found.evidence, {})
+    return draft(ALL_PLANES, setting.world.drivers, Model(), wanted, found.evidence, lambda key: None)
 
 
 @click.command()

@@ -6,6 +6,7 @@ Nothing below this package knows where state lives, who is at the keyboard or wh
 from __future__ import annotations
 
 import asyncio
+import gc
 import getpass
 import hashlib
 import os
@@ -56,6 +57,7 @@ from nnix.planes.naming.compile import HEALTH_TABLE
 if TYPE_CHECKING:  # a third of a second to import, and most commands reach no machine over SSH
     from nnix.hosts.ssh import SshHost
 
+NEW_OBJECTS_AT_ONCE = 50_000
 NAMING_FOLDER = Path(serve.__file__).parent
 PACKAGE = NAMING_FOLDER.parent.parent
 ALL_PLANES: tuple[Plane, ...] = (*PLANES, LAB)
@@ -231,6 +233,19 @@ def operator_key_file(state: Path) -> Path:
     return state / "secrets" / "ssh-operator"
 
 
+def suit_interpreter() -> None:
+    """Tune the interpreter to what is done here: many small records that stay, and many short commands. Of an order both take a tenth away.
+
+    The collector of cycles looks at new objects after every 700 by default, and hardly ever finds one that can go. And up to Python 3.11 a thread
+    is started to wait for each process, where Linux (5.3) has descriptors to wait for.
+    """
+    gc.set_threshold(NEW_OBJECTS_AT_ONCE)
+    if sys.version_info < (3, 12):  # since then it is the default
+        with suppress(OSError):  # a kernel without them
+            os.close(os.pidfd_open(os.getpid()))
+            asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+
+
 class Setting:
     """One state folder, and everything that hangs on it. Opened lazily, so that pure commands need no state at all."""
 
@@ -351,4 +366,5 @@ class Setting:
             finally:
                 await self.machines.close()
 
+        suit_interpreter()
         return asyncio.run(whole())

@@ -277,7 +277,7 @@ def blocks(text: str) -> tuple[dict[tuple[str, str], str], str]:
     """The top-level blocks of `text`, (what, name) → text; and the rest of it. Comments and strings may hold any brace."""
     found: dict[tuple[str, str], str] = {}
     rest: list[str] = []
-    plain = _SKIPPED.sub(lambda skipped: re.sub(r"[^\n]", " ", skipped[0]), text)
+    plain = _SKIPPED.sub(_blank, text)
     end = 0
     for opening in _STATEMENT.finditer(plain):
         if opening.start() < end:
@@ -289,6 +289,11 @@ def blocks(text: str) -> tuple[dict[tuple[str, str], str], str]:
         found[what, name or ""] = text[opening.start() : end]
     rest.append(text[end:])
     return found, "".join(rest)
+
+
+def _blank(skipped: re.Match[str]) -> str:
+    """As many spaces, on as many lines."""
+    return " " * len(skipped[0]) if "\n" not in skipped[0] else re.sub(r"[^\n]", " ", skipped[0])
 
 
 def _block_end(plain: str, start: int) -> int:

@@ -101,7 +101,10 @@ class Office:
     def draft(self, wanted: Snapshot, evidence: Evidence, undoes: int | None = None) -> Draft:
         """The plan for an admitted snapshot, against the newest model."""
         model = self.book.model()
-        kept = {key: content for key, digest in model.artifacts.items() if (content := self.vault.get(digest)) is not None}
+
+        def kept(key: Key) -> bytes | None:
+            return self.vault.get(model.artifacts[key]) if key in model.artifacts else None
+
         return draft(self.planes, self.world.drivers, model, wanted, evidence, kept, undoes)
 
     def redraft(self, plan: Plan) -> Draft:
@@ -182,8 +185,8 @@ class Office:
     # --- carrying out ---------------------------------------------------------------------------------------------
 
     async def check(self, made: Draft) -> None:
-        """Ask whether the machines concerned can, then the daemons' own parsers there. Raises Refused with every complaint."""
-        await able(self.world, made)
+        """Ask whether the machines concerned can, and the daemons' own parsers there. Raises Refused with every complaint; of a machine that
+        cannot, its own answer says more than that of a parser which does not know the words."""
         touched = [made.artifacts[a.key] for a in made.plan.actions if a.digest]
         limit = asyncio.Semaphore(4)
 
@@ -201,35 +204,40 @@ class Office:
                 where, "", said, "what this daemon's own parser accepts", "kernel.daemon-accepts", mend="nothing was touched; see the rule"
             )
 
-        complaints = [each for each in await asyncio.gather(*map(one, touched)) if each]
-        if complaints:
+        unable, *said = await asyncio.gather(able(self.world, made), *map(one, touched), return_exceptions=True)
+        for each in (unable, *said):
+            if isinstance(each, BaseException):
+                raise each
+        if complaints := [each for each in said if isinstance(each, Refusal)]:
             raise Refused(complaints)
 
     async def apply(self, made: Draft, why: str, *, told: Told | None = None, revert: bool = True, whole: bool = False) -> Applied:
         """Carry a plan out. Raises Refused or Stale, and then nothing was done.
 
         Looked at and driven are what the plan goes to, all that it stands on (what comes before it on its machine, and the ground), and what
-        the ground moves under. Everything is with `whole`, where earlier changes are not known to have been brought about, and where the
+        the ground moves under. What stays as it is, is looked at while the parsers judge. Everything is driven with `whole`, where earlier changes are not known to have been brought about, and where the
         ground was not as the model said (after a reboot, say). What else may have drifted is the loop's business.
         """
         if not self.book.model().settled:
             await self.settle(told)
         model = self.book.model()
-        looking = asyncio.create_task(self._ground(model))
+        reached = self._reached(made, model)
+        near: Mapping[Key, Artifact] = self._near(made, model, reached)
+        planned = {a.key: "is changed by the plan" if a.key in model.artifacts else "is new" for a in made.plan.actions}
+        still = [each for key, each in near.items() if key not in planned and key[:2] not in reached and not self.world.ground(key[0])]
+        looking = asyncio.create_task(self._agreeing(model, still))
         try:
             await self.check(made)
         finally:
-            ground = await looking
+            agreeing = await looking
         entry = self.record(made, why, drive=True)
         gone = model.leftovers | {key for key in model.artifacts if key not in made.artifacts}
-        whole = whole or not (model.settled and model.driven) or ground is None
-        reached = self._reached(made, model)
-        moved = {machine for machine, _ in reached}
-        near = made.artifacts if whole else self._near(made, model, reached)
-        # What the plan goes to differs, and the ground was looked at just now. A new look is owed to what stands on ground that moves.
-        agreeing = () if whole or ground is None else (key for key in ground if key[0].removeprefix("@") not in moved)
-        changed = {a.key: "is changed by the plan" if a.key in model.artifacts else "is new" for a in made.plan.actions}
-        known = dict.fromkeys(agreeing, "") | changed
+        if whole or not (model.settled and model.driven) or agreeing is None:
+            near, known = made.artifacts, planned
+        else:  # A new look is owed to the hands of machines whose own ground moves.
+            moved = {machine for machine, _ in reached}
+            steady = (key for key in agreeing if not (self.world.ground(key[0]) and key[0].removeprefix("@") in moved))
+            known = dict.fromkeys(steady, "") | planned
         outcomes = await converge(self.world, near, gone, told, known=known)
         failures = [each for each in outcomes if each.failure]
         if not failures:
@@ -273,12 +281,14 @@ class Office:
 
         return {key: each for key, each in made.artifacts.items() if concerned(each)}
 
-    async def _ground(self, model: Model) -> frozenset[Key] | None:
-        """The ground, when it is as the model says. None when it is not: then what stood on it cannot be taken for granted."""
-        keys = frozenset(key for key in model.artifacts if self.world.ground(key[0]))
+    async def _agreeing(self, model: Model, still: Sequence[Artifact]) -> frozenset[Key] | None:
+        """Which of the ground and of `still` the world agrees with. None when the ground is not as the model says: then what stood on it cannot
+        be taken for granted."""
+        keys = {key for key in model.artifacts if self.world.ground(key[0])}
         kept = {key: self.vault.get(model.artifacts[key]) for key in keys}
-        known = [Artifact(*key, content) for key, content in kept.items() if content is not None]
-        return keys if len(known) == len(keys) and not await look(self.world, known) else None
+        ground = [Artifact(*key, content) for key, content in kept.items() if content is not None]
+        differing = (await look(self.world, [*ground, *still])).keys()
+        return None if len(ground) < len(keys) or differing & keys else frozenset(keys | {each.key for each in still}) - differing
 
     async def _revert(self, entry: Entry, before: Model, outcomes: tuple[Outcome, ...], told: Told | None) -> Applied:
         """Append the inverse of `entry` and drive it. What fails even then is left to the loop."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -155,8 +155,10 @@ def _flat(value: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def edits(old: Snapshot, new: Snapshot) -> tuple[Edit, ...]:
     """What separates two snapshots: additions and changes in order of creation, then removals in the reverse order."""
-    put = [Edit(old.by_id(each.id), each) for each in new.ordered() if old.by_id(each.id) != each]
-    gone = [Edit(each, None) for each in reversed(old.ordered()) if each.id not in new]
+    differing = {each.id for each in new if old.by_id(each.id) != each}
+    left = {each.id for each in old if each.id not in new}
+    put = [Edit(old.by_id(each.id), each) for each in new.ordered() if each.id in differing] if differing else []
+    gone = [Edit(each, None) for each in reversed(old.ordered()) if each.id in left] if left else []
     return tuple(put + gone)
 
 
@@ -399,20 +401,20 @@ def draft(
     model: Model,
     wanted: Snapshot,
     evidence: Evidence,
-    old_content: Mapping[Key, bytes],
+    kept: Callable[[Key], bytes | None],
     undoes: int | None = None,
 ) -> Draft:
-    """The plan that makes an admitted snapshot the model. `old_content` holds the bytes of the model's artifacts, as far as they are kept."""
+    """The plan that makes an admitted snapshot the model. `kept` gives the bytes of an artifact of the model; None for one that it lacks or lost."""
     changes = edits(model.snapshot, wanted)
     artifacts = compile_all(planes, wanted, evidence)
     actions = []
     for key, artifact in artifacts.items():
         if model.artifacts.get(key) != artifact.digest:
-            steps = drivers[artifact.driver].steps(old_content.get(key), artifact.content)
+            steps = drivers[artifact.driver].steps(kept(key), artifact.content)
             actions.append(Action(*key, artifact.digest, steps))
     for key in model.artifacts:
         if key not in artifacts:
-            actions.append(Action(*key, None, drivers[key[1]].steps(old_content.get(key, b""), None)))
+            actions.append(Action(*key, None, drivers[key[1]].steps(kept(key) or b"", None)))
     disturbs = sorted({each for action in actions for step in action.steps for each in step.disturbs})
     plan = Plan(
         model.digest,

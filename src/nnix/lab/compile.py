@@ -37,7 +37,6 @@ from nnix.planes.trust.kinds import RtrCache
 GROUND = "@lab"
 ETHERNET = "eth0"
 UPLINK = "uplink"
-PATCH_PANEL = "patch-panel"
 OPERATOR_KEY = "operator:ssh.pub"
 SLOW_TO_RETRY = (Speaker.OPENBGPD, Speaker.GOBGP)
 """daemons that wait half a minute or more after a first call that nobody answered; they are started when the fabric is there"""
@@ -46,6 +45,11 @@ QUIET = (
     "net.ipv6.conf.default.accept_dad",
     "net.ipv6.conf.all.accept_ra",
     "net.ipv6.conf.default.accept_ra",
+)
+STATION: tuple[iproute.Fact, ...] = (
+    *(iproute.Sysctl(sysctl=name, value="0") for name in QUIET),
+    iproute.Wire(link=ETHERNET, mtu=1500, learning=True, flood=True),
+    iproute.Wire(link="lo"),
 )
 
 
@@ -185,16 +189,10 @@ def _wires(snapshot: Snapshot) -> Artifact:
             near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
             machines.add(gateway(port.name))
             cables.append(wires.Cable(near, wires.End(gateway(port.name), ETHERNET)))
-        elif port.name in private or snapshot.where(Pool, port=port.name):
+        else:  # whoever has it stands there, whether he has bought anything yet or not: an order pulls no cable
             near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
             machines.add(end_machine(port.name, snapshot))
             cables.append(wires.Cable(near, wires.End(end_machine(port.name, snapshot), ETHERNET, customer_mac(port.name))))
-        else:  # nobody's cable yet: it ends at the patch panel
-            machines.add(PATCH_PANEL)
-            switch, interface = interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port)
-            cables.append(
-                wires.Cable(wires.End(switch, interface), wires.End(PATCH_PANEL, interfaces.fitted("p-", f"{port.site}-{port.name}")))
-            )
     about = frozenset(
         each.id for kind in (Site, Link, Port, Circuit, RouteServer, RtrCache, Router, Pool) for each in snapshot.of(kind)
     ) | {each.id for each in stations(snapshot)}
@@ -235,12 +233,12 @@ def _member_switches(snapshot: Snapshot) -> Iterator[Artifact]:
 
 
 def customer(port: str) -> str:
-    """The machine behind a port that a circuit ends at."""
+    """The machine behind a port that has no session."""
     return f"ce-{port}"
 
 
 def end_machine(port: str, snapshot: Snapshot) -> str:
-    """The machine at the end of a circuit: the pool's, where one is plugged in there, or else a customer's."""
+    """The machine behind a port that has no session: the pool's, where one is plugged in there, or else a customer's."""
     return next(map(pool_machine, snapshot.where(Pool, port=port)), customer(port))
 
 
@@ -358,9 +356,7 @@ def _station(
     lan_v6: ipaddress.IPv6Network | None,
 ) -> list[iproute.Fact]:
     """A machine with one interface on the LAN."""
-    facts: list[iproute.Fact] = [iproute.Sysctl(sysctl=name, value="0") for name in QUIET]
-    facts.append(iproute.Wire(link=ETHERNET, mtu=1500, learning=True, flood=True))
-    facts.append(iproute.Wire(link="lo"))
+    facts = [*STATION]
     if v4 and lan_v4:
         facts.append(iproute.Addr(addr=ipaddress.IPv4Interface(f"{v4}/{lan_v4.prefixlen}"), dev=ETHERNET))
     if v6 and lan_v6:

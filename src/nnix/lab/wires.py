@@ -74,12 +74,14 @@ ON_CABLES = ("iproute", "latency")  # drivers of what a cable that is pulled tak
 
 
 def shaken(key: tuple[str, str, str], old: bytes | None, new: bytes | None) -> frozenset[tuple[str, str]]:
-    """(machine, driver) of what a change of the ground reaches: interfaces, where a cable is laid or taken out or the machine's hand moves."""
+    """(machine, driver) of what a change of the ground reaches: what was on a cable that is taken out, and all where the machine's hand moves.
+
+    Nothing can have been on a cable that is new; where it stands for one that was pulled, that one counts."""
     machine, driver, _ = key
     if driver != "wires":
         return frozenset((machine.removeprefix("@"), each) for each in ON_CABLES)
     (_, before), (_, after) = decode(old), decode(new)
-    return frozenset((end.machine, each) for cable in before ^ after for end in (cable.a, cable.b) for each in ON_CABLES)
+    return frozenset((end.machine, each) for cable in before - after for end in (cable.a, cable.b) for each in ON_CABLES)
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class WiresDriver:
         again."""
         pairs = [[end for end in (cable.a, cable.b) if end.machine in machines] for cable in cables]
         concerned = {end.machine for ends in pairs for end in ends}
-        for _ in range(VANISHING_TRIES):
+        for tried in range(VANISHING_TRIES):
             seen = await self._seen(concerned)
             there = [left for ends in pairs if (left := [end for end in ends if end.interface in seen.get(end.machine, ())])]
             if not there:
@@ -172,7 +174,8 @@ class WiresDriver:
                 nearer[near.machine].append(f"link del {near.interface}")
             # Fails where one is just gone; and one machine's do not wait for another's.
             await asyncio.gather(*(self._unlay(host, machine, lines) for machine, lines in nearer.items()))
-            await asyncio.sleep(0.01)
+            if tried:  # mostly both ends are gone by now; only what was in a removed namespace takes its time
+                await asyncio.sleep(0.01)
         raise Failed(f"cables do not come out: {', '.join(f'{end.machine} {end.interface}' for ends in there for end in ends)}")
 
     async def _unlay(self, host: Host, machine: str, lines: Sequence[str]) -> None:

@@ -59,6 +59,13 @@ SETTINGS = {
 BRIDGED_SETTINGS = tuple(f"net.bridge.bridge-nf-call-{tables}" for tables in ("iptables", "ip6tables", "arptables"))
 
 
+EVERYWHERE: tuple[Fact, ...] = (
+    *(Sysctl(sysctl=name, value=value) for name, value in SETTINGS.items()),
+    *(Sysctl(sysctl=name, value="0", optional=True) for name in BRIDGED_SETTINGS),
+    Wire(link=LOOPBACK),
+)
+
+
 def shaper(interface: str, bits_per_second: int) -> Shaper:
     """A token bucket as narrow as that. It holds a jiffy's worth, or the bucket itself would be the bottleneck."""
     burst = max(131072, bits_per_second // 8 // 250)
@@ -71,9 +78,7 @@ def spell(switch: Switch) -> bytes:
 
 
 def _facts(switch: Switch) -> Iterator[Fact]:
-    yield from (Sysctl(sysctl=name, value=value) for name, value in SETTINGS.items())
-    yield from (Sysctl(sysctl=name, value="0", optional=True) for name in BRIDGED_SETTINGS)
-    yield Wire(link=LOOPBACK)
+    yield from EVERYWHERE
     yield from (Addr(addr=IPv4Interface(switch.vtep), dev=dev) for dev in (LOOPBACK, *(each.interface for each in switch.links)))
     yield from (Wire(link=each.interface, mtu=each.mtu, of=each.of) for each in switch.links)
     yield from _segments(switch)
