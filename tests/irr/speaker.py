@@ -51,6 +51,11 @@ class Speaker:
             name = question.removeprefix("mas-set,").upper()
             found = next((each for source in sources for each in source.sets.values() if each.name == name), None)
             return b"D\n" if found is None else said(f"as-set:         {found.name}\nsource:         {found.registry}\n")
+        if question.startswith("maut-num,"):
+            asn = int(question.removeprefix("maut-num,").upper().removeprefix("AS"))
+            lines = next((each.vias[asn] for each in sources if asn in each.vias), ())
+            text = "".join(f"{each.replace(' ', ': ', 1)}\n" for each in (f"aut-num AS{asn}", *lines))
+            return said(text) if lines else b"D\n"
         if question[:1] in ("g", "6"):
             merged = together(sources)
             routes = merged.routes.get(int(question[1:].upper().removeprefix("AS")), ())

@@ -549,6 +549,8 @@ class Lab:
     host_: NamespaceHost
     members: str
     speakers: dict[str, Speaker] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    """evidence besides RPSL and VRPS, or in their place"""
 
     def host(self, machine: str) -> Host:
         if machine != "rs1":
@@ -608,7 +610,7 @@ class Lab:
     def compiled(self, snapshot: Snapshot, vrps: object = VRPS) -> bytes:
         assert PLANE.evidence is not None
         assert PLANE.compile is not None
-        known = {"file:lab.rpsl": RPSL.encode(), "file:vrps.json": json.dumps(vrps).encode()}
+        known = {"file:lab.rpsl": RPSL.encode(), "file:vrps.json": json.dumps(vrps).encode(), **self.files}
         evidence = Evidence(known | {key: b"no" for key in PLANE.evidence(snapshot) if key.startswith("past:")})
         (artifact,) = [each for each in PLANE.compile(snapshot, evidence) if each.name == "rs1"]
         assert artifact.driver == self.daemon

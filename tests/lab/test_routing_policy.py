@@ -20,10 +20,10 @@ from nnix.kernel.resource import Resource
 from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.members.kinds import Member
-from nnix.planes.routing.compile import past
 from nnix.planes.routing.kinds import LocalSnippet, RouteServer, RoutingException, RoutingPolicy, Session
 from nnix.planes.routing.plane import PLANE
 from nnix.planes.routing.routes import routes_of
+from nnix.planes.routing.sources import past
 from tests.lab.test_route_server import (
     BLACKHOLE,
     GRACEFUL_SHUTDOWN,

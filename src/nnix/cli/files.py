@@ -17,9 +17,9 @@ from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.lab.compile import OPERATOR_KEY
-from nnix.planes.routing.compile import PAST
 from nnix.planes.routing.irr import ASKED
 from nnix.planes.routing.kinds import RoutingRegistry
+from nnix.planes.routing.sources import PAST
 
 OF_THE_MOMENT = (ASKED, PAST)
 """evidence that is no file: what registries said last, and what the clock says"""
@@ -160,11 +160,27 @@ def _of_the_moment(key: str, snapshot: Snapshot, keeper: Setting | None) -> byte
     return answers.evidence(keeper, registry)
 
 
+def files_of(folder: Path, snapshot: Snapshot) -> Evidence:
+    """The files that a snapshot names, as far as they can be read. Who needs one that is missing says so himself."""
+    found = {}
+    for key in evidence_keys(ALL_PLANES, snapshot):
+        path = folder / key.removeprefix("file:")
+        if key.startswith("file:") and path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            found[key] = path.read_bytes()
+    return Evidence(found)
+
+
+def files_pinned(setting: Setting) -> Evidence:
+    """The files on which the newest change rests. Raises LookupError where the vault has lost one."""
+    return setting.vault.evidence(
+        {key: digest for key, digest in setting.book.model().evidence.items() if not key.startswith(OF_THE_MOMENT)}
+    )
+
+
 def renewed(setting: Setting) -> Evidence:
     """What the newest change rests on, with registries' answers and the clock as they are now. Its files are those of then: what somebody writes in the
     exchange's folder meanwhile is not taken up. Raises Refused where an answer is too old, LookupError where the vault has lost a file."""
-    model = setting.book.model()
-    pinned = setting.vault.evidence({key: digest for key, digest in model.evidence.items() if not key.startswith(OF_THE_MOMENT)})
+    model, pinned = setting.book.model(), files_pinned(setting)
     anew = {
         key: _of_the_moment(key, model.snapshot, setting)
         for key in evidence_keys(ALL_PLANES, model.snapshot)

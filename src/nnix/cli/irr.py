@@ -10,16 +10,17 @@ import click
 from nnix.cli import answers, tables
 from nnix.cli.changing import carry_out
 from nnix.cli.command import DISAGREES, DONE, as_root, begun, folder_argument, json_option, pass_setting
-from nnix.cli.files import renewed, sound
+from nnix.cli.files import files_of, files_pinned, renewed, sound
 from nnix.cli.root import Setting, clock
+from nnix.kernel.evidence import Evidence
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.routing.compile import names_asked
 from nnix.planes.routing.kinds import Asked, RoutingRegistry
 from nnix.planes.routing.registries import bgpq4, dump, whois
 from nnix.planes.routing.registries.answers import Answers
 from nnix.planes.routing.registries.guard import Lost, guarded
 from nnix.planes.routing.registries.whois import Unanswered
+from nnix.planes.routing.sources import Wanted, wanted_of
 
 FINDINGS_SHOWN = 20
 
@@ -29,14 +30,15 @@ def irr_group() -> None:
     """Routing registries: what members registered, asked for and guarded."""
 
 
-def _asked(registry: RoutingRegistry, folder: Path, names: tuple[str, ...], routes: bool) -> Answers:
+def _asked(registry: RoutingRegistry, folder: Path, wanted: Wanted) -> Answers:
+    names, routes, vias = wanted
     match registry.asked:
         case Asked.DUMP:
-            return dump.asked([folder / each for each in registry.dumps], names, routes=routes)
+            return dump.asked([folder / each for each in registry.dumps], names, routes=routes, vias=vias)
         case Asked.BGPQ4:
-            return bgpq4.asked(registry.server or "", registry.databases, names, registry.seconds_max, routes=routes)
+            return bgpq4.asked(registry.server or "", registry.databases, names, registry.seconds_max, routes=routes, vias=vias)
         case Asked.WHOIS:
-            return whois.asked(registry.server or "", registry.databases, names, registry.seconds_max, routes=routes)
+            return whois.asked(registry.server or "", registry.databases, names, registry.seconds_max, routes=routes, vias=vias)
 
 
 def _chosen(snapshot: Snapshot, names: tuple[str, ...]) -> Iterator[RoutingRegistry]:
@@ -62,25 +64,25 @@ def fetch(setting: Setting, folder: Path, registries: tuple[str, ...], as_json: 
     smaller stays as it was until `nnix irr accept`; all others go on. Exit status 3: something failed, or is held.
     """
     snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
-    whole = _ask(setting, folder, snapshot, registries)
+    whole = _ask(setting, folder, snapshot, files_of(folder, snapshot), registries)
     _show(setting, snapshot, as_json)
     return DONE if whole else DISAGREES
 
 
-def _ask(setting: Setting, folder: Path, snapshot: Snapshot, registries: tuple[str, ...]) -> bool:
+def _ask(setting: Setting, folder: Path, snapshot: Snapshot, files: Evidence, registries: tuple[str, ...]) -> bool:
     """Ask, guard and note. Whether all of it was answered, and nothing is held."""
     whole = True
     for registry in _chosen(snapshot, registries):
-        names, routes = names_asked(registry, snapshot)
-        if not names:
+        wanted = wanted_of(registry, snapshot, files)
+        if not wanted.names:
             answers.note_failure(setting, registry, "no member's as-set is asked for here")
             continue
         stands = answers.standing(setting, registry.name)
         try:
             last = None if answers.EVERYTHING in stands.accepted else answers.given(setting, stands)
-            with tables.err.status(f"{registry.id}: {len(names)} names"):
-                fresh = _asked(registry, folder, names, routes)
-            taken = guarded(fresh, last, names, registry.growth_max, stands.accepted)
+            with tables.err.status(f"{registry.id}: {len(wanted.names)} names"):
+                fresh = _asked(registry, folder, wanted)
+            taken = guarded(fresh, last, wanted.names, registry.growth_max, stands.accepted)
         except (Unanswered, Lost) as error:
             answers.note_failure(setting, registry, str(error))
             whole = False
@@ -107,7 +109,7 @@ def refresh(setting: Setting, registries: tuple[str, ...]) -> int:
     begun(setting)
     as_root(setting)
     snapshot = setting.book.model().snapshot
-    whole = _ask(setting, setting.folder or Path(), snapshot, registries)
+    whole = _ask(setting, setting.folder or Path(), snapshot, files_pinned(setting), registries)
     why = f"refresh {', '.join(registries) or 'all registries'}"
     try:
         made = setting.office.draft(snapshot, renewed(setting))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import shutil
 import subprocess
@@ -16,11 +18,12 @@ from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.members.kinds import Member
 from nnix.planes.routing.communities import REASON, REASONS
-from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy, compile, evidence, policy
+from nnix.planes.routing.compile import ORDER, ClientPolicy, ServerPolicy, compile, policy
 from nnix.planes.routing.features import FEATURES
 from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.naming import protocol_name, sessions_by_protocol
 from nnix.planes.routing.prove.findings import findings
+from nnix.planes.routing.sources import evidence
 from tests.unit.routing.exchange import RPSL, exchange, member
 from tests.unit.routing.exchange import evidence as given
 
@@ -163,15 +166,21 @@ def test_the_operators_own_bogons_hold_even_in_a_laboratory() -> None:
     assert "198.51.100.0/24" in {str(each) for each in server(exchange(lab=True, policy={"bogons": ["198.51.100.0/24"]})).bogons_v4}
 
 
+ROUTE = b"route: 20.0.0.0/24\norigin: AS1001\n"
+ROAS = b'{"roas":[{"asn":1,"prefix":"20.0.0.0/24","maxLength":24}]}'
+
+
 @pytest.mark.parametrize(
     ("items", "field", "words"),
     [
-        ({"file:i.rpsl": b""}, "rpki_sources", "v.json is not to be had"),
-        ({"file:v.json": b'{"roas":[{"asn":1,"prefix":"20.0.0.0/24","maxLength":24}]}'}, "irr_sources", "i.rpsl is not to be had"),
-        ({"file:i.rpsl": b"", "file:v.json": b"{"}, "rpki_sources", "no JSON"),
-        ({"file:i.rpsl": b"", "file:v.json": b'{"roas":[]}'}, "rpki_sources", "holds no VRP"),
-        ({"file:i.rpsl": b"", "file:v.json": b"[1]"}, "rpki_sources", "holds no VRP"),
-        ({"file:i.rpsl": b"", "file:v.json": b"7"}, "rpki_sources", "no VRP list"),
+        ({"file:i.rpsl": ROUTE}, "rpki_sources", "v.json is not to be had"),
+        ({"file:v.json": ROAS}, "irr_sources", "i.rpsl is not to be had"),
+        ({"file:i.rpsl": ROUTE, "file:v.json": b"{"}, "rpki_sources", "no JSON"),
+        ({"file:i.rpsl": ROUTE, "file:v.json": b'{"roas":[]}'}, "rpki_sources", "holds no VRP"),
+        ({"file:i.rpsl": ROUTE, "file:v.json": b"[1]"}, "rpki_sources", "holds no VRP"),
+        ({"file:i.rpsl": ROUTE, "file:v.json": b"7"}, "rpki_sources", "no VRP list"),
+        ({"file:i.rpsl": b"", "file:v.json": ROAS}, "irr_sources", "no as-set and no route object"),
+        ({"file:i.rpsl": gzip.compress(ROUTE, mtime=0)[:-9], "file:v.json": ROAS}, "irr_sources", "nothing is taken from it"),
     ],
 )
 def test_evidence_that_is_missing_or_worthless_stops_the_change(items: dict[str, bytes], field: str, words: str) -> None:
@@ -368,3 +377,68 @@ def test_every_test_that_the_page_of_features_names_exists() -> None:
     for each in sorted(named):
         path, _, name = each.partition("::")
         assert re.search(rf"^def {name}\(", (root / path).read_text(), re.M), f"{each} is no test"
+
+
+PEERINGDB = {
+    "data": [
+        {"asn": 1001, "irr_as_set": "AS-OTHER", "info_prefixes4": 7, "info_prefixes6": 8},
+        {"asn": 1002, "irr_as_set": "T::AS-ONE", "info_prefixes4": 20, "info_prefixes6": 0},
+        {"asn": 1003, "irr_as_set": "AS-ONE", "info_prefixes4": 30, "info_prefixes6": 40, "info_never_via_route_servers": True},
+        {"asn": 2001, "info_never_via_route_servers": True},
+    ]
+}
+
+
+def test_a_members_own_word_comes_before_peeringdbs_and_the_sessions_before_both() -> None:
+    """As-sets and limits, each family by itself; with a margin; and whose word it was is said. Nobody who is a member here is never-via."""
+    grounds = Evidence({**{key: item.content for key, item in given().items()}, "file:net.json": json.dumps(PEERINGDB).encode()})
+    changed = [
+        *member(2, {"prefixes_max": {"v6": 5}}),
+        *member(3, as_sets=[], prefixes_max={"v4": 100}),
+    ]
+    rules = {"peeringdb": ["net.json"], "never_via_sources": ["net.json"], "blackhole": False, "prefixes_max_margin_percent": 50}
+    found = policy(exchange(*changed, policy=rules), grounds)[0]
+    clients = {each.member: each for each in found.clients}
+
+    assert clients["m1"].origins == (1001, 2001, 2002), "its own as-set, and not PeeringDB's, which no source knows"
+    assert clients["m2"].origins == (1001, 1002, 2001, 2002)
+    assert clients["m3"].origins == (1003,), "its session says: no as-set"
+    limits = {name: (each.routes_max_v4, each.routes_max_v6) for name, each in clients.items()}
+    assert limits == {"m1": (11, 12), "m2": (30, 8), "m3": (150, 60)}
+    assert any("session/m2-s: its as-sets are PeeringDB's: T::AS-ONE" in each for each in found.findings)
+    assert found.never == (2001,)
+    with pytest.raises(Refused) as refused:
+        policy(
+            exchange(policy={"peeringdb": ["net.json"]}),
+            Evidence({**dict.fromkeys(("file:net.json",), b"{}"), **{k: i.content for k, i in given().items()}}),
+        )
+    assert [each.field for each in refused.value.refusals] == ["peeringdb"]
+
+
+VIAS = """
+aut-num: AS1002
+export-via: AS139136 to AS1001 announce AS1002
+import-via: AS139136 from AS-ANY EXCEPT AS-BAD accept ANY
+source: T
+
+aut-num: AS1003
+export-via: AS139136 to AS1001 announce AS1003
+source: T
+
+as-set: AS-BAD
+members: AS1003, AS4711
+source: T
+"""
+
+
+def test_what_members_say_in_their_aut_nums_of_the_route_server_is_heeded_where_it_is_asked_for() -> None:
+    """import-via and export-via; what a session says itself comes first; an as-set is looked at for members here only."""
+    snapshot = exchange(*member(3, announces={"but": [1002]}), policy={"rpsl_via": True})
+    clients = {each.member: each for each in policy(snapshot, given(RPSL + VIAS))[0].clients}
+
+    assert (clients["m2"].announce_only, clients["m2"].announce_not) == ((1001,), ())
+    assert (clients["m2"].hear_only, clients["m2"].hear_not) == (None, (1003,))
+    assert (clients["m3"].announce_only, clients["m3"].announce_not) == (None, (1002,))
+    assert (clients["m1"].announce_only, clients["m1"].hear_only) == (None, None)
+    unasked = {each.member: each for each in policy(exchange(), given(RPSL + VIAS))[0].clients}
+    assert (unasked["m2"].announce_only, unasked["m2"].hear_not) == (None, ())

@@ -176,7 +176,15 @@ def test_no_field_of_a_policy_is_passed_over() -> None:
         *("hold_time_seconds", "next_hop", "never_via_sources", "aspa", "path_hiding_solved", "communities_max", "no_export", "refused"),
         *("refused_tells_announcer", "reason_communities", "tells_announcer", "roas_are_route_objects", "blacklist", "transit_free_warns"),
         *("blackhole_communities", "groups", "short_asns", "rtt_thresholds", "limit_counts", "pauses", "connect_retry_seconds"),
-        *("graceful_restart_seconds", "long_lived_seconds", "irr_registries", "said_communities", "prefixes_max_margin_routes"),
+        *(
+            "graceful_restart_seconds",
+            "long_lived_seconds",
+            "irr_registries",
+            "peeringdb",
+            "rpsl_via",
+            "said_communities",
+            "prefixes_max_margin_routes",
+        ),
     }
 
 

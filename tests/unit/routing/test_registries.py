@@ -181,10 +181,12 @@ def test_answers_are_read_back_as_they_were_and_tell_their_time() -> None:
         {("RIPE", "AS-X"): ("AS1", "AS-Y"), ("", "AS-Y"): ()},
         {1: ("192.0.2.0/24",)},
         {"AS-X": ("198.51.100.0/24{24,28}",)},
+        {1: ("import-via AS2 from AS-ANY accept ANY", "export-via AS2 to AS3 announce AS-X")},
         ("odd  thing",),
     )
     read = answers.read(given.text())
     assert (read.sets, read.routes, read.prefixes, read.findings) == (given.sets, given.routes, given.prefixes, ("odd thing",))
+    assert read.vias == given.vias
     dated = answers.dated("registry/radb", datetime(2026, 11, 26, tzinfo=UTC), given.text(), ["held"])
     source = irr.read("registry/radb", Item(dated))
     assert source.findings == ("registry/radb: held", "registry/radb: odd thing")
@@ -236,3 +238,15 @@ def test_an_answer_without_most_of_the_routes_is_none() -> None:
     with pytest.raises(Lost, match="knows none"):
         guarded(Answers(), last, NAMES, growth_max=1000)
     assert guarded(of(A=300, B=10), last, NAMES, growth_max=1000, accepted={"*"}).answers.routes_count == 310
+
+
+def test_what_members_say_of_route_servers_is_asked_for_where_it_is_wanted(server: Speaker, tmp_path: Path) -> None:
+    """import-via and export-via of the ASNs asked for, by whois and of a dump; bgpq4 cannot tell, and says so."""
+    server.databases["RIPE"] = RIPE + "\naut-num: AS3333\nexport-via: AS64500 to AS-ANY announce AS3333\nsource: RIPE\n"
+    (tmp_path / "ripe.db").write_text(server.databases["RIPE"])
+    wanted = {3333: ("export-via AS64500 to AS-ANY announce AS3333",)}
+
+    assert whois.asked(server.server, ["RIPE"], ["AS3333", "AS12654"], 5, vias=True).vias == wanted
+    assert whois.asked(server.server, ["RIPE"], ["AS3333"], 5).vias == {}
+    assert dump.asked([tmp_path / "ripe.db"], ["AS3333"], vias=True).vias == wanted
+    assert dump.asked([tmp_path / "ripe.db"], ["AS12654"], vias=True).vias == {}

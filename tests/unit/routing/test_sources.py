@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnix.kernel.evidence import Item
-from nnix.planes.routing import irr, rpki
+from nnix.planes.members.kinds import PrefixLimit
+from nnix.planes.routing import irr, peeringdb, rpki
+from nnix.planes.routing.via import Chosen, chosen
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -167,8 +172,13 @@ def test_what_bgpq4_prints_is_a_source() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.one_of(st.binary(), st.text(alphabet="asroute6-num:member AS-1.2/4\n\t+#,%\x00ï").map(str.encode)),
-    st.sampled_from(["x.rpsl", "x.json"]),
+    st.one_of(
+        st.binary(),
+        st.binary().map(lambda rest: b"\x1f\x8b" + rest),
+        st.text(alphabet="AS1|2./x,").map(lambda rest: f"AS1|{rest}".encode()),
+        st.text(alphabet="asroute6-num:member AS-1.2/4\n\t+#,%\x00ï").map(str.encode),
+    ),
+    st.sampled_from(["x.rpsl", "x.json", "x.csv", "x.txt.gz"]),
 )
 def test_no_bytes_crash_the_reader(content: bytes, key: str) -> None:
     """Whatever a registry sends, the result is a source, and a member's own ASN is its own."""
@@ -252,3 +262,155 @@ def test_a_roa_table_covers_host_routes_of_the_origins_asked_for() -> None:
 
     assert table.covering(frozenset({1}), 32).roas == (("20.0.0.0/24", 32, 1),)
     assert len(table.covering(None, 32)) == 2
+
+
+# what registries publish that is no RPSL ------------------------------------------------------------------------------
+
+
+def test_nic_brs_list_tells_whose_prefixes_are_whose() -> None:
+    """ASN, name, document, prefixes; a row that the registry could not fill is passed over, a broken one costs itself and is told with its line."""
+    text = (
+        "AS22548|N\u00facleo de Inf. e Coord. do Ponto BR|05.506.560/0001-36|200.160.0.0/20|2001:12ff::/32\n"
+        "AS1|--whois err--\n"
+        "AS64500|X|1|200.0.0.0/33|200.1.0.0/16\n"
+        "nonsense\n"
+    )
+    source = irr.read("nicbr.txt", Item(text.encode("latin-1", "replace")))
+
+    assert source.routes == {22548: ("200.160.0.0/20", "2001:12ff::/32"), 64500: ("200.1.0.0/16",)}
+    assert [each.partition(" ")[0] for each in source.findings] == ["nicbr.txt:3:", "nicbr.txt:4:"]
+
+
+def test_arins_whois_is_read_as_a_table_and_as_json() -> None:
+    """The same pairs either way; packed or not."""
+    table = b"prefix,origin_as,net_name\n3.0.0.0/15,AS38895,NET-3\n2600::/29,13335,\nx,AS1,\n"
+    records = {
+        "json_schema": "0.0.1",
+        "source": "ARIN-WHOIS",
+        "whois_records": {
+            "v4": [{"prefix": "3.0.0.0/15", "originas": "AS38895"}, 7],
+            "v6": [{"prefix": "2600::/29", "originas": "AS13335"}],
+        },
+    }
+    wanted = {38895: ("3.0.0.0/15",), 13335: ("2600::/29",)}
+    for key, content in (
+        ("arin.csv", table),
+        ("arin.csv.gz", gzip.compress(table)),
+        ("arin.json", json.dumps(records).encode()),
+        ("arin.json.bz2", bz2.compress(json.dumps(records).encode())),
+    ):
+        source = irr.read(key, Item(content))
+        assert source.routes == wanted, key
+        assert len(source.findings) == 1, key
+
+
+def test_arins_whole_table_is_read() -> None:
+    """117,503 pairs of 2022, of which 875 stand there twice; nothing is left out."""
+    source = irr.read("arin.csv.gz", shared("irr/arin-originas-2022-09-25.csv.gz"))
+
+    assert sum(map(len, source.routes.values())) == 117503 - 875
+    assert source.findings == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(b"route: 20.0.0.0/24\norigin: AS1\n", mtime=0)[:-6], b"\x1f\x8bxyz", b"BZh9odd"],
+    ids=["short", "gzip", "bzip2"],
+)
+def test_a_packed_file_that_is_cut_short_is_not_used(content: bytes) -> None:
+    """Half of a registry would shut members out and look like the truth."""
+    source = irr.read("x.rpsl.gz", Item(content))
+
+    assert source.empty
+    assert "nothing is taken from it" in source.findings[0]
+
+
+def test_route_objects_of_all_sources_count_and_as_sets_of_the_first() -> None:
+    """A registry's whois adds to what stands in RPSL; the order of sources decides of as-sets only."""
+    known = irr.registries(
+        [
+            ("one.rpsl", Item(b"as-set: AS-X\nmembers: AS10\nsource: A\n\nroute: 20.0.0.0/24\norigin: AS10\n")),
+            ("two.rpsl", Item(b"as-set: AS-X\nmembers: AS11\nsource: B\n")),
+            ("arin.csv", Item(b"21.0.0.0/24,10\n")),
+            ("nicbr.txt", Item(b"AS10|x|1|22.0.0.0/24|2801::/32\n")),
+        ]
+    )
+
+    assert origins(known, "AS-X") == {10}
+    assert origins(known, "B::AS-X") == {11}
+    v4, v6 = known.registered(frozenset({10}), None, None)
+    assert [each[0] for each in v4.roas] == ["20.0.0.0/24", "21.0.0.0/24", "22.0.0.0/24"]
+    assert [each[0] for each in v6.roas] == ["2801::/32"]
+
+
+# PeeringDB ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_networks_say_of_themselves_is_taken_where_it_is_spelled_like_one() -> None:
+    """Several as-sets, registries before or behind; what is none is told; 0 prefixes is nothing said."""
+    rows = [
+        {"asn": 1, "irr_as_set": "RIPE::AS-A, as-b@radb AS3 AS5413:RS-X", "info_prefixes4": 20, "info_prefixes6": 0},
+        {"asn": 2, "irr_as_set": "", "info_never_via_route_servers": True},
+        {"asn": "3"},
+        7,
+    ]
+    found = peeringdb.networks(Item(json.dumps({"data": rows}).encode()))
+
+    assert found is not None
+    assert set(found) == {1, 2}
+    assert found[1].as_sets == ("RIPE::AS-A", "RADB::AS-B", "AS3")
+    assert found[1].prefixes_max == PrefixLimit(v4=20)
+    assert "RS-X" in found[1].findings[0]
+    assert found[2].never_via_route_servers
+    assert peeringdb.networks(Item(b"{}")) is None
+
+
+def test_pages_of_the_real_api_are_read() -> None:
+    """500 networks: nobody's as-set is lost but route-sets, which are no as-sets."""
+    for page in (1, 2):
+        found = peeringdb.networks(shared(f"peeringdb/2026-api-pages/net-page{page}.json"))
+        assert found is not None
+        assert len(found) == 250
+        assert all("RS-" in finding for each in found.values() for finding in each.findings)
+
+
+# import-via, export-via -----------------------------------------------------------------------------------------------
+
+RS = 64500
+FRIENDS = frozenset({64501, 64502})
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted", "told"),
+    [
+        (["import-via AS64500 from AS-ANY accept ANY"], Chosen(None), 0),
+        (["import-via afi any.unicast AS64500 from AS-ANY EXCEPT AS64501 accept ANY"], Chosen(None, frozenset({64501})), 0),
+        (["import-via AS64500 from AS64501 OR AS64503 accept ANY"], Chosen(frozenset({64501, 64503})), 0),
+        (["import-via AS64500 from AS-FRIENDS EXCEPT AS64502 accept ANY;"], Chosen(frozenset({64501})), 0),
+        (["import-via AS64500 from AS-ANY AND AS-FRIENDS accept ANY"], Chosen(FRIENDS), 0),
+        (["import-via AS64500 from AS-ANY EXCEPT AS-FRIENDS accept ANY", "import-via AS64500 from AS64502 accept ANY"], Chosen(None, frozenset({64501})), 0),
+        (["import-via AS64500 from AS64501 action pref=100; accept ANY"], Chosen(frozenset({64501})), 1),
+        (["import-via AS64500 from AS64501 accept AS64501"], Chosen(frozenset({64501})), 1),
+        (["import-via AS64500 from (AS64501 OR AS64502) accept ANY"], Chosen(frozenset()), 1),
+        (["import-via afi ipv6.unicast AS64500 from AS-ANY accept ANY"], Chosen(frozenset()), 1),
+        (["import-via AS64500 odd"], Chosen(frozenset()), 1),
+        (["import-via AS64999 from AS64501 accept ANY"], None, 0),
+        (["export-via AS64500 to AS-ANY announce AS1"], None, 0),
+        ([], None, 0),
+    ],
+)  # fmt: skip
+def test_import_via_says_whose_routes_a_member_wants(lines: list[str], wanted: Chosen | None, told: int) -> None:
+    """From left to right; several lines add; what cannot be read allows nobody and is told; lines about another route server are not for us."""
+    findings: list[str] = []
+
+    assert chosen(lines, "import-via", RS, lambda name: FRIENDS, findings) == wanted
+    assert len(findings) == told
+
+
+def test_via_lines_are_found_in_aut_nums() -> None:
+    """Continuation and case as people write them; the first source that has an ASN's lines counts."""
+    text = "aut-num: AS7\nexport-via: as64500 to AS-ANY\n  announce AS7 # all\nimport-via: AS64500 from AS9 accept ANY\nsource: T\n"
+    known = rpsl(text, "aut-num: AS7\nimport-via: AS64500 from AS8 accept ANY\nsource: U\n")
+
+    assert known.vias(7) == ("export-via as64500 to AS-ANY announce AS7", "import-via AS64500 from AS9 accept ANY")
+    assert chosen(known.vias(7), "export-via", RS, lambda name: FRIENDS, []) == Chosen(None)

@@ -19,29 +19,26 @@ What a client is allowed beyond its policy (RoutingException) is worked in here 
 Whether one has come to its end is evidence like any other: `past:INSTANT` holds `no` until that instant and `yes` from then on, so that a plan
 holds as long as no exception ends.
 
-A source of evidence that is named and not to be had, or holds nothing, stops the change with a refusal: what runs stays
-as it is. Going on without it would either let wrong routes in (RPKI) or throw every member's routes out (IRR). A broken
-object inside a source, or an as-set that no source knows, costs only what hangs on it: the member is left with its own
-ASN, and a finding says so.
+A broken object inside a source (sources.py), or an as-set that no source knows, costs only what hangs on it: the member is left with its own ASN, and
+a finding says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from nnix.kernel.evidence import Evidence, Item
+from nnix.kernel.evidence import Evidence
 from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
-from nnix.planes.fabric.kinds import Lan, PortState
+from nnix.planes.fabric.kinds import Lan
 from nnix.planes.members.kinds import Carrier, Exchange, Member
-from nnix.planes.routing import bird, bogons, irr, rpki
+from nnix.planes.routing import bird, bogons
 from nnix.planes.routing.communities import Community, community, short_asn
-from nnix.planes.routing.irr import ASKED
 from nnix.planes.routing.kinds import (
     AcceptedPrefix,
     AddPaths,
@@ -58,14 +55,16 @@ from nnix.planes.routing.kinds import (
     RouteServer,
     RoutingException,
     RoutingPolicy,
-    RoutingRegistry,
     Rpki,
+    Selection,
     Session,
     TcpKey,
 )
 from nnix.planes.routing.openbgpd.cannot import cannot as openbgpd_cannot
 from nnix.planes.routing.openbgpd.spell import spell as openbgpd_spell
 from nnix.planes.routing.rpki import Roa, RoaTable
+from nnix.planes.routing.sources import Grounds, as_sets_of, clients, grounds, in_use, limits_of, past
+from nnix.planes.routing.via import chosen
 from nnix.planes.trust.kinds import IRR_COVERING_PORT, IRR_DOCUMENT, IRR_PORT, VRP_COVERING_PORT, VRP_PORT, RtrCache
 
 ORDER = (
@@ -96,7 +95,6 @@ ORDER = (
     "aspa_invalid",
 )
 
-PAST = "past:"  # evidence of an instant: whether it is past
 BLACKHOLES_MAX = 10  # host routes that a member may blackhole beyond the prefixes that it means to announce
 
 
@@ -296,50 +294,13 @@ SPEAKERS: Mapping[str, Speaker] = {
 }
 
 
-def evidence(snapshot: Snapshot) -> Iterable[str]:
-    """Keys of all that the policies in use rest on: `file:<path>`, relative to the exchange's folder; `irr:<name>`, what a registry answered;
-    `past:<instant>`, whether it is past."""
-    for policy in _in_use(snapshot):
-        if _asks_rpki(policy, snapshot):
-            yield from (f"file:{path}" for path in policy.rpki_sources)
-        if _asks_registries(policy, snapshot):
-            yield from (f"file:{path}" for path in policy.irr_sources)
-            yield from (f"{ASKED}{name}" for name in policy.irr_registries)
-        yield from (f"file:{path}" for path in policy.never_via_sources)
-    ends = [each.until for each in snapshot.of(RoutingException)]
-    ends += [each.until for each in snapshot.of(LocalSnippet) if each.until is not None]
-    yield from dict.fromkeys(past(each) for each in ends)
-
-
-def past(instant: datetime) -> str:
-    """The key of the evidence that says whether `instant` is past."""
-    return f"{PAST}{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def names_asked(registry: RoutingRegistry, snapshot: Snapshot) -> tuple[tuple[str, ...], bool]:
-    """The as-sets and ASNs that `registry` is to be asked for, and whether for their route objects as well. Pure."""
-    names: dict[str, None] = {}
-    strict = False
-    for rules in _in_use(snapshot):
-        if registry.name not in rules.irr_registries:
-            continue
-        for server in snapshot.where(RouteServer, policy=rules.name):
-            for each in clients(server, snapshot):
-                how, member = each.irr or rules.irr, snapshot.at(each.member)
-                if how is not Irr.OFF:
-                    as_sets = each.as_sets if each.as_sets is not None else member.as_sets
-                    names |= dict.fromkeys(name.upper() for name in (*as_sets, f"AS{member.asn}"))
-                    strict |= how in (Irr.STRICT, Irr.TAG)
-    return tuple(names), strict
-
-
 def policy(snapshot: Snapshot, evidence: Evidence) -> tuple[ServerPolicy, ...]:
     """Every route server's policy, by name. Pure. Raises Refused when evidence that a policy names is missing or worthless."""
     refusals: list[Refusal] = []
-    grounds = {each.name: _grounds(each, snapshot, evidence, refusals) for each in _in_use(snapshot)}
+    known = {each.name: grounds(each, snapshot, evidence, refusals) for each in in_use(snapshot)}
     if refusals:
         raise Refused(refusals)
-    return tuple(_server(each, snapshot, grounds[each.policy], evidence) for each in snapshot.of(RouteServer))
+    return tuple(_server(each, snapshot, known[each.policy], evidence) for each in snapshot.of(RouteServer))
 
 
 def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
@@ -360,7 +321,7 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
 def _registered(snapshot: Snapshot, servers: Iterable[ServerPolicy]) -> Iterable[Artifact]:
     """Route objects as documents for caches. One document is for all route servers of a policy: who may originate what is asked of each client
     before, so that those of others' clients let nothing in."""
-    for rules in _in_use(snapshot):
+    for rules in in_use(snapshot):
         mine = [each for each in servers if each.policy.name == rules.name]
         roas: dict[Roa, None] = {}
         for each in mine if rules.irr_caches else ():
@@ -390,118 +351,6 @@ def reached(cache: RtrCache, server: RouteServer) -> IPv4Address | IPv6Address |
     return next(iter(cache.listen), None)
 
 
-def clients(server: RouteServer, snapshot: Snapshot) -> tuple[Session, ...]:
-    """The sessions that `server` keeps configured, by name: on its LAN, meant for route servers, behind a port that is in service.
-
-    A drained port's sessions stay configured; the fabric culls them (BCP 214), so that nothing has to be told twice.
-    """
-    return tuple(
-        each
-        for each in snapshot.where(Session, lan=server.lan)
-        if each.route_servers and snapshot.at(each.port).state in (PortState.PRODUCTION, PortState.DRAINED)
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Grounds:
-    """What a policy's sources say. `never`: those that PeeringDB marks as never via route servers."""
-
-    registries: irr.Registries
-    vrps: rpki.Vrps
-    aspas: tuple[tuple[int, tuple[int, ...]], ...]
-    never: frozenset[int]
-    findings: tuple[str, ...]
-
-
-def _in_use(snapshot: Snapshot) -> tuple[RoutingPolicy, ...]:
-    return tuple(each for each in snapshot.of(RoutingPolicy) if snapshot.where(RouteServer, policy=each.name))
-
-
-def _sessions(policy: RoutingPolicy, snapshot: Snapshot) -> Iterable[Session]:
-    for server in snapshot.where(RouteServer, policy=policy.name):
-        yield from clients(server, snapshot)
-
-
-def _asks_registries(policy: RoutingPolicy, snapshot: Snapshot) -> bool:
-    return any((each.irr or policy.irr) is not Irr.OFF for each in _sessions(policy, snapshot))
-
-
-def _asks_rpki(policy: RoutingPolicy, snapshot: Snapshot) -> bool:
-    return (
-        policy.rpki is not Rpki.OFF
-        or policy.aspa is not Rpki.OFF
-        or policy.roas_are_route_objects
-        or any((each.rpki or Rpki.OFF) is not Rpki.OFF or (each.aspa or Rpki.OFF) is not Rpki.OFF for each in _sessions(policy, snapshot))
-    )
-
-
-def _grounds(policy: RoutingPolicy, snapshot: Snapshot, evidence: Evidence, refusals: list[Refusal]) -> _Grounds:
-    def had(path: str, field: str) -> Item | None:
-        item = evidence.get(f"file:{path}")
-        if item is None:
-            refusals.append(_missing(policy, field, f"{path} is not to be had"))
-        return item
-
-    findings: list[str] = []
-    parts: list[rpki.Vrps] = []
-    providers: dict[int, set[int]] = {}
-    for path in policy.rpki_sources if _asks_rpki(policy, snapshot) else ():
-        item = had(path, "rpki_sources")
-        if item is None:
-            continue
-        try:
-            found = rpki.vrps(item)
-        except rpki.Unreadable as error:
-            refusals.append(_missing(policy, "rpki_sources", f"{path}: {error}"))
-            continue
-        parts.append(found)
-        findings += [f"{path}: {finding}" for finding in found.findings]
-        for customer, named in rpki.aspas(item):
-            providers.setdefault(customer, set()).update(named)
-    merged = (
-        parts[0]
-        if len(parts) == 1
-        else rpki.Vrps(RoaTable(roa for part in parts for roa in part.v4.roas), RoaTable(roa for part in parts for roa in part.v6.roas), ())
-    )
-    never: set[int] = set()
-    for path in policy.never_via_sources:
-        item = had(path, "never_via_sources")
-        if item is None:
-            continue
-        marked = irr.never_via_route_servers(item)
-        if marked is None:
-            refusals.append(_missing(policy, "never_via_sources", f"{path} is not what PeeringDB gives for net"))
-        else:
-            never |= marked
-    asks = _asks_registries(policy, snapshot)
-    items = [(path, item) for path in (policy.irr_sources if asks else ()) if (item := had(path, "irr_sources")) is not None]
-    for registry in policy.irr_registries if asks else ():
-        if (answered := evidence.get(f"{ASKED}{registry}")) is not None:
-            items.append((registry.id, answered))
-        else:
-            refusals.append(_missing(policy, "irr_registries", f"{registry.id} has never answered", mend="ask it: nnix irr fetch DIR"))
-    known = irr.registries(items)
-    return _Grounds(
-        known,
-        merged,
-        tuple((customer, tuple(sorted(named))) for customer, named in sorted(providers.items())),
-        frozenset(never),
-        (*findings, *known.findings),
-    )
-
-
-def _missing(policy: RoutingPolicy, field: str, found: str, mend: str = "fetch it again, or take the source out") -> Refusal:
-    return Refusal(
-        policy.id,
-        field,
-        found,
-        "evidence that can be read",
-        "routing.evidence-is-there",
-        "RFC 7454, 6.1",
-        f"{mend}; until then what runs stays as it is",
-    )
-
-
 def _v4(prefixes: Iterable[Prefix]) -> tuple[IPv4Network, ...]:
     return tuple(sorted({each for each in prefixes if isinstance(each, IPv4Network)}))
 
@@ -510,7 +359,7 @@ def _v6(prefixes: Iterable[Prefix]) -> tuple[IPv6Network, ...]:
     return tuple(sorted({each for each in prefixes if isinstance(each, IPv6Network)}))
 
 
-def _server(server: RouteServer, snapshot: Snapshot, grounds: _Grounds, evidence: Evidence) -> ServerPolicy:
+def _server(server: RouteServer, snapshot: Snapshot, grounds: Grounds, evidence: Evidence) -> ServerPolicy:
     rules = snapshot.at(server.policy)
     exchange = snapshot.of(Exchange)[0]
     asn = server.asn or exchange.asn
@@ -637,7 +486,7 @@ def _client(
     server: RouteServer,
     rules: RoutingPolicy,
     snapshot: Snapshot,
-    grounds: _Grounds,
+    grounds: Grounds,
     here: dict[int, tuple[tuple[IPv4Address, ...], tuple[IPv6Address, ...]]],
     exceptions: tuple[RoutingException, ...],
     findings: list[str],
@@ -651,13 +500,17 @@ def _client(
     origins: tuple[int, ...] | None = None
     prefixes: tuple[str, ...] = ()
     if how is not Irr.OFF:
-        cone = grounds.registries.cone(member.asn, session.as_sets if session.as_sets is not None else member.as_sets)
+        as_sets = as_sets_of(session, snapshot, grounds.networks)
+        cone = grounds.registries.cone(member.asn, as_sets)
+        if as_sets and session.as_sets is None and not member.as_sets:
+            findings += [f"{session.id}: its as-sets are PeeringDB's: {', '.join(as_sets)}", *grounds.networks[member.asn].findings]
         origins = tuple(sorted(cone.origins.union(*(each.origins for each in exceptions))))
         prefixes = cone.prefixes if how in (Irr.STRICT, Irr.TAG) else ()
         findings += [f"{session.id}: {finding}" for finding in cone.findings]
     v4s, v6s = here.get(member.asn, ((), ())) if (session.next_hop or rules.next_hop) is NextHop.SAME_AS else ((), ())
     accepted = tuple(_accepted(each) for exception in exceptions for each in exception.prefixes)
-    stated = session.prefixes_max or member.prefixes_max
+    stated = limits_of(session, snapshot, grounds.networks)
+    announces, hears = _chosen(session, server, rules, snapshot, grounds, findings)
     shorts = {each.asn: each.short for each in rules.short_asns}
     rtt = None if session.rtt is None else int(session.rtt)
     return ClientPolicy(
@@ -705,10 +558,10 @@ def _client(
         role_strict=session.role_strict,
         graceful_shutdown=rules.graceful_shutdown if session.graceful_shutdown is None else session.graceful_shutdown,
         communities=tuple(sorted({community(each) for each in session.communities})),
-        announce_only=session.announces.only,
-        announce_not=session.announces.but,
-        hear_only=session.hears.only,
-        hear_not=session.hears.but,
+        announce_only=announces.only,
+        announce_not=announces.but,
+        hear_only=hears.only,
+        hear_not=hears.but,
         groups=tuple(sorted(each.number for each in rules.groups if _in_group(each, session, snapshot))),
         nearer=tuple(sorted(each for each in set(rules.rtt_thresholds) if rtt is not None and rtt <= each * 1000)),
         farther=tuple(sorted(each for each in set(rules.rtt_thresholds) if rtt is not None and rtt > each * 1000)),
@@ -716,6 +569,32 @@ def _client(
         blackhole_community=None if session.blackhole_community is None else community(session.blackhole_community),
         blackhole_community_alone=session.blackhole_community_alone,
     )
+
+
+def _chosen(
+    session: Session, server: RouteServer, rules: RoutingPolicy, snapshot: Snapshot, grounds: Grounds, findings: list[str]
+) -> tuple[Selection, Selection]:
+    """Whom its routes go to, and whose it gets: what the session says; where it says nothing and the policy asks, what its member's aut-num says."""
+    asn = snapshot.at(session.member).asn
+    lines = grounds.registries.vias(asn) if rules.rpsl_via else ()
+    if not lines:
+        return session.announces, session.hears
+    here = frozenset(each.asn for each in snapshot.of(Member))
+    found: list[Selection] = []
+    for own, way in ((session.announces, "export-via"), (session.hears, "import-via")):
+        told: list[str] = []
+        said = (
+            chosen(
+                lines, way, server.asn or snapshot.of(Exchange)[0].asn, lambda name: grounds.registries.cone(0, [name]).origins & here, told
+            )
+            if own == Selection()
+            else None
+        )
+        found.append(
+            own if said is None else Selection(only=None if said.only is None else tuple(sorted(said.only)), but=tuple(sorted(said.but)))
+        )
+        findings += [f"{session.id}: AS{asn}'s {each}" for each in told]
+    return found[0], found[1]
 
 
 def _in_group(group: Group, session: Session, snapshot: Snapshot) -> bool:

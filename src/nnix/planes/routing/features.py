@@ -11,14 +11,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from nnix.daemons import bird, openbgpd
+from nnix.planes.routing.openbgpd.cannot import NEVER
+
 COMMON = "tests/lab/test_route_server.py"
 RICH = "tests/lab/test_routing_policy.py"
 WIDE = "tests/lab/test_route_server_wide.py"
+REGISTERED = "tests/lab/test_registered.py"
 UNIT = "tests/unit/routing/test_compile.py"
 RULED = "tests/unit/routing/test_rules.py"
 SESSIONS = "tests/lab/test_sessions.py"
 PLAYED = "tests/lab/test_prove_routing.py"
 PARSED = "accepted by the parser; not yet seen on the wire"
+NEVER_BEFORE = (99,)  # how the drivers' tables say that there is no such version
 BY_NAME = "refused at plan time (`routing.daemon-can`)"
 
 
@@ -79,6 +84,7 @@ _MARGIN = "test_limits_are_what_is_stated_with_a_margin_and_room_for_blackholes"
 _SIGNED = "test_segments_signed_by_tcp_ao_are_refused_by_name_where_they_cannot_be"
 _REFUSALS = "test_lists_of_refused_prefixes_and_what_a_refusal_tells"
 _LET_OFF = "test_what_an_exception_lets_pass_is_said"
+_PEERINGDB = "test_what_peeringdb_says_holds_where_a_member_has_said_nothing"
 _BANDS = "test_wishes_reach_groups_and_bands_of_round_trip_time"
 
 FEATURES = (
@@ -136,9 +142,9 @@ FEATURES = (
     _here("12", "shutdown text", "RouteServer.shutdown_text", "test_a_member_reads_why_the_route_server_goes"),
     Feature(
         "13",
-        "maximum prefixes, stated and with a margin",
-        "prefixes_max, prefixes_max_margin_routes, prefixes_max_margin_percent",
-        *((f"{COMMON}::{_ABOVE}", f"{SESSIONS}::{_ENDS}", f"{UNIT}::{_MARGIN}"),) * 2,
+        "maximum prefixes, by the member's word or PeeringDB's, with a margin",
+        "prefixes_max, peeringdb, prefixes_max_margin_routes, prefixes_max_margin_percent",
+        *((f"{COMMON}::{_ABOVE}", f"{SESSIONS}::{_ENDS}", f"{UNIT}::{_MARGIN}", f"{REGISTERED}::{_PEERINGDB}"),) * 2,
     ),
     _both("14", "above the maximum: restart", "limit_action, limit_restart_seconds", _ABOVE),
     _here("14", "... shutdown", "limit_action, also of a session", _ENDS),
@@ -175,7 +181,7 @@ FEATURES = (
     _both("25", "private, reserved and documentation ASNs", "always", _WRONG),
     _both("26", "transit-free ASNs", "transit_free; Carrier.asns are one organisation", _WRONG),
     _both("27", "never via route servers", "never_via_route_servers; never members and carriers here", _WRONG),
-    Feature("27", "... by PeeringDB's flag", "never_via_sources", ("not tested",), ("as BIRD",)),
+    _both("27", "... by PeeringDB's flag", "never_via_sources", _PEERINGDB, where=REGISTERED),
     _both("28–31", "bogons, outside 2000::/3, default, lengths", "bogons, prefix_lengths", _WRONG),
     _apart("32", "global black list", "blacklist", _LISTS, _REFUSALS),
     _apart("33", "black list of a session", "Session.blacklist", _LISTS, _REFUSALS),
@@ -189,24 +195,45 @@ FEATURES = (
     _here("35", "NO_EXPORT obeyed", "no_export: obey", _OBEYED),
     _bird("36", "too many communities", "communities_max", _LISTS),
     _both("37, 38", "origin and prefix in the registries", "irr: strict", _WRONG),
-    Feature(
-        "39",
-        "more specifics",
-        "irr_more_specifics",
-        (f"{UNIT}::test_route_objects_are_held_against_prefix_and_origin_together",),
-        ("as BIRD",),
+    _both(
+        "39", "exact, or more specifics", "irr_more_specifics", "test_route_objects_are_exact_or_let_more_specifics_pass", where=REGISTERED
+    ),
+    _both(
+        "40",
+        "as-sets by session, by member, from PeeringDB; with source",
+        "Session.as_sets, Member.as_sets, peeringdb: in this order",
+        _PEERINGDB,
+        where=REGISTERED,
     ),
     Feature(
-        "40, 41",
-        "as-sets with source; empty: own ASN",
-        "as_sets",
+        "41",
+        "no as-set: own ASN",
+        "always",
         (f"{UNIT}::test_origins_are_the_members_as_sets_and_always_its_own_asn",),
-        ("as BIRD",),
+        (f"{UNIT}::test_origins_are_the_members_as_sets_and_always_its_own_asn",),
     ),
     _apart("42", "white lists: prefix, origin, route", "RoutingException.prefixes, origins", _EXCEPTED, _LET_OFF),
-    _spelled("43", "registries only inform", "irr: tag"),
-    _spelled("44", "ROAs as route objects", "roas_are_route_objects"),
-    Feature("45", "ARIN's whois as route objects", "irr_sources: FILE.csv", ("not tested; NIC.BR's format is not read",), ("as BIRD",)),
+    _both(
+        "43",
+        "registries only inform",
+        "irr: tag",
+        "test_registries_that_only_inform_refuse_nothing_and_say_what_they_know",
+        where=REGISTERED,
+    ),
+    _both(
+        "44",
+        "ROAs as route objects",
+        "roas_are_route_objects",
+        "test_a_roa_does_for_a_route_object_where_the_policy_says_so",
+        where=REGISTERED,
+    ),
+    _both(
+        "45",
+        "ARIN's and NIC.BR's whois as route objects",
+        "irr_sources: FILE.csv, FILE.json, NIC.BR's list, packed or not",
+        "test_what_registries_publish_of_their_whois_counts_as_route_objects",
+        where=REGISTERED,
+    ),
     _both("46", "origin validation, reject", "rpki: reject", _WRONG),
     _here("46", "origin validation, tag", "rpki: tag", "test_invalid_routes_pass_and_say_so_where_the_policy_only_informs"),
     _apart("46", "... for a session", "RoutingException.rpki", _EXCEPTED, _LET_OFF),
@@ -278,8 +305,12 @@ FEATURES = (
         "test_a_route_server_that_goes_says_so_in_both_families",
     ),
     _here("74", "local text", "LocalSnippet; the parser sees it, the evaluator says that it cannot", "test_local_text_takes_effect"),
-    Feature(
-        "83", "RPSL import-via, export-via", "not there; Session.announces and hears say the same by hand", ("not there",), ("not there",)
+    _both(
+        "83",
+        "RPSL import-via, export-via",
+        "rpsl_via, where Session.announces and hears say nothing",
+        "test_whom_a_members_routes_reach_its_aut_num_may_say",
+        where=REGISTERED,
     ),
     _apart("84", "exceptions with an owner and an end", "RoutingException", _EXCEPTED, _LET_OFF),
     Feature("86", "the route servers' own as-set in the registries", "", ("not there",), ("not there",)),
@@ -307,11 +338,20 @@ FEATURES = (
 
 
 def page() -> str:
-    """The rows as a page."""
+    """The rows as a page; then what no version of a make does, and what only some do."""
     lines = ["| # | feature | set by | BIRD | OpenBGPD |", "| --- | --- | --- | --- | --- |"]
     for row in FEATURES:
         cells = [
             ", ".join(f"`{each.rpartition('::')[2]}`" if "::" in each else each for each in shown) for shown in (row.bird, row.openbgpd)
         ]
         lines.append(f"| {row.number} | {row.what} | {row.fields} | {cells[0]} | {cells[1]} |")
+    lines += ["", "## What no version of OpenBGPD does", "", "Refused when it is planned, by rule `routing.daemon-can`.", ""]
+    lines += ["| field | what it may say there |", "| --- | --- |", *(f"| {each.field} | {each.accept} |" for each in NEVER)]
+    lines += ["", "## What only some versions do", ""]
+    lines += ["Named before anything is touched, by rule `kernel.machine-able`, where the version on the machine is older.", ""]
+    lines += ["| make | from version | what |", "| --- | --- | --- |"]
+    for make, features in (("BIRD", bird.FEATURES), ("OpenBGPD", openbgpd.FEATURES)):
+        for since, why in sorted(features.values()):
+            version = "none" if since >= NEVER_BEFORE else ".".join(map(str, since))
+            lines.append(f"| {make} | {version} | {why} |")
     return "\n".join(lines) + "\n"

@@ -12,21 +12,26 @@ inside of lists, continuation lines, trailing commas, bytes that are no UTF-8. A
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
 from nnix.kernel.evidence import Item
-from nnix.planes.routing.registries import answers
+from nnix.planes.routing.registries import answers, published
 from nnix.planes.routing.registries.answers import HEAD, Answers
 from nnix.planes.routing.rpki import RoaTable, canonical, of_origin
 
 ASKED = "irr:"  # evidence of a registry: what it answered, by its name
 ASNS_MAX = 50_000
+OCTETS_MAX = 512 << 20  # of one file below the exchange's folder, unpacked
 SETS_MAX = 20_000
 
 _ASN = re.compile(r"AS0*(\d{1,10})", re.IGNORECASE)
@@ -68,19 +73,50 @@ class Source:
     routes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # origin → prefixes
     memberships: tuple[Membership, ...] = ()
     prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # bgpq4: as-set → prefixes whose origin is not told
+    vias: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # ASN → its import-via and export-via lines (via.py)
     findings: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """It says nothing of anybody."""
+        return not (self.sets or self.routes or self.memberships or self.prefixes or self.vias)
 
 
 @lru_cache(maxsize=64)
 def read(key: str, item: Item) -> Source:
-    """Read one source, and the same bytes once; `.json` is bgpq4's, `.csv` a registry's whois, everything else RPSL. Never raises for what stands in it: findings
-    say what was left out."""
-    text = item.content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    """Read one source, and the same bytes once; it may be packed (gzip, bzip2). `.json` is bgpq4's or ARIN's, `.csv` and NIC.BR's lines a registry's whois
+    (registries/published.py), everything else RPSL. Never raises for what stands in it: findings say what was left out."""
+    try:
+        content = _unpacked(item.content)
+    except (OSError, EOFError, ValueError) as error:
+        return Source(findings=(f"{key}: {error}; nothing is taken from it",))
+    text = content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    named = re.sub(r"\.(?:gz|bz2)$", "", key)
     if HEAD.match(text):
         return of_answers(key, answers.read(text))
-    if key.endswith(".csv"):
-        return _whois(key, text)
-    return _bgpq4(key, text) if key.endswith(".json") else read_rpsl(key, text)
+    if published.HOLDERS.match(text):
+        return Source(routes=(told := published.holders(key, text)).routes, findings=told.findings)
+    if named.endswith(".csv"):
+        return Source(routes=(told := published.table(key, text)).routes, findings=told.findings)
+    return _json(key, text) if named.endswith(".json") else read_rpsl(key, text)
+
+
+def _unpacked(content: bytes) -> bytes:
+    """Raises OSError, EOFError or ValueError for what is damaged, cut short, or too large for a file here."""
+    try:
+        if content[:2] == b"\x1f\x8b":
+            with gzip.open(io.BytesIO(content)) as packed:
+                unpacked = packed.read(OCTETS_MAX + 1)
+        elif content[:2] == b"BZ":
+            with bz2.open(io.BytesIO(content)) as packed:
+                unpacked = packed.read(OCTETS_MAX + 1)
+        else:
+            return content
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(unpacked) > OCTETS_MAX:
+        raise ValueError(f"it has more than {OCTETS_MAX >> 20} MiB; a database as large as that is for a RoutingRegistry with asked: dump")
+    return unpacked
 
 
 def together(sources: Iterable[Source]) -> Source:
@@ -89,6 +125,7 @@ def together(sources: Iterable[Source]) -> Source:
     routes: dict[int, tuple[str, ...]] = {}
     memberships: list[Membership] = []
     prefixes: dict[str, tuple[str, ...]] = {}
+    vias: dict[int, tuple[str, ...]] = {}
     findings: list[str] = []
     for each in sources:
         sets = {**each.sets, **sets}
@@ -96,8 +133,9 @@ def together(sources: Iterable[Source]) -> Source:
             routes[origin] = tuple(dict.fromkeys((*routes.get(origin, ()), *more)))
         memberships += each.memberships
         prefixes = {**each.prefixes, **prefixes}
+        vias = {**each.vias, **vias}
         findings += each.findings
-    return Source(sets, routes, tuple(memberships), prefixes, tuple(findings))
+    return Source(sets, routes, tuple(memberships), prefixes, vias, tuple(findings))
 
 
 # answers ------------------------------------------------------------------------------------------------------------
@@ -110,10 +148,10 @@ def of_answers(key: str, given: Answers) -> Source:
         numbers = {each: number for each in members if (number := asn_of(each)) is not None}
         inner = tuple(each for each in members if each not in numbers)
         sets[registry, name] = AsSetObject(name, registry, tuple(numbers.values()), inner)
-    return Source(sets, given.routes, (), given.prefixes, tuple(f"{key}: {each}" for each in given.findings))
+    return Source(sets, given.routes, (), given.prefixes, given.vias, tuple(f"{key}: {each}" for each in given.findings))
 
 
-def answers_of(source: Source, names: Iterable[str], routes: Mapping[int, tuple[str, ...]]) -> Answers:
+def answers_of(source: Source, names: Collection[str], routes: Mapping[int, tuple[str, ...]]) -> Answers:
     """What `source` says of `names` and of all that they name, as answers; who is a member by reference is a member."""
     cones = Registries([source])
     sets: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -121,7 +159,8 @@ def answers_of(source: Source, names: Iterable[str], routes: Mapping[int, tuple[
         each = source.sets[key]
         numbers = dict.fromkeys((*each.asns, *sorted(cones.referring(each))))
         sets[key] = (*(f"AS{number}" for number in numbers), *each.sets)
-    return Answers(sets, routes, source.prefixes, source.findings)
+    vias = {asn: source.vias[asn] for asn in filter(None, map(asn_of, names)) if asn in source.vias}
+    return Answers(sets, routes, source.prefixes, vias, source.findings)
 
 
 # RPSL ---------------------------------------------------------------------------------------------------------------
@@ -158,6 +197,7 @@ def read_rpsl(key: str, text: str) -> Source:
     sets: dict[tuple[str, str], AsSetObject] = {}
     routes: dict[int, dict[str, None]] = {}
     memberships: list[Membership] = []
+    vias: dict[int, tuple[str, ...]] = {}
     findings: list[str] = []
     for line, attributes in objects(text):
         kind, subject = attributes[0]
@@ -200,7 +240,10 @@ def read_rpsl(key: str, text: str) -> Source:
                 for word in _words(values.get("member-of", []))
                 if SET_NAME.fullmatch(word)
             ]
-    return Source(sets, {origin: tuple(each) for origin, each in routes.items()}, tuple(memberships), {}, tuple(findings))
+            said = tuple(f"{name} {' '.join(value.split())}" for name, value in attributes if name in ("import-via", "export-via"))
+            if said:
+                vias.setdefault(number, said)
+    return Source(sets, {origin: tuple(each) for origin, each in routes.items()}, tuple(memberships), {}, vias, tuple(findings))
 
 
 def _words(values: Iterable[str]) -> list[str]:
@@ -217,18 +260,21 @@ def bgpq4_answers(document: Mapping[str, Sequence[object]]) -> Answers:
         {(each.registry, each.name): tuple(f"AS{number}" for number in each.asns) for each in found.sets.values()},
         {},
         found.prefixes,
+        {},
         found.findings,
     )
 
 
-def _bgpq4(key: str, text: str) -> Source:
-    """`bgpq4 -j -l AS-X` gives {"AS-X": [{"prefix": …, "exact": true}]}; `bgpq4 -jt -l AS-X` gives {"AS-X": [64500, …]}."""
+def _json(key: str, text: str) -> Source:
+    """ARIN's whois; or bgpq4's: `bgpq4 -j -l AS-X` gives {"AS-X": [{"prefix": …, "exact": true}]}; `bgpq4 -jt -l AS-X` gives {"AS-X": [64500, …]}."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         return Source(findings=(f"{key}: no JSON ({error}); nothing is taken from it",))
     if not isinstance(document, dict):
         return Source(findings=(f"{key}: not what bgpq4 -j prints; nothing is taken from it",))
+    if "whois_records" in document:
+        return Source(routes=(told := published.records(key, document)).routes, findings=told.findings)
     return _bgpq4_source(key, document)
 
 
@@ -260,47 +306,7 @@ def _bgpq4_source(key: str, document: Mapping[str, object]) -> Source:
             sets[registry, bare] = AsSetObject(bare, registry, tuple(asns), ())
         if found:
             prefixes[subject] = tuple(found)
-    return Source(sets, {}, (), prefixes, tuple(findings))
-
-
-# a registry's whois -------------------------------------------------------------------------------------------------
-
-
-def _whois(key: str, text: str) -> Source:
-    """Prefixes and origins that a registry's whois tells, such as ARIN's OriginAS: `prefix,origin`, a line each; they count as route objects."""
-    routes: dict[int, dict[str, None]] = {}
-    findings: list[str] = []
-    for line, row in enumerate(text.split("\n"), 1):
-        cells = [cell.strip().strip('"') for cell in row.split(",")]
-        if not row.strip() or row[0] == "#" or (line == 1 and canonical(cells[0].lower()) is None):
-            continue  # nothing, a comment, or the names of the columns
-        known = canonical(cells[0].lower())
-        origin = None if len(cells) < 2 else asn_of(cells[1] if cells[1].upper().startswith("AS") else f"AS{cells[1]}")
-        if known is None or origin is None:
-            findings.append(f"{key}:{line}: {row[:60]!r} is no prefix and origin; left out")
-        else:
-            routes.setdefault(origin, {})[known[1]] = None
-    return Source({}, {origin: tuple(each) for origin, each in routes.items()}, (), {}, tuple(findings))
-
-
-# PeeringDB ----------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def never_via_route_servers(item: Item) -> frozenset[int] | None:
-    """ASNs that PeeringDB marks so, in what its API gives for `net`; None for what is no such document."""
-    try:
-        document = json.loads(item.content)
-    except (ValueError, RecursionError):
-        return None
-    networks = document.get("data") if isinstance(document, dict) else document
-    if not isinstance(networks, list):
-        return None
-    return frozenset(
-        each["asn"]
-        for each in networks
-        if isinstance(each, dict) and type(each.get("asn")) is int and each.get("info_never_via_route_servers") is True
-    )
+    return Source(sets, {}, (), prefixes, {}, tuple(findings))
 
 
 # together -----------------------------------------------------------------------------------------------------------
@@ -348,6 +354,10 @@ class Registries:
             ),
             tuple(finding for part in parts for finding in part.findings),
         )
+
+    def vias(self, asn: int) -> tuple[str, ...]:
+        """What an ASN says with import-via and export-via, as the first source has it that has any."""
+        return next((source.vias[asn] for source in self._sources if asn in source.vias), ())
 
     def registered(self, origins: frozenset[int], longest_v4: int | None, longest_v6: int | None) -> tuple[RoaTable, RoaTable]:
         """Route objects of `origins` as ROAs, IPv4 and IPv6: each allows its own length only, or down to `longest_…` where that is longer.

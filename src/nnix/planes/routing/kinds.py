@@ -378,11 +378,20 @@ class RoutingPolicy(Resource):
     )
     irr_sources: tuple[FileName, ...] = Field(
         default=(),
-        description="RPSL files, what bgpq4 -j prints (.json), or prefix and origin of ARIN's whois (.csv), relative to the exchange's folder; the first that knows an as-set wins",
+        description="RPSL files, what bgpq4 -j prints (.json), or registries' whois (ARIN's .csv and .json, NIC.BR's list), packed or not, relative to the exchange's folder; the first that knows an as-set wins",
         examples=[["irr/apnic.rpsl"]],
     )
     irr_registries: tuple[Ref[RoutingRegistry], ...] = Field(
         default=(), description="registries that are asked (`nnix irr fetch`); irr_sources come before them", examples=[["radb"]]
+    )
+    peeringdb: tuple[FileName, ...] = Field(
+        default=(),
+        description="PeeringDB's networks (JSON, as its API gives net): as-sets and prefix limits of members that have told the exchange none themselves",
+        examples=[["peeringdb/net.json"]],
+    )
+    rpsl_via: bool = Field(
+        default=False,
+        description="true: where a session does not say itself what it announces to and hears, import-via and export-via of its member's aut-num do",
     )
     irr_more_specifics: bool = Field(
         default=False, description="true: more specifics of a route object are accepted down to the longest length"

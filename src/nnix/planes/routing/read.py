@@ -19,9 +19,9 @@ from nnix.kernel.world import Unreachable
 from nnix.planes.fabric.kinds import PortState
 from nnix.planes.routing import birdc
 from nnix.planes.routing.asking import ASKING, Refusal, refusal
-from nnix.planes.routing.compile import clients
 from nnix.planes.routing.kinds import RouteServer, Session
 from nnix.planes.routing.naming import protocol_name, sessions_by_protocol
+from nnix.planes.routing.sources import clients
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from nnix.planes.routing.communities import (
     short_asn,
     short_key,
 )
-from nnix.planes.routing.compile import clients, reached
+from nnix.planes.routing.compile import reached
 from nnix.planes.routing.kinds import (
     Asked,
     Irr,
@@ -38,6 +38,7 @@ from nnix.planes.routing.kinds import (
     Rpki,
     Session,
 )
+from nnix.planes.routing.sources import clients
 
 ROLE_PAIRS = frozenset(
     {

@@ -1,72 +1,116 @@
-"""What no version of OpenBGPD does, refused by name when it is planned. What only some versions lack is for the driver (`# needs:`, spell.py)."""
+"""What no version of OpenBGPD does, refused by name when it is planned: to leave it out would be a hole that nobody sees.
+
+One table, of which docs/routing/features.md is made as well. What only some versions lack is for the driver (`# needs:`, spell.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from nnix.kernel.rule import Refusal
 from nnix.planes.routing.kinds import Counted, LimitAction, Rpki
 
 if TYPE_CHECKING:
-    from nnix.planes.routing.compile import ServerPolicy
+    from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
+    from nnix.planes.routing.kinds import RoutingPolicy
+
+ENDING = (LimitAction.RESTART, LimitAction.SHUTDOWN)
+
+Asked = Iterator[tuple[str, object]]
+"""(resource, what it says) of each that asks for it"""
+
+
+class Never(NamedTuple):
+    """A field that asks for what OpenBGPD does not do; `accept`: what it may say instead, and why."""
+
+    field: str
+    asked: Callable[[ServerPolicy], Asked]
+    accept: str
+
+
+def _policy(field: str, asks: Callable[[RoutingPolicy], object], accept: str) -> Never:
+    """`asks`: what the policy says, or nothing where that is no more than OpenBGPD does."""
+
+    def asked(server: ServerPolicy) -> Asked:
+        if found := asks(server.policy):
+            yield server.policy.id, found
+
+    return Never(field, asked, accept)
+
+
+def _session(field: str, asks: Callable[[ClientPolicy, RoutingPolicy], bool], accept: str) -> Never:
+    def asked(server: ServerPolicy) -> Asked:
+        yield from ((f"session/{client.session}", "set") for client in server.clients if asks(client, server.policy))
+
+    return Never(field, asked, accept)
+
+
+def _limit_action(server: ServerPolicy) -> Asked:
+    own = server.policy.limit_action
+    if own not in ENDING:
+        yield server.policy.id, own
+    for client in server.clients:
+        if client.limit_action not in ENDING and client.limit_action is not own:
+            yield f"session/{client.session}", client.limit_action
+
+
+def _limit_counts(server: ServerPolicy) -> Asked:
+    if server.policy.limit_counts is Counted.ACCEPTED:
+        yield server.policy.id, Counted.ACCEPTED
+    else:
+        yield from ((f"session/{client.session}", Counted.ACCEPTED) for client in server.clients if client.limit_counts is Counted.ACCEPTED)
+
+
+def _odd_minutes(server: ServerPolicy) -> Asked:
+    used = {server.policy.limit_action, *(client.limit_action for client in server.clients)}
+    if LimitAction.RESTART in used and server.policy.limit_restart_seconds % 60:
+        yield server.policy.id, server.policy.limit_restart_seconds
+
+
+def _aspa(server: ServerPolicy) -> Asked:
+    if server.policy.aspa is not Rpki.OFF:
+        yield server.policy.id, "asked for"
+    else:
+        yield from ((f"session/{client.session}", "asked for") for client in server.clients if client.aspa is not Rpki.OFF)
+
+
+_NO_CACHES = "none: its filters cannot ask whether VRPs have arrived, so it would let everything pass until then, and it has one table"
+
+NEVER: tuple[Never, ...] = (
+    _policy("communities_max", lambda policy: policy.communities_max, "none: OpenBGPD counts each form by itself"),
+    _policy("tells_announcer", lambda policy: policy.tells_announcer, "false: its rules have no word for the origin of a route"),
+    Never("limit_counts", _limit_counts, "received, which OpenBGPD counts"),
+    _policy("pauses", lambda policy: policy.pauses and "set", "none: OpenBGPD's pauses are its own, 30 s and doubling"),
+    _policy("graceful_restart_seconds", lambda policy: policy.graceful_restart_seconds, "0: OpenBGPD grants it and does not ask for it"),
+    _policy("long_lived_seconds", lambda policy: policy.long_lived_seconds, "0: OpenBGPD grants it and does not ask for it"),
+    _policy("rpki_caches", lambda policy: ", ".join(policy.rpki_caches), _NO_CACHES),
+    _policy("irr_caches", lambda policy: ", ".join(policy.irr_caches), _NO_CACHES),
+    Never("limit_action", _limit_action, "restart or shutdown, as OpenBGPD ends the session above a limit"),
+    Never("limit_restart_seconds", _odd_minutes, "whole minutes: a multiple of 60"),
+    Never("aspa", _aspa, "off: 8.8 forgets what it found when rules change, and lets the route pass from then on"),
+    _session("prefix_lengths", lambda client, policy: client.lengths != policy.prefix_lengths, "the policy's own"),
+    _session("as_sets_in_paths", lambda client, _: client.as_sets_in_paths, "false"),
+    _session("tcp_ao", lambda client, _: client.tcp_key is not None, "password (TCP MD5), since OpenBGPD on Linux has no TCP-AO"),
+    _session(
+        "multihop",
+        lambda client, _: client.multihop is not None,
+        "none: OpenBGPD would put its own address for a next hop outside of the LAN",
+    ),
+    _session("bfd", lambda client, _: client.bfd, "false: OpenBGPD has no BFD"),
+)
 
 
 def cannot(server: ServerPolicy) -> Iterator[Refusal]:
-    """What of `server` no version of OpenBGPD does, or what is not spelled for it: refused by name, since to leave it out would be a hole that
-    nobody sees."""
-    policy = server.policy
-
-    def refusal(resource: str, field: str, found: object, accept: str) -> Refusal:
-        mend = "or daemon: bird there, or a policy of its own for it"
-        return Refusal(
-            resource, field, f"{found}, by route-server/{server.name} (openbgpd)", accept, "routing.daemon-can", "bgpd.conf(5)", mend
-        )
-
-    if policy.communities_max is not None:
-        yield refusal(policy.id, "communities_max", policy.communities_max, "none: OpenBGPD counts each form by itself")
-    if policy.tells_announcer:
-        yield refusal(policy.id, "tells_announcer", "true", "false: its rules have no word for the origin of a route")
-    counting = (
-        [policy.id]
-        if policy.limit_counts is Counted.ACCEPTED
-        else [f"session/{each.session}" for each in server.clients if each.limit_counts is Counted.ACCEPTED]
-    )
-    for each in counting:
-        yield refusal(each, "limit_counts", Counted.ACCEPTED, "received, which OpenBGPD counts")
-    if policy.pauses is not None:
-        yield refusal(policy.id, "pauses", "set", "none: OpenBGPD's pauses are its own, 30 s and doubling")
-    for field in ("graceful_restart_seconds", "long_lived_seconds"):
-        if getattr(policy, field):
-            yield refusal(policy.id, field, getattr(policy, field), "0: OpenBGPD grants it and does not ask for it")
-    for field in ("rpki_caches", "irr_caches"):
-        if getattr(policy, field, ()):
-            why = "none: its filters cannot ask whether VRPs have arrived, so it would let everything pass until then, and it has one table"
-            yield refusal(policy.id, field, ", ".join(getattr(policy, field)), why)
-    actions = dict.fromkeys((policy.limit_action, *(client.limit_action for client in server.clients)))
-    for action in actions:
-        if action not in (LimitAction.RESTART, LimitAction.SHUTDOWN):
-            whose = (
-                [policy.id]
-                if action is policy.limit_action
-                else [f"session/{each.session}" for each in server.clients if each.limit_action is action]
+    """What of `server` no version of OpenBGPD does."""
+    for never in NEVER:
+        for resource, found in never.asked(server):
+            yield Refusal(
+                resource,
+                never.field,
+                f"{str(found).lower() if found is True else found}, by route-server/{server.name} (openbgpd)",
+                never.accept,
+                "routing.daemon-can",
+                "bgpd.conf(5)",
+                "or daemon: bird there, or a policy of its own for it",
             )
-            for each in whose:
-                yield refusal(each, "limit_action", action, "restart or shutdown, as OpenBGPD ends the session above a limit")
-    if LimitAction.RESTART in actions and policy.limit_restart_seconds % 60:
-        yield refusal(policy.id, "limit_restart_seconds", policy.limit_restart_seconds, "whole minutes: a multiple of 60")
-    asking = (
-        [policy.id] if policy.aspa is not Rpki.OFF else [f"session/{each.session}" for each in server.clients if each.aspa is not Rpki.OFF]
-    )
-    for each in asking:
-        yield refusal(each, "aspa", "asked for", "off: 8.8 forgets what it found when rules change, and lets the route pass from then on")
-    for client in server.clients:
-        for field, is_set, accept in (
-            ("prefix_lengths", client.lengths != policy.prefix_lengths, "the policy's own"),
-            ("as_sets_in_paths", client.as_sets_in_paths, "false"),
-            ("tcp_ao", client.tcp_key is not None, "password (TCP MD5), since OpenBGPD on Linux has no TCP-AO"),
-            ("multihop", client.multihop is not None, "none: OpenBGPD would put its own address for a next hop outside of the LAN"),
-            ("bfd", client.bfd, "false: OpenBGPD has no BFD"),
-        ):
-            if is_set:
-                yield refusal(f"session/{client.session}", field, "set", accept)

@@ -21,6 +21,7 @@ from nnix.planes.routing.prove.evaluate import WITHHELD, Client, Evaluator, Verd
 from nnix.planes.routing.prove.exchange import Exchange
 from nnix.planes.routing.prove.route import Community, Prefix, Route, community_text, path_text
 from nnix.planes.routing.rpki import Roa, RoaTable
+from nnix.planes.routing.sources import as_sets_of, networks_of
 
 PASSED: Mapping[str, str] = {
     "otc_leak": "it carries no mark that it is for customers only",
@@ -116,6 +117,7 @@ class Grounds:
         asked = ((each.id, evidence.get(f"{ASKED}{each}")) for each in self.policy.irr_registries)
         self.registries = (*self._items(evidence, self.policy.irr_sources), *((name, item) for name, item in asked if item is not None))
         self.rpki = self._items(evidence, self.policy.rpki_sources)
+        self.networks = networks_of(self.policy, evidence)
 
     @staticmethod
     def _items(evidence: Evidence, paths: Iterable[str]) -> tuple[tuple[str, Item], ...]:
@@ -179,7 +181,7 @@ class Grounds:
         session = self.snapshot.get(Session, client.policy.session)
         if session is None:
             return ()
-        return session.as_sets if session.as_sets is not None else self.snapshot.at(session.member).as_sets
+        return as_sets_of(session, self.snapshot, self.networks)
 
     # -- what speaks for it
 

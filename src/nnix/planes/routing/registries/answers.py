@@ -4,6 +4,7 @@
     set RIPE AS-EXAMPLE AS64500 AS-CUSTOMERS       registry (- where it was not told), name, members
     routes AS64500 192.0.2.0/24 2001:db8::/32      origin, prefixes
     prefixes AS-EXAMPLE 192.0.2.0/24{24,28}        what came without an origin (bgpq4)
+    via AS64500 import-via AS139136 from AS-ANY accept ANY    what a member says of route servers (via.py)
     finding as-set AS-X is in none of its databases
 
 RPSL would say the same in ten times the room: a thousand members stand in 350,000 route objects. A dump of words that all have passed a pattern;
@@ -22,11 +23,13 @@ HEAD = re.compile(r"% asked (\S+) at (\S+)")
 
 @dataclass(frozen=True)
 class Answers:
-    """sets: (registry, name) → members. routes: origin → prefixes. prefixes: as-set → prefixes whose origin was not told."""
+    """sets: (registry, name) → members. routes: origin → prefixes. prefixes: as-set → prefixes whose origin was not told. vias: ASN → its
+    import-via and export-via lines."""
 
     sets: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     routes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     prefixes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    vias: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
 
     @property
@@ -42,6 +45,7 @@ class Answers:
         lines = [f"set {registry or '-'} {name} {' '.join(members)}".rstrip() for (registry, name), members in sorted(self.sets.items())]
         lines += [f"routes AS{origin} {' '.join(prefixes)}" for origin, prefixes in sorted(self.routes.items()) if prefixes]
         lines += [f"prefixes {name} {' '.join(prefixes)}" for name, prefixes in sorted(self.prefixes.items()) if prefixes]
+        lines += [f"via AS{asn} {each}" for asn, said in sorted(self.vias.items()) for each in said]
         lines += [f"finding {' '.join(each.split())}" for each in self.findings]
         return "".join(f"{line}\n" for line in lines)
 
@@ -51,6 +55,7 @@ def read(text: str) -> Answers:
     sets: dict[tuple[str, str], tuple[str, ...]] = {}
     routes: dict[int, tuple[str, ...]] = {}
     prefixes: dict[str, tuple[str, ...]] = {}
+    vias: dict[int, tuple[str, ...]] = {}
     findings: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         what, _, rest = line.partition(" ")
@@ -61,11 +66,14 @@ def read(text: str) -> Answers:
             sets[words[0].strip("-"), words[1]] = tuple(words[2:])
         elif what == "prefixes":
             prefixes[words[0]] = tuple(words[1:])
+        elif what == "via" and words[0][2:].isdecimal():
+            asn = int(words[0][2:])
+            vias[asn] = (*vias.get(asn, ()), " ".join(words[1:]))
         elif what == "finding":
             findings.append(rest)
         elif line and not line.startswith("%"):
             raise ValueError(f"line {number}: {line[:60]!r} says nothing that a registry could")
-    return Answers(sets, routes, prefixes, tuple(findings))
+    return Answers(sets, routes, prefixes, vias, tuple(findings))
 
 
 def dated(registry: str, at: datetime, text: str, told: Iterable[str] = ()) -> bytes:

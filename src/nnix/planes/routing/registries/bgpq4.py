@@ -20,7 +20,9 @@ from nnix.planes.routing.registries.whois import Unanswered
 PROGRAM = "bgpq4"
 
 
-def asked(server: str, databases: Sequence[str], names: Iterable[str], seconds: float, *, routes: bool = True) -> Answers:
+def asked(
+    server: str, databases: Sequence[str], names: Iterable[str], seconds: float, *, routes: bool = True, vias: bool = False
+) -> Answers:
     """Raises Unanswered."""
     if shutil.which(PROGRAM) is None:
         raise Unanswered(f"{PROGRAM} is not installed (Debian package bgpq4)")
@@ -32,7 +34,8 @@ def asked(server: str, databases: Sequence[str], names: Iterable[str], seconds: 
         for form in ("-jt", "-j4", "-j6") if routes else ("-jt",):
             document.setdefault(name, []).extend(_run([*whom, form, "-l", name, name], name, until, complaints))
     given = bgpq4_answers(document)
-    return replace(given, findings=(*complaints, *given.findings))
+    untold = [f"{PROGRAM} does not tell import-via and export-via; ask by whois, or of a dump"] if vias else []
+    return replace(given, findings=(*complaints, *given.findings, *untold))
 
 
 def _run(words: Sequence[str], name: str, until: float, complaints: dict[str, None]) -> list[object]:

@@ -23,14 +23,14 @@ SETS = (b"as-set:", b"aut-num:")
 ROUTES = (b"route:", b"route6:")
 
 
-def asked(files: Sequence[Path], names: Iterable[str], *, routes: bool = True) -> Answers:
+def asked(files: Sequence[Path], names: Iterable[str], *, routes: bool = True, vias: bool = False) -> Answers:
     """Raises Unanswered where a file cannot be read to its end."""
     wanted = [each.upper() for each in names]
     sets = together(_read(path, SETS) for path in files)
     origins = Registries([sets]).cone(0, wanted).origins - {0}
     found = together(_read(path, ROUTES, origins) for path in files) if routes else Source()
     told = answers_of(sets, wanted, found.routes)
-    return replace(told, findings=(*told.findings, *found.findings))
+    return replace(told, vias=told.vias if vias else {}, findings=(*told.findings, *found.findings))
 
 
 def _read(path: Path, classes: Sequence[bytes], origins: frozenset[int] | None = None) -> Source:

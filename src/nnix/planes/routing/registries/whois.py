@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnix import __version__
-from nnix.planes.routing.irr import ASNS_MAX, SET_NAME, SETS_MAX, asn_of
+from nnix.planes.routing.irr import ASNS_MAX, SET_NAME, SETS_MAX, asn_of, read_rpsl
 from nnix.planes.routing.registries.answers import Answers
 from nnix.planes.routing.rpki import canonical
 
@@ -140,8 +140,11 @@ def address(server: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3] or PORT)
 
 
-def asked(server: str, databases: Sequence[str], names: Iterable[str], seconds: float, *, routes: bool = True) -> Answers:
-    """The as-sets among `names` (AS-X, RIPE::AS-X) with all that they name, and with `routes` the route objects of all ASNs there. Raises Unanswered."""
+def asked(
+    server: str, databases: Sequence[str], names: Iterable[str], seconds: float, *, routes: bool = True, vias: bool = False
+) -> Answers:
+    """The as-sets among `names` (AS-X, RIPE::AS-X) with all that they name; with `routes` the route objects of all ASNs there; with `vias` what the ASNs
+    among `names` say of route servers in their aut-nums. Raises Unanswered."""
     findings: list[str] = []
     with Connection(server, time.monotonic() + seconds) as connection:
         # Where no databases are named, the server's own choice is what one goes back to after a set of one registry.
@@ -157,7 +160,13 @@ def asked(server: str, databases: Sequence[str], names: Iterable[str], seconds: 
         if len(origins) > ORIGINS_MAX:
             findings.append(f"{len(origins)} ASNs are named together; the route objects of the first {ORIGINS_MAX} are asked for")
         found = _routes(connection, origins[:ORIGINS_MAX], findings) if routes else {}
-    return Answers(sets, found, {}, tuple(findings))
+        said = _vias(connection, [number for each in names if (number := asn_of(each))]) if vias else {}
+    return Answers(sets, found, {}, said, tuple(findings))
+
+
+def _vias(connection: Connection, asns: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    objects = connection.asked(f"!maut-num,AS{asn}" for asn in asns)
+    return {asn: said for asn, told in zip(asns, objects, strict=True) if (said := read_rpsl(f"AS{asn}", told or "").vias.get(asn))}
 
 
 def _sets(connection: Connection, usual: str, names: Sequence[str], findings: list[str]) -> dict[tuple[str, str], tuple[str, ...]]:
