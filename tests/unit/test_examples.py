@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from nnix.cli.files import admitted
+from nnix.cli.root import ALL_PLANES
+from nnix.kernel.change import compile_all
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Port
 from nnix.planes.fabric.prove.network import network
 from nnix.planes.members.kinds import Member, MemberClass, Site
+from nnix.planes.routing.kinds import RouteServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOT_NETWORKS = {MemberClass.IXP, MemberClass.ROUTE_SERVER}
@@ -37,3 +40,13 @@ def test_an_example_is_large_and_whole(name: str, sites: int, members: int) -> N
     assert {each.site for each in snapshot.of(Port)} == {each.name for each in snapshot.of(Site)}
     assert min(len({other for other, _ in around}) for around in net.around) >= 2
     assert sum(each.country != "CN" for each in net.sites) == 2
+
+
+def test_two_route_servers_of_different_make_follow_one_policy() -> None:
+    """`two-makes` is admitted, and its one policy is spelled for BIRD and for OpenBGPD."""
+    found = admitted(EXAMPLES / "two-makes", Snapshot())
+    servers = found.snapshot.of(RouteServer)
+    configured = {each.driver for each in compile_all(ALL_PLANES, found.snapshot, found.evidence).values() if each.name.startswith("rs-")}
+
+    assert len({each.policy for each in servers}) == 1
+    assert {each.daemon for each in servers} == {"bird", "openbgpd"} <= configured

@@ -253,7 +253,16 @@ FEATURES = (
         "said_communities",
         "test_the_exchanges_own_communities_go_with_what_is_said",
     ),
-    Feature("50", "ASPA", "aspa; needs BIRD 2.16, refused by name before", (f"{WIDE}::test_paths_are_held_against_aspas",), (BY_NAME,)),
+    Feature(
+        "50",
+        "ASPA",
+        "aspa; needs BIRD 2.16, refused by name before",
+        (
+            f"{WIDE}::test_paths_are_held_against_aspas",
+            "tests/lab/test_aspa.py::test_a_real_daemon_and_the_evaluator_come_to_the_same_verdict_on_every_path",
+        ),
+        (BY_NAME,),
+    ),
     _both("51", "routes judged anew when ROAs change", "always", "test_a_new_roa_takes_effect_without_asking_the_member"),
     _both("52", "tag and reject", "refused: tag-and-reject", _WRONG),
     _here("52", "tag", "refused: tag", _OBEYED),

@@ -20,6 +20,8 @@ from nnix.planes.routing.prove.route import RO, RT, Prefix, Segment, prefix_of
 HOLD = "nnix_hold"
 LIST_CHARACTERS_MAX = 400  # of a long list of communities BIRD 2 prints only the beginning, and does not say so
 ANSWER_LINE_OCTETS = 1 << 22
+SPLITS_RELOADS = (3, 1)
+"""since when a reload says whether filters are meant, or the other side is asked (`reload bgp`)"""
 _ORIGINS = {"IGP": 0, "EGP": 1, "Incomplete": 2}
 _BOGUS = re.compile(r"Ignoring bogus route (\S+) received via (\S+)")
 _NUMBERS = re.compile(r"\(([^)]*)\)")
@@ -108,7 +110,9 @@ async def protocols(host: Host, name: str) -> Mapping[str, birdc.Protocol]:
 
 async def reload(host: Host, name: str) -> None:
     """The policy is applied anew to all that members have sent. Raises Failed."""
-    await asked(host, name, "reload in all")
+    said = re.search(r"BIRD (\d+)\.(\d+)", await asked(host, name, "show status"))
+    splits = said is not None and (int(said[1]), int(said[2])) >= SPLITS_RELOADS
+    await asked(host, name, "reload filters in all" if splits else "reload in all")
 
 
 async def reopen(host: Host, name: str, client: ClientPolicy, family: Family) -> None:
