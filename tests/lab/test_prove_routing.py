@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from nnix.daemons.openbgpd import OPENBGPD, OpenbgpdDriver
 from nnix.daemons.secrets import Secrets
 from nnix.kernel.change import Model, draft
 from nnix.kernel.rule import Refused
-from nnix.kernel.world import Artifact, Failed
+from nnix.kernel.world import Artifact, Driver, Failed
 from nnix.planes.routing.compile import ServerPolicy, compile, policy
 from nnix.planes.routing.kinds import RouteServer
 from nnix.planes.routing.prove.evaluate import Evaluator
@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
     pytest.mark.skipif(shutil.which("bird") is None, reason="bird is not installed"),
-    pytest.mark.skipif(not Path(PROGRAM).exists(), reason="openbgpd is not installed"),
+    pytest.mark.skipif(not Path(openbgpd.PROGRAM).exists(), reason="openbgpd is not installed"),
 ]
 
 AT_ONCE = 4  # most of a trial is waiting
@@ -180,7 +180,10 @@ OPENBGPD_MUTATIONS: tuple[tuple[str, str, str], ...] = (
     ("a client is missing", r"neighbor 2406:5340::16 \{[^}]*\}\n", ""),
 )  # fmt: skip
 
-TABLES = {"bird": (BIRD, MUTATIONS), "openbgpd": (OPENBGPD, OPENBGPD_MUTATIONS)}
+TABLES: Mapping[str, tuple[Driver, tuple[tuple[str, str, str], ...]]] = {
+    "bird": (BIRD, MUTATIONS),
+    "openbgpd": (OPENBGPD, OPENBGPD_MUTATIONS),
+}
 
 
 def of_make(make: str) -> tuple[ServerPolicy, Artifact]:

@@ -9,18 +9,19 @@ import click
 
 from nnix.cli import answers, tables
 from nnix.cli.changing import carry_out
-from nnix.cli.command import DISAGREES, DONE, as_root, begun, folder_argument, json_option, pass_setting
+from nnix.cli.command import DISAGREES, DONE, applied_argument, as_root, begun, folder_argument, json_option, pass_setting
 from nnix.cli.files import files_of, files_pinned, renewed, sound
 from nnix.cli.root import Setting, clock
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
+from nnix.planes.members.kinds import Exchange
 from nnix.planes.routing.kinds import Asked, RoutingRegistry
 from nnix.planes.routing.registries import bgpq4, dump, whois
 from nnix.planes.routing.registries.answers import Answers
 from nnix.planes.routing.registries.guard import Lost, guarded
 from nnix.planes.routing.registries.whois import Unanswered
-from nnix.planes.routing.sources import Wanted, wanted_of
+from nnix.planes.routing.sources import Wanted, own_as_set, wanted_of
 
 FINDINGS_SHOWN = 20
 
@@ -118,6 +119,49 @@ def refresh(setting: Setting, registries: tuple[str, ...]) -> int:
         raise
     status = carry_out(setting, made, why, yes=True, offline=False, as_json=False, prove=None)
     return DISAGREES if status == DONE and not whole else status
+
+
+@irr_group.command("object")
+@click.argument("name", metavar="AS-SET")
+@applied_argument
+@click.option("--registry", metavar="NAME", help="Compare with what this registry has. Exit status 3: it has another.")
+@click.option("--mnt-by", default="MNT-", show_default=True, help="The maintainer.")
+@click.option("--source", default="", help="The registry's name, for the object.")
+@pass_setting
+def object_command(setting: Setting, name: str, folder: Path | None, registry: str | None, mnt_by: str, source: str) -> int:
+    """The route servers' own as-set as an RPSL object, to be sent to a registry: what members announce through them, so that others can filter by it.
+
+    \b
+      nnix irr object AS-EXAMPLE-RS my-exchange --mnt-by MNT-EXAMPLE --source RIPE
+      nnix irr object AS-EXAMPLE-RS --registry radb         is what radb has still so?
+
+    Without DIR: of what was applied.
+    """
+    if folder is None:
+        begun(setting)
+        snapshot, files, folder = setting.book.model().snapshot, files_pinned(setting), setting.folder or Path()
+    else:
+        snapshot = sound(folder, setting.book.model().snapshot if setting.begun else Snapshot())[1]
+        files = files_of(folder, snapshot)
+    members = own_as_set(snapshot, files)
+    if registry is None:
+        title = next((each.title.en for each in snapshot.of(Exchange)), "the exchange")
+        rows = [("as-set", name.upper()), ("descr", f"what members of {title} announce through its route servers")]
+        rows += [("members", each) for each in members] + [("mnt-by", mnt_by), *([("source", source)] if source else [])]
+        for key, value in rows:
+            tables.out.print(f"{key + ':':<12}{value}", markup=False, highlight=False, soft_wrap=True)
+        return DONE
+    [chosen] = _chosen(snapshot, (registry,))
+    there = {
+        each
+        for (_, found), inner in _asked(chosen, folder, Wanted((name,), False, False)).sets.items()
+        if found == name.upper()
+        for each in inner
+    }
+    for sign, lines in (("+", [each for each in members if each not in there]), ("-", sorted(there - {*members}))):
+        for each in lines:
+            tables.out.print(f"{sign} members: {each}", markup=False, highlight=False)
+    return DONE if there == {*members} else DISAGREES
 
 
 @irr_group.command()

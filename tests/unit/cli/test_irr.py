@@ -139,3 +139,19 @@ def test_the_same_answers_are_kept_once_and_each_asking_is_in_the_ledger(operato
         kept = [each.body["answers"] for each in ledger.entries(what="asked")]
     assert len(kept) == 2
     assert len(set(kept)) == 1
+
+
+def test_the_route_servers_own_as_set_is_kept_in_step(operator: Operator) -> None:
+    """As an object to be sent to a registry; and whether what a registry has is still so, line by line."""
+    told = operator("irr", "object", "as-ours", str(operator.folder), "--mnt-by", "MNT-X", "--source", "T").output
+    assert [line.split() for line in told.splitlines() if not line.startswith("descr")] == [
+        ["as-set:", "AS-OURS"],
+        ["members:", "AS-ONE"],
+        ["mnt-by:", "MNT-X"],
+        ["source:", "T"],
+    ]
+    operator.at.databases["T"] += "\nas-set: AS-OURS\nmembers: AS-GONE, AS64999\nsource: T\n"
+    differs = operator("irr", "object", "AS-OURS", str(operator.folder), "--registry", "main", status=3).output
+    assert differs.splitlines() == ["+ members: AS-ONE", "- members: AS-GONE", "- members: AS64999"]
+    operator.at.databases["T"] += f"\n{told}".replace("AS-OURS", "AS-SENT")
+    assert operator("irr", "object", "AS-SENT", str(operator.folder), "--registry", "main").output == ""

@@ -322,7 +322,13 @@ FEATURES = (
         where=REGISTERED,
     ),
     _apart("84", "exceptions with an owner and an end", "RoutingException", _EXCEPTED, _LET_OFF),
-    Feature("86", "the route servers' own as-set in the registries", "", ("not there",), ("not there",)),
+    Feature(
+        "86",
+        "the route servers' own as-set in the registries",
+        "`nnix irr object`: made, and compared with what a registry has",
+        ("tests/unit/cli/test_irr.py::test_the_route_servers_own_as_set_is_kept_in_step",),
+        ("as BIRD",),
+    ),
     Feature(
         "90",
         "last ASN behind an AS_SET",

@@ -84,6 +84,18 @@ def as_sets_of(session: Session, snapshot: Snapshot, known: Mapping[int, Network
     return member.as_sets or (known[member.asn].as_sets if member.asn in known else ())
 
 
+def own_as_set(snapshot: Snapshot, evidence: Evidence) -> tuple[str, ...]:
+    """What stands in the route servers' own as-set: what each client announces, by its as-sets, else by its ASN; without registries, which RPSL has no way to
+    name there. As registries sort: ASNs, then sets."""
+    members: set[str] = set()
+    for rules in in_use(snapshot):
+        known = networks_of(rules, evidence)
+        for each in _sessions(rules, snapshot):
+            said = [name.upper().rpartition("::")[2] for name in as_sets_of(each, snapshot, known)]
+            members.update(said or [f"AS{snapshot.at(each.member).asn}"])
+    return tuple(sorted(members, key=lambda name: (irr.asn_of(name) is None, irr.asn_of(name) or 0, name)))
+
+
 def limits_of(session: Session, snapshot: Snapshot, known: Mapping[int, Network]) -> PrefixLimit:
     """The same for how many prefixes it announces at most, each family by itself."""
     member = snapshot.at(session.member)

@@ -23,6 +23,8 @@ ANSWER_LINE_OCTETS = 1 << 22
 SPLITS_RELOADS = (3, 1)
 """since when a reload says whether filters are meant, or the other side is asked (`reload bgp`)"""
 _ORIGINS = {"IGP": 0, "EGP": 1, "Incomplete": 2}
+_NO_UNICAST = tuple(map(prefix_of, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")))
+"""what BIRD takes into no table, whatever the filters say"""
 _BOGUS = re.compile(r"Ignoring bogus route (\S+) received via (\S+)")
 _NUMBERS = re.compile(r"\(([^)]*)\)")
 
@@ -83,6 +85,9 @@ async def tables(
     words = log.decode("utf-8", "replace")
     for prefix, protocol in _BOGUS.findall(words):
         if protocol in sides and (key := (sides[protocol][0], prefix_of(prefix))) in announced:
+            refused.setdefault(key, BY_ITSELF)
+    for key in announced:  # BIRD 3 names few of them in its log
+        if key not in held and any(key[1].inside(each) for each in _NO_UNICAST):
             refused.setdefault(key, BY_ITSELF)
     for (protocol, prefix), complaint in birdc.complaints(words).items():
         if protocol not in sides:
