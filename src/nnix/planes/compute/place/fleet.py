@@ -1,0 +1,478 @@
+"""The machines of a pool, with what is left on each.
+
+I1  Work is placed whole or not at all: a gang's workers all have seats, or nothing has changed.
+I2  No device carries more than 1000 thousandths, no machine more processors or memory than it has.
+I3  What is given back is what was taken: a fleet from which all has been released is as it was.
+I4  Machines' names, and the order in which they are listed, change nothing but the names in the answer.
+
+Online: tasks are decided one after the other, and nothing is known of those to come but what those before were like. `preempt` is for work of
+higher priority that finds no room: it names the work of lower priority that would have to go, the least that is enough; whoever runs it lets it
+save itself first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnix.planes.compute.place.decide import LEFT, NOWHERE, STALE, decide
+from nnix.planes.compute.place.mix import GROWTH, Ints, Mix
+from nnix.planes.compute.place.values import WHOLE, Demand, Node, Seat, Together, Unplaced
+
+PLAIN_MAX = 20_000
+"""machines times decisions, above which compiling pays"""
+RING = 512
+TYPES_MAX = 62
+NEVER = 1 << 40
+
+
+@cache
+def _compiled() -> Callable[..., None]:
+    import numba  # seconds to import and to compile (once: the result is kept on disk), so only for those who need it
+
+    made: Callable[..., None] = numba.njit(cache=True)(decide)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Work that runs: where, what of it, and how important it is."""
+
+    at: int
+    demand: Demand
+    took: tuple[tuple[int, int], ...]
+    priority: int
+    stoppable: bool
+    turn: int
+
+
+@dataclass(slots=True)
+class _Lower:
+    """What work below a priority has, that can save itself: thousandths by machine and device, processors and memory by machine; after so many changes."""
+
+    changes: int
+    shares: Ints
+    cpu: Ints
+    memory: Ints
+
+
+class Fleet:
+    """Machines, and the work on them by key."""
+
+    def __init__(self, nodes: Iterable[Node], mix: Mapping[Demand, int] | None = None) -> None:
+        """`mix`: how often each demand came in an earlier life of the pool. Raises ValueError where two machines have one name or types are too many."""
+        made = sorted(nodes, key=lambda node: (node.device, node.devices, node.cpu_milli, node.memory_mib, node.domain, node.name))
+        if len({node.name for node in made}) < len(made):
+            raise ValueError("two machines have one name")
+        self.nodes: tuple[Node, ...] = tuple(made)
+        self._at = {node.name: place for place, node in enumerate(made)}
+        self.types = sorted({node.device for node in made if node.devices})
+        if len(self.types) > TYPES_MAX:
+            raise ValueError(f"more than {TYPES_MAX} device types in one pool")
+        domains = sorted({node.domain for node in made})
+        hardware = sorted({(node.device, node.devices, node.cpu_milli, node.memory_mib) for node in made})
+        width = max((node.devices for node in made), default=0) or 1
+        self._domains = domains
+        self._cpu = _ints(node.cpu_milli for node in made)
+        self._memory = _ints(node.memory_mib for node in made)
+        self._device = _ints(self.types.index(node.device) if node.devices else 0 for node in made)
+        self._count = _ints(node.devices for node in made)
+        self._rank = _ints(hardware.index((node.device, node.devices, node.cpu_milli, node.memory_mib)) for node in made)
+        self._domain = _ints(domains.index(node.domain) for node in made)
+        self._free = np.zeros((len(made), width), np.int64)
+        for place, node in enumerate(made):
+            self._free[place, : node.devices] = WHOLE
+        self._domain_idle = np.bincount(self._domain, weights=self._count * WHOLE, minlength=len(domains)).astype(np.int64)
+        self._per_device = (LEFT << 20) // (width * WHOLE)
+        self._per_core = (LEFT << 20) // max(1, int(self._cpu.max(initial=1)))
+        self._base = np.full(len(made), STALE, np.int64)
+        self._stamp = np.zeros(len(made), np.int64)
+        self._ring = np.zeros(RING, np.int64)
+        self._changes = np.zeros(1, np.int64)
+        self._shape_of: dict[Demand, int] = {}
+        self._kin: dict[tuple[int, int, int, int], int] = {}
+        self._every_type = (1 << max(1, len(self.types))) - 1
+        self._shapes = np.zeros((0, 6), np.int64)
+        self._asked = np.zeros(0, np.int64)
+        self._cache: tuple[NDArray[Any], ...] = ()
+        self._next = 1
+        self._mix = Mix.of(self._shapes, self._asked, len(self.types))
+        self._held: dict[Hashable, _Held] = {}
+        self._on: list[dict[Hashable, _Held]] = [{} for _ in made]
+        self._turn = 0
+        self._lower: dict[int, _Lower] = {}
+        if mix:
+            for demand, times in sorted(mix.items(), key=lambda item: _content(item[0])):
+                number = self._shape(demand)
+                self._asked[number] += times
+            self._learn()
+
+    # --- one after the other ------------------------------------------------------------------------------------------------
+
+    def place(
+        self, key: Hashable, demand: Demand, *, priority: int = 0, stoppable: bool = False, among: Iterable[str] | None = None
+    ) -> Seat | Unplaced:
+        """Take room for one worker. `among`: only these machines. Raises ValueError where the key has a seat already."""
+        if key in self._held:
+            raise ValueError(f"{key} has its seat already")
+        inside = None if among is None else self._inside(among)
+        where, took = self._decide(np.array([self._shape(demand)]), inside, commit=True)
+        if where[0] < 0:
+            return self._why(demand, inside)
+        devices = tuple((int(device), int(took[0, device])) for device in np.flatnonzero(took[0]))
+        self._keep(key, int(where[0]), demand, devices, priority, stoppable)
+        return Seat(self.nodes[int(where[0])].name, devices)
+
+    def occupy(self, key: Hashable, demand: Demand, seat: Seat, *, priority: int = 0, stoppable: bool = False) -> None:
+        """Take the room that a worker has already, as its engine says. Raises ValueError where it is not there to be taken."""
+        at = self._at[seat.node]
+        if self._cpu[at] < demand.cpu_milli or self._memory[at] < demand.memory_mib or key in self._held:
+            raise ValueError(f"{key} cannot be on {seat.node}")
+        if any(not 0 <= device < self._count[at] or self._free[at, device] < share for device, share in seat.devices):
+            raise ValueError(f"{key} cannot have those devices of {seat.node}")
+        self._give(self._keep(key, at, demand, seat.devices, priority, stoppable), -1)
+
+    def release(self, key: Hashable) -> None:
+        """Give back what `key` has. Raises KeyError where it has nothing."""
+        held = self._held.pop(key)
+        del self._on[held.at][key]
+        self._give(held, 1)
+
+    def gang(
+        self,
+        keys: Sequence[Hashable],
+        demand: Demand,
+        *,
+        together: Together = Together.POOL,
+        priority: int = 0,
+        stoppable: bool = False,
+        among: Iterable[str] | None = None,
+    ) -> tuple[Seat, ...] | Unplaced:
+        """Take room for a gang of equal workers, all of them or none.
+
+        The narrowest domain in which it fits is taken, and of several the one that it fills best. NODE: all on one machine. DOMAIN: in one domain of
+        the smallest kind. POOL: anywhere, but no wider than need be.
+        """
+        workers = len(keys)
+        allowed = np.ones(len(self.nodes), bool) if among is None else self._inside(among)
+        fits = np.where(allowed, self.holds(demand), 0)
+        for group, members in self._groups(together):
+            room = {name: int(fits[places].sum()) for name, places in members.items()}
+            able = [name for name, most in room.items() if most >= workers]
+            if not able:
+                continue
+            best = min(able, key=lambda name: (room[name], int(self._free[members[name]].sum()), self._sorted_content(members[name]), name))
+            names = [self.nodes[at].name for at in members[best] if allowed[at]]
+            seats: list[Seat] = []
+            for key in keys:
+                seat = self.place(key, demand, priority=priority, stoppable=stoppable, among=names)
+                if isinstance(seat, Unplaced):
+                    for taken in keys[: len(seats)]:
+                        self.release(taken)
+                    raise AssertionError(f"{group} {best} holds {room[best]} workers, and not {workers}")
+                seats.append(seat)
+            return tuple(seats)
+        return self._why_gang(demand, workers, together, fits)
+
+    def holds(self, demand: Demand) -> Ints:
+        """How many such workers each machine still takes."""
+        many = np.full(len(self.nodes), 1 << 30, np.int64)
+        if demand.cpu_milli:
+            many = np.minimum(many, self._cpu // demand.cpu_milli)
+        if demand.memory_mib:
+            many = np.minimum(many, self._memory // demand.memory_mib)
+        if demand.devices:
+            if demand.share < WHOLE:
+                of_devices = (self._free // demand.share).sum(axis=1)
+            else:
+                of_devices = (self._free == WHOLE).sum(axis=1) // demand.devices
+            many = np.minimum(many, of_devices)
+            if demand.types is not None:
+                many[[self.nodes[at].device not in demand.types for at in range(len(self.nodes))]] = 0
+        return many
+
+    def preempt(self, demand: Demand, priority: int, *, among: Iterable[str] | None = None) -> tuple[Hashable, ...] | None:
+        """What of lower priority has to go so that one worker finds room: the fewest thousandths of devices, or None. Nothing is changed.
+
+        Of several machines on which as few have to go, the one with least processors and memory left. Work that cannot save itself is left alone.
+        """
+        lower = self._below(priority)
+        allowed = np.ones(len(self.nodes), bool) if among is None else self._inside(among)
+        allowed &= (self._cpu + lower.cpu >= demand.cpu_milli) & (self._memory + lower.memory >= demand.memory_mib)
+        least = np.zeros(len(self.nodes), np.int64)
+        if demand.devices:
+            if demand.types is not None:
+                allowed &= np.array([node.device in demand.types for node in self.nodes])
+            missing = np.maximum(0, demand.share - self._free)
+            missing[(self._free + lower.shares < demand.share) | (np.arange(self._free.shape[1]) >= self._count[:, None])] = NEVER
+            least = np.sort(missing, axis=1)[:, : demand.devices].sum(axis=1) + NEVER * (self._count < demand.devices)
+        able = np.flatnonzero(allowed & (least < NEVER))
+        order = able[np.lexsort((able, self._rank[able], self._memory[able], self._cpu[able], least[able]))]
+        best: tuple[int, tuple[Hashable, ...]] | None = None
+        for at in order.tolist():
+            if best is not None and best[0] <= least[at]:
+                break
+            gone = self._enough(at, demand, priority)
+            if gone is not None:
+                shares = sum(part for key in gone for _, part in self._held[key].took)
+                if best is None or shares < best[0]:
+                    best = (shares, gone)
+        return None if best is None else best[1]
+
+    # --- many ---------------------------------------------------------------------------------------------------------------
+
+    def stream(self, demands: Sequence[Demand]) -> tuple[Ints, Ints]:
+        """Place a stream of single workers, one after the other: for each its machine (place in `nodes`, or -1), and the thousandths it took by device.
+
+        As `place` would, but for the keys: this work stays.
+        """
+        return self._decide(np.array([self._shape(demand) for demand in demands], dtype=np.int64), None, commit=True)
+
+    # --- what is left -------------------------------------------------------------------------------------------------------
+
+    def idle(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+        """By machine: processors (milli), memory (MiB), and thousandths of each device that nobody has."""
+        return {
+            node.name: (int(self._cpu[at]), int(self._memory[at]), tuple(self._free[at, : node.devices].tolist()))
+            for at, node in enumerate(self.nodes)
+        }
+
+    def explain(self, demand: Demand) -> str:
+        """In words: where one such worker would go now, and why there; or why nowhere. Nothing is changed."""
+        number = self._shape(demand)
+        where, _ = self._decide(np.array([number]), None, commit=False)
+        at = int(where[0])
+        if at < 0:
+            return str(self._why(demand, None))
+        score = self._cache[1][self._shapes[number, 5]]
+        can = np.flatnonzero((score < NOWHERE) & (self._shapes[number, 4] >> self._device & 1 == 1))
+        lost = (score[can] - score[at]) / (10 * self._mix.total)
+        close = int((lost == 0).sum())
+        words = f"{self.nodes[at].name}: of {len(can)} machines with room for it, {'none' if close == 1 else f'only {close - 1} others'} would lose as little"
+        if (further := lost[lost > 0]).size:
+            words += f"; the next would lose {further.min() / WHOLE:.3f} devices more of what usual work can use"
+        return words
+
+    # --- within -------------------------------------------------------------------------------------------------------------
+
+    def _shape(self, demand: Demand) -> int:
+        number = self._shape_of.get(demand)
+        if number is None:
+            number = self._shape_of[demand] = len(self._shape_of)
+            mask = self._every_type
+            if demand.types is not None and demand.devices:
+                mask = sum(1 << place for place, name in enumerate(self.types) if name in demand.types)
+            plain = demand.cpu_milli, demand.memory_mib, demand.devices, demand.share if demand.devices else WHOLE
+            row = np.array([[*plain, mask, self._kin.setdefault(plain, number)]], np.int64)
+            self._shapes = np.vstack([self._shapes, row])
+            self._asked = np.append(self._asked, 0)
+        return number
+
+    def _room(self) -> None:
+        """Rows of the cache for every shape that is known."""
+        have = len(self._cache[0]) if self._cache else 0
+        if have < len(self._shape_of):
+            rows = max(32, 2 * len(self._shape_of)), len(self.nodes)
+            made: tuple[NDArray[Any], ...] = (
+                np.full(rows[0], -1, np.int64),
+                np.zeros(rows, np.int64),
+                np.zeros(rows, np.int64),
+                np.zeros(rows, np.int16),
+            )
+            for old, new in zip(self._cache, made, strict=False):
+                np.copyto(new[: len(old)], old)
+            self._cache = made
+
+    def _learn(self) -> None:
+        order = sorted(self._shape_of, key=_content)
+        rows = [self._shape_of[demand] for demand in order]
+        self._mix = Mix.of(self._shapes[rows], self._asked[rows], len(self.types))
+        self._base[:] = STALE
+        if self._cache:
+            self._cache[0][:] = -1
+        self._next = max(1, GROWTH * int(self._asked.sum()))
+
+    def _decide(self, asked: Ints, inside: NDArray[np.bool_] | None, *, commit: bool) -> tuple[Ints, Ints]:
+        self._room()
+        where = np.full(len(asked), -1, np.int64)
+        took = np.zeros((len(asked), self._free.shape[1]), np.int64)
+        run: Callable[..., None] = decide
+        if len(asked) * len(self.nodes) > PLAIN_MAX or _compiled.cache_info().currsize:
+            run = _compiled()
+        begin = 0
+        heard = int(self._asked.sum())
+        while begin < len(asked):
+            end = min(len(asked), begin + max(1, self._next - heard)) if commit else len(asked)
+            mix = self._mix
+            room = np.zeros(len(mix.count), np.int64), np.zeros(len(mix.count), np.int64)
+            run(
+                asked, begin, end, commit, np.ones(0, bool) if inside is None else inside, inside is not None, where, took, self._shapes,
+                self._cpu, self._memory, self._device, self._count, self._rank, self._domain, self._domain_idle, self._free,
+                self._base, self._stamp, self._ring, self._changes, *self._cache, self._every_type, self._per_device, self._per_core,
+                mix.count, mix.share, mix.cpu, mix.memory, mix.level, mix.per_cpu, mix.per_memory, mix.weight, mix.total, *room,
+            )  # fmt: skip
+            if commit:
+                self._asked += np.bincount(asked[begin:end], minlength=len(self._asked))
+                heard += end - begin
+                if heard >= self._next:
+                    self._learn()
+            begin = end
+        return where, took
+
+    def _keep(self, key: Hashable, at: int, demand: Demand, took: tuple[tuple[int, int], ...], priority: int, stoppable: bool) -> _Held:
+        self._turn += 1
+        held = self._held[key] = self._on[at][key] = _Held(at, demand, took, priority, stoppable, self._turn)
+        return held
+
+    def _give(self, held: _Held, sign: int) -> None:
+        self._cpu[held.at] += sign * held.demand.cpu_milli
+        self._memory[held.at] += sign * held.demand.memory_mib
+        for device, share in held.took:
+            self._free[held.at, device] += sign * share
+        self._domain_idle[self._domain[held.at]] += sign * sum(share for _, share in held.took)
+        self._base[held.at] = STALE
+        self._changes[0] += 1
+        self._ring[self._changes[0] % RING] = held.at
+        self._stamp[held.at] = self._changes[0]
+
+    def _inside(self, among: Iterable[str]) -> NDArray[np.bool_]:
+        inside = np.zeros(len(self.nodes), bool)
+        inside[[self._at[name] for name in among]] = True
+        return inside
+
+    def _groups(self, together: Together) -> Iterable[tuple[str, dict[str, list[int]]]]:
+        """From the narrowest: kinds of places that the workers may share, with the machines of each."""
+        yield "node", {node.name: [at] for at, node in enumerate(self.nodes)}
+        if together is Together.NODE:
+            return
+        deepest = max((node.domain.count("/") + 1 for node in self.nodes if node.domain), default=0)
+        for depth in range(deepest, 0, -1):
+            members: dict[str, list[int]] = {}
+            for at, node in enumerate(self.nodes):
+                parts = node.domain.split("/")
+                if node.domain and len(parts) >= depth:
+                    members.setdefault("/".join(parts[:depth]), []).append(at)
+            yield "domain", members
+            if together is Together.DOMAIN:
+                return
+        if together is Together.POOL or not deepest:
+            yield "pool", {"": list(range(len(self.nodes)))}
+
+    def _sorted_content(self, places: Sequence[int]) -> tuple[Any, ...]:
+        return tuple(sorted((int(self._cpu[at]), int(self._memory[at]), int(self._rank[at]), *self._free[at].tolist()) for at in places))
+
+    def _below(self, priority: int) -> _Lower:
+        machines, width = self._free.shape
+        known = self._lower.setdefault(
+            priority, _Lower(-1, np.zeros((machines, width), np.int64), np.zeros(machines, np.int64), np.zeros(machines, np.int64))
+        )
+        for at in np.flatnonzero(self._stamp > known.changes).tolist():
+            known.shares[at] = known.cpu[at] = known.memory[at] = 0
+            for held in self._on[at].values():
+                if held.priority < priority and held.stoppable:
+                    known.cpu[at] += held.demand.cpu_milli
+                    known.memory[at] += held.demand.memory_mib
+                    for device, part in held.took:
+                        known.shares[at, device] += part
+        known.changes = int(self._changes[0])
+        return known
+
+    def _enough(self, at: int, demand: Demand, priority: int) -> tuple[Hashable, ...] | None:
+        """The least of lower priority on one machine without which the work fits there: lowest priority, smallest and latest first."""
+        lower = sorted(
+            (
+                (held.priority, sum(part for _, part in held.took), held.demand.cpu_milli, -held.turn, key)
+                for key, held in self._on[at].items()
+                if held.priority < priority and held.stoppable
+            ),
+            key=lambda each: each[:4],
+        )
+        cpu, memory, free = int(self._cpu[at]), int(self._memory[at]), self._free[at, : self.nodes[at].devices].tolist()
+        gone: list[Hashable] = []
+
+        def short() -> int:
+            if not demand.devices:
+                return 0
+            return demand.devices - len([part for part in free if part >= demand.share])
+
+        def go(key: Hashable) -> None:
+            nonlocal cpu, memory
+            held = self._held[key]
+            cpu += held.demand.cpu_milli
+            memory += held.demand.memory_mib
+            for device, part in held.took:
+                free[device] += part
+            gone.append(key)
+
+        if short() > 0:  # devices that can be emptied, those first on which least would have to go
+            costs: list[tuple[int, int, list[Hashable]]] = []
+            for device, idle in enumerate(free):
+                there = [
+                    (part, share, late, key)
+                    for _, share, _, late, key in lower
+                    for taken, part in self._held[key].took
+                    if taken == device and idle < demand.share
+                ]
+                there.sort(key=lambda each: each[:3])
+                going = next(([each] for each in there if idle + each[0] >= demand.share), [])  # one alone, the smallest that is enough
+                if not going:
+                    for each in reversed(there):
+                        if idle + sum(gone_part for gone_part, *_ in going) < demand.share:
+                            going.append(each)
+                freed = sum(part for part, *_ in going)
+                if going and idle + freed >= demand.share:
+                    costs.append((freed, device, [key for *_, key in going]))
+            for _, _, keys in sorted(costs, key=lambda each: each[:2]):
+                if short() > 0:
+                    for key in keys:
+                        if key not in gone:
+                            go(key)
+            if short() > 0:
+                return None
+        for *_, key in lower:
+            if cpu >= demand.cpu_milli and memory >= demand.memory_mib:
+                break
+            if key not in gone:
+                go(key)
+        return tuple(gone) if cpu >= demand.cpu_milli and memory >= demand.memory_mib else None
+
+    def _why(self, demand: Demand, inside: NDArray[np.bool_] | None) -> Unplaced:
+        """What is short, machine by machine: the first thing that is missing on each."""
+        short: Counter[str] = Counter()
+        for at, node in enumerate(self.nodes):
+            free = self._free[at, : node.devices]
+            if inside is not None and not inside[at]:
+                short["are not among those allowed"] += 1
+            elif demand.devices and demand.types is not None and node.device not in demand.types:
+                short["have another device type"] += 1
+            elif demand.devices > node.devices:
+                short["have fewer devices than are asked for"] += 1
+            elif demand.devices and demand.share == WHOLE and int((free == WHOLE).sum()) < demand.devices:
+                short["have too few idle devices"] += 1
+            elif demand.devices and not bool((free >= demand.share).any()):
+                short["have no device with such a part idle"] += 1
+            elif self._cpu[at] < demand.cpu_milli:
+                short["have the devices, but too few idle processors"] += 1
+            else:
+                short["have devices and processors, but too little idle memory"] += 1
+        return Unplaced("no machine has room for it", tuple(sorted(short.items(), key=lambda item: (-item[1], item[0]))))
+
+    def _why_gang(self, demand: Demand, workers: int, together: Together, fits: Ints) -> Unplaced:
+        most = max((int(fits[places].sum()) for _, members in self._groups(together) for places in members.values()), default=0)
+        where = {Together.NODE: "one machine", Together.DOMAIN: "one domain", Together.POOL: "the pool"}[together]
+        alone = self._why(demand, None).short if most == 0 else ()
+        return Unplaced(f"{where} has room for {most} of {workers} workers, and none starts without the others", alone)
+
+
+def _ints(values: Iterable[int]) -> Ints:
+    return np.array(list(values), dtype=np.int64)
+
+
+def _content(demand: Demand) -> tuple[Any, ...]:
+    return demand.cpu_milli, demand.memory_mib, demand.devices, demand.share, tuple(sorted(demand.types or ())), demand.types is None
