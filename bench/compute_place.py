@@ -14,7 +14,8 @@ has, and nothing was measured.
 `ceiling`: what is the most when no task that fits is turned away. Of ours' own accepted tasks, those that leave less than a fifth of a GPU
 leave it idle for good, unless a task as small was accepted that can fill it.
 
-Run: python bench/compute_place.py FOLDER [--mix NAME] [--quick]. FOLDER holds openb_node_list_gpu_node.csv and openb_pod_list_NAME.csv.gz; without --mix
+Run: python bench/compute_place.py [FOLDER] [--mix NAME] [--quick]. FOLDER (unset: ../shared/data/openb) holds
+openb_node_list_gpu_node.csv and openb_pod_list_NAME.csv.gz; without --mix
 default and gpuspec33 are measured. The last line is one JSON object; the exit status is 0 when the claim holds.
 """
 
@@ -40,6 +41,7 @@ from nnix.planes.compute.place.fleet import Fleet
 from nnix.planes.compute.place.values import WHOLE, Demand, Node
 
 CLAIM = "percent of the GPUs of openb that are allocated, worst of four node orders, beside FGD"
+OPENB = Path(__file__).parents[2] / "shared" / "data" / "openb"
 BOUNDS = {"default": 95.4, "gpuspec33": 94.9}
 DECISIONS_PER_CPU_SECOND = 150_000
 ARRIVAL = 1.3
@@ -309,7 +311,9 @@ def main() -> int:
     words = sys.argv[1:]
     quick = "--quick" in words
     mixes = [words.pop(words.index("--mix") + 1)] if "--mix" in words else list(BOUNDS)
-    folder = Path(next(word for word in words if not word.startswith("--")))
+    folder = Path(next((word for word in words if not word.startswith("--")), OPENB))
+    if not folder.is_dir():
+        raise SystemExit(f"the trace is not in {folder}: data/csv of github.com/hkust-adsl/kubernetes-scheduler-simulator has it")
     print(CLAIM)
     found = [measured(folder, mix, 1 if quick else 10) for mix in mixes]
     first = found[0]

@@ -11,7 +11,7 @@ its beginning less its run time, whatever it lost by being stopped included. Wha
 Every side must run every job for the whole of its run time on all of its GPUs at once, and never more GPUs than there are; it is recomputed from the
 intervals in which each job held GPUs, or nothing was measured. How many jobs are stopped and what that costs is told, and who pays: gangs, the worst wait.
 
-Run: python bench/compute_queue.py TRACE [--quick]. TRACE: jobs.csv.gz with submit_s, duration_s, num_gpus, vc. --quick: the first 15,000 jobs.
+Run: python bench/compute_queue.py [TRACE] [--quick]. TRACE (unset: ../shared/data/philly/jobs.csv.gz): a CSV with submit_s, duration_s, num_gpus, vc. --quick: the first 15,000 jobs.
 The last line is one JSON object; the exit status is 0 when the claim holds.
 """
 
@@ -31,6 +31,7 @@ from pathlib import Path
 from nnix.planes.compute.place.queue import NEVER, Queue, Request
 
 CLAIM = "mean seconds of waiting on Philly, 800 GPUs, without an oracle, beside EASY backfill that knows all run times"
+PHILLY = Path(__file__).parents[2] / "shared" / "data" / "philly" / "jobs.csv.gz"
 GPUS = 800
 BOUND_SECONDS = 1040
 SAVE_SECONDS = 30
@@ -182,7 +183,10 @@ def checked(side: str, trace: list[Job], ran: Ran) -> list[int]:
 def main() -> int:
     words = sys.argv[1:]
     quick = "--quick" in words
-    trace = jobs(Path(next(word for word in words if not word.startswith("--"))))[: 15_000 if quick else None]
+    path = Path(next((word for word in words if not word.startswith("--")), PHILLY))
+    if not path.is_file():
+        raise SystemExit(f"the trace is not at {path}: it follows from sia-simulator/traces/philly.csv of github.com/siasosp23/artifacts")
+    trace = jobs(path)[: 15_000 if quick else None]
     print(f"{CLAIM}\n{len(trace)} jobs; a stop costs {SAVE_SECONDS} s of saving and {RESTORE_SECONDS} s of restoring\n")
     print(
         f"{'wait, s':>8} {'mean':>8} {'p99':>8} {'worst':>8} {'1 GPU':>8} {'2-8':>8} {'more':>8} {'stops':>7} {'GPU-h lost':>10} {'CPU s':>6}"
