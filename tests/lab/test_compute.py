@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from nnix.planes.compute.meter import CHAIN, Cause, Interval, audit, noted
 from nnix.planes.compute.read import read
 from nnix.planes.fabric.kinds import Circuit
 from tests.lab.exchange import Lab, resource
+from tests.unit.cli.test_cli import Nnix, Said
+from tests.unit.cli.test_cli import nnix as command
+
+__all__ = ["command"]
 
 pytestmark = pytest.mark.lab
 
@@ -105,11 +110,12 @@ def exchange() -> list[Resource]:
     ):
         bundle = {"device": device, "devices": 4, "hours": 3, "start": when[0]}
         made += [
-            resource("Offer", pool, pool=pool, lots=4, ask="1yuan", start=when[0], end=end),
-            resource("Bid", pool, member="buyer", limit="100yuan", bundles=[bundle], **more),
-            resource("Deal", pool, bid=pool, offer=pool, pool=pool, devices=4, hours=when, prices=["1yuan"] * 3),
+            resource("Offer", pool, pool=pool, lots=4, ask="1000yuan", start=when[0], end=end),
+            resource("Bid", pool, member="buyer", limit="12000yuan", bundles=[bundle], **more),
+            resource("Deal", pool, bid=pool, offer=pool, pool=pool, devices=4, hours=when, prices=["1000yuan"] * 3),
         ]
-    return made
+    terms = {"buyer_fee_permille": 10, "credits": [{"cause": "node-lost", "percent": 100}]}
+    return [*made, resource("Tariff", "this-year", title={"en": "Tariff"}, start="2026-01-01T00Z", **terms)]
 
 
 def circuit(ends: list[str]) -> Circuit:
@@ -333,6 +339,56 @@ def nnix(centres: Centres, *words: str, stdin: dict[str, Any] | None = None) -> 
     return subprocess.run(
         argv, input=json.dumps(stdin) if stdin else "", capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
     )
+
+
+def test_all_that_ran_is_settled_and_the_invoice_opens_down_to_the_meters(centres: Centres, command: Nnix) -> None:
+    """Every record of both meters is in the buyer's invoice, with all of its device-time; both sellers get what the buyer pays; the invoice is computed
+    again to the same digest, and no longer is when one row on a machine is altered or the last one is gone."""
+
+    def invoice(*words: str) -> Said:
+        return command(*centres.lab.setting.options, "compute", "invoice", *words)
+
+    for pool in ("rays", "slurms"):
+        centres.run(f"{pool}-billed", pool, counting(3, 0.05), devices=1)
+    for pool in ("rays", "slurms"):
+        centres.until_state(f"{pool}-billed", "finished")
+    done = invoice("settle")
+    assert done.status == 0, done.err
+    bill = invoice("buyer", "--json").json
+    opened: dict[tuple[str, str], int] = {}
+    for line in bill["pays"]:
+        for part in line.get("parts", ()):
+            key = (line["chain"], part["digest"])
+            opened[key] = opened.get(key, 0) + part["quantity"]
+    written = {}
+    for pool in ("rays", "slurms"):
+        for each in audit((centres.home(pool) / "meter" / CHAIN).read_bytes()).records:
+            written[f"meter/{pool}", each.digest] = each.interval
+    assert opened == {key: each.device_microseconds for key, each in written.items()}
+
+    used = sum(Fraction(each.device_microseconds * 100_000, 3_600_000_000) for each in written.values())
+    paid = {kind: sum(each["amount"] for each in bill["pays"] if each["kind"] == kind) for kind in ("use", "buyer-fee")}
+    back = sum(each["amount"] for each in bill["gets"])
+    assert abs(paid["use"] - used) <= 1  # two deals, each rounded once
+    assert abs(paid["buyer-fee"] - Fraction(paid["use"] - back, 100)) <= 1
+    sellers = [invoice(each, "--json").json for each in ("gpus", "npus")]
+    assert sum(each["owed"] for each in sellers) == paid["use"]
+    assert invoice("book", "--json").json["sum"] == 0
+    lost = {each["chain"] for each in bill["gets"] if each["cause"] == "node-lost"}
+    assert lost == {chain for (chain, _), each in written.items() if each.cause is Cause.NODE_LOST}
+
+    verified = invoice("verify")
+    assert verified.status == 0, verified.err
+    chain = centres.home("rays") / "meter" / CHAIN
+    sound = chain.read_bytes()
+    for spoilt in (sound.replace(b'"share_thousandths":1000', b'"share_thousandths":100', 1), sound[: sound.rindex(b"\n", 0, -1) + 1]):
+        chain.write_bytes(spoilt)
+        try:
+            found = invoice("verify")
+            assert found.status == 1 and "rays: record" in found.err
+        finally:
+            chain.write_bytes(sound)
+    assert invoice("verify").status == 0
 
 
 def descendants(pid: int) -> Iterator[int]:

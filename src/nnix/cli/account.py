@@ -370,13 +370,13 @@ def dispute_command(setting: Setting, which: str, line: str, amount: str | None,
 
 @click.command("decide")
 @click.argument("dispute", metavar="DISPUTE")
-@click.argument("event", type=click.Choice(EVENTS))
+@click.argument("event", metavar="EVENT", type=click.Choice(EVENTS))
 @click.option("--refund", metavar="MONEY", help="With settle: what goes back to the buyer.")
 @why_option
 @json_option
 @pass_setting
 def decide(setting: Setting, dispute: str, event: str, refund: str | None, why: str, as_json: bool) -> int:
-    """What became of a dispute: it was answered, upheld, rejected, settled in between, withdrawn, or lapsed without an answer."""
+    """What became of a dispute. EVENT: answer, uphold, reject, settle (in between), withdraw, or lapse (without an answer in time)."""
     begun(setting)
     snapshot = setting.book.model().snapshot
     found = snapshot.get(Dispute, dispute.removeprefix("dispute/"))

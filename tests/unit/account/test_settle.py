@@ -121,6 +121,14 @@ def test_a_record_that_comes_late_is_in_the_next_settlement_and_in_no_other() ->
     assert used == 10_900
 
 
+def test_a_record_of_an_unknown_deal_is_told_once_and_charged_to_nobody() -> None:
+    records = [*RECORDS, replace(RECORDS[-1], seq=len(RECORDS) + 1, deal="unknown")]
+    first = settled(records=records)
+    assert [(each.seq, each.deal) for each in first.unrated] == [(len(records), "unknown")]
+    model = snapshot(TARIFF).replaced(issued(first, snapshot(TARIFF)))
+    assert settled(records=records, until="2026-11-26T13:00:00Z", model=model).unrated == ()
+
+
 def test_what_ran_after_the_end_of_a_settlement_is_not_in_it() -> None:
     first = settled(until="2026-11-26T11:00:00Z")
     assert first.heads["gpus"] == (8, RECORDS[7].digest)

@@ -376,6 +376,16 @@ def test_killed_at_any_byte_of_an_append_nothing_before_is_lost_and_nothing_is_i
         after_the_kill(folder, before)
 
 
+def test_a_torn_line_is_cut_off_before_anything_is_written(tmp_path: Path, quick_disk: None) -> None:
+    """However long it is: nothing of it may stand behind a shorter record."""
+    before = begun(tmp_path)
+    with (tmp_path / CHAIN).open("ab") as chain:
+        chain.write(b"x" * 5000)
+    assert audit((tmp_path / CHAIN).read_bytes(), noted(tmp_path)).torn_bytes == 5000
+    Meter(tmp_path, "hz-ai").close()
+    assert (tmp_path / CHAIN).read_bytes() == b"".join(before)
+
+
 def test_killed_before_any_call_that_touches_the_disk_each_device_ends_once(tmp_path: Path, quick_disk: None) -> None:
     """Between record, head and note of what is held there is no step at which a device would be lost or charged twice."""
     steps = 0
