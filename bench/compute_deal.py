@@ -46,11 +46,11 @@ GPU = "nvidia/l20"
 BARE = """
 import json, os, secrets, subprocess, sys, time
 from pathlib import Path
-import ray
 from nnix.daemons.ray.foreman import ENVIRONMENT, started
 folder = Path(sys.argv[1])
 (folder / "token").write_text(secrets.token_hex(32))
 os.environ |= {"HOME": str(folder), "RAY_AUTH_TOKEN_PATH": str(folder / "token"), **ENVIRONMENT}
+import ray  # which reads the environment when it is imported
 started({"port": 6379, "cpus": 2, "resources": {}}, folder)
 ray.init(address="127.0.0.1:6379", log_to_driver=False, configure_logging=False, _node_ip_address="127.0.0.1")
 def start(path):
