@@ -34,11 +34,14 @@ from tests.unit.cli.test_cli import nnix as command
 
 __all__ = ["command"]
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.timeout(900),
+]  # Ray needs eight seconds to start, and two minutes where everything else runs as well
 
 GPU, NPU = "nvidia/h100", "huawei/ascend-910b"
 GIGABYTES = 3
-PATIENCE_SECONDS = 180.0  # on a machine on which everything runs at once
+PATIENCE_SECONDS = 280.0  # on a machine on which everything runs at once
 
 COUNT = """
 import json, os, signal, sys, time
