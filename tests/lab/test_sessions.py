@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -22,19 +23,25 @@ import pytest
 
 from nnix.daemons import openbgpd
 from nnix.daemons.frr import FRR
+from nnix.kernel.evidence import Evidence
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused, judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Asking
 from nnix.planes.members.kinds import Member
+from nnix.planes.routing.compile import policy as policy_of
 from nnix.planes.routing.kinds import LocalSnippet, RouteServer, RoutingPolicy, Session
 from nnix.planes.routing.plane import PLANE
+from nnix.planes.routing.prove.compare import Difference
 from nnix.planes.routing.routes import routes_of
+from nnix.planes.routing.trial.running import agree
 from tests.lab.test_route_server import (
     DRIVERS,
     GRACEFUL_SHUTDOWN,
     NO_EXPORT,
+    RPSL,
     RS,
+    VRPS,
     Lab,
     NamespaceHost,
     Speaker,
@@ -196,6 +203,15 @@ def refused_by_name(lab: Lab, wanted: Mapping[str, str], policy: Mapping[str, An
     assert {each.rule for each in refused.value.refusals} == {"routing.daemon-can"}
 
 
+def _verified(lab: Lab) -> tuple[Difference, ...]:
+    """What `nnix verify routing` finds to be otherwise than the policy says; sessions that are offered several paths are counted, not compared."""
+    known = {"file:lab.rpsl": RPSL.encode(), "file:vrps.json": json.dumps(VRPS).encode()}
+    server = next(each for each in policy_of(lab.snapshot, Evidence(known)) if each.name == "rs1")
+    (agreement,) = asyncio.run(agree([server], lab))
+    assert (agreement.trouble, agreement.several) == ("", 1)
+    return agreement.differences
+
+
 def paths(heard: Mapping[int, Told]) -> list[tuple[int, ...]]:
     return sorted(each.path for each in heard.values())
 
@@ -235,6 +251,7 @@ def test_several_paths_reach_who_can_take_them(lab: Lab, many: tuple[int, Speake
     assert len(delta.heard_paths[prefix]) == 2
     assert {each.next_hop for each in delta.heard_paths[prefix].values()} == {ends(11, family)[0], ends(12, family)[0]}
     until(lambda: gamma.hears(prefix).path == (64500,), "the better one is not told")
+    assert _verified(lab) == ()
 
     alpha.withdraw(prefix)
     until(lambda: paths(delta.heard_paths.get(prefix, {})) == [(64501, 64510)], f"the withdrawn path stays: {delta.heard_paths}")
@@ -261,6 +278,7 @@ def test_several_paths_of_one_member_are_held_and_judged_one_by_one(lab: Lab, ma
     delta.announce(prefix, path=[65550, 65550, 64510], number=8)
     delta.announce(prefix, path=[65550, 64999], number=9)
     until(lambda: alpha.hears(prefix).path == (65550, 64510), f"not the best: {alpha.heard}")
+    assert _verified(lab) == ()
     delta.withdraw(prefix, number=7)
     until(
         lambda: alpha.heard.get(prefix) is not None and alpha.heard[prefix].path == (65550, 65550, 64510), f"not the second: {alpha.heard}"

@@ -250,7 +250,11 @@ def verify_routing(setting: Setting, server: str | None, as_json: bool) -> int:
         head = f"route-server/{each.server}: {each.routes} routes of {each.established} of {each.sessions} sessions, {each.told} told"
         aside = [
             f"{number} {words} left out"
-            for number, words in ((each.moved, "that moved"), (each.cut, "with too many communities to print"))
+            for number, words in (
+                (each.moved, "that moved"),
+                (each.cut, "with too many communities to print, or over several paths from one session,"),
+                (each.several, "sessions with several paths (ADD-PATH)"),
+            )
             if number
         ]
         head += f" ({'; '.join(aside)})" if aside else ""

@@ -24,6 +24,7 @@ from nnix.kernel.world import Host, Unreachable
 from nnix.planes.routing import bgpctl, birdc
 from nnix.planes.routing.asking import ASKING
 from nnix.planes.routing.compile import ServerPolicy
+from nnix.planes.routing.kinds import AddPaths
 from nnix.planes.routing.naming import protocol_name
 from nnix.planes.routing.prove.compare import Difference, Held, Seen, Side, differences
 from nnix.planes.routing.prove.evaluate import NOT_TRANSITIVE, Evaluator
@@ -44,7 +45,8 @@ Told = dict[Side, dict[Prefix, Attributes]]
 @dataclass(frozen=True)
 class Agreement:
     """Whether a running route server does what its policy says. `moved` routes changed while it was read; `cut` ones have more communities than
-    the daemon prints. Neither is compared."""
+    the daemon prints, or came over several paths from one session; `several` sessions are offered several paths for one prefix (RFC 7911), so that
+    what they are told is not one route each. None of these is compared."""
 
     server: str
     sessions: int
@@ -53,6 +55,7 @@ class Agreement:
     told: int
     moved: int
     cut: int
+    several: int
     differences: tuple[Difference, ...]
     trouble: str = ""
 
@@ -71,6 +74,7 @@ class Agreement:
             "told": self.told,
             "moved": self.moved,
             "cut": self.cut,
+            "several": self.several,
             "trouble": self.trouble,
             "differences": [each.record() for each in self.differences],
         }
@@ -104,12 +108,14 @@ async def _agree(server: ServerPolicy, machines: Machines) -> Agreement:
         refused = {(up[e.route.protocol][0], prefix_of(e.route.prefix)): e.reason for e in bad if e.route.protocol in up}
         after, _ = await READING[server.daemon].announced(host, server.name, up, None)
     except Unreachable as error:
-        return Agreement(server.name, len(by_protocol), 0, 0, 0, 0, 0, (), str(error))
+        return Agreement(server.name, len(by_protocol), 0, 0, 0, 0, 0, 0, (), str(error))
     moved = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     thrown = {key: reason for key, reason in refused.items() if key not in before}  # the daemon has it not even among what it received
     left_out = {prefix for _, prefix in moved | cut}
     ids = {up[name][0]: int(IPv4Address(each.router_id)) for name, each in known.items() if name in up and each.router_id}
     expected = Exchange(evaluator, [(session, route) for (session, prefix), route in before.items() if prefix not in left_out], ids)
+    several = {side for side in heard if evaluator.clients[side[0]].policy.add_paths in (AddPaths.SEND, AddPaths.BOTH)}
+    heard = {side: routes for side, routes in heard.items() if side not in several}
     seen = Seen(
         {side: {prefix: each for prefix, each in routes.items() if prefix not in left_out} for side, routes in heard.items()},
         {key: each for key, each in held.items() if key[1] not in left_out},
@@ -117,7 +123,7 @@ async def _agree(server: ServerPolicy, machines: Machines) -> Agreement:
     )
     found = tuple(islice(differences(expected, seen, {}), DIFFERENCES_MAX))
     told = sum(map(len, heard.values()))
-    return Agreement(server.name, len(by_protocol), len(up), len(before), told, len(moved), len(cut), found)
+    return Agreement(server.name, len(by_protocol), len(up), len(before), told, len(moved), len(cut), len(several), found)
 
 
 async def announced(server: ServerPolicy, machines: Machines, only: Prefix | None = None) -> tuple[Announced, dict[str, int]]:
@@ -171,9 +177,9 @@ async def _bird_announced(
     for (_, (session, _)), answer in zip(known, answers, strict=True):
         for each in birdc.routes(answer):
             prefix, held = prefix_of(each.prefix), held_of(each)
-            found[session, prefix] = route_of(prefix, held)
-            if held.cut:
+            if held.cut or (session, prefix) in found:
                 cut.add((session, prefix))
+            found[session, prefix] = route_of(prefix, held)
     return found, frozenset(cut)
 
 
@@ -216,8 +222,14 @@ async def _openbgpd_announced(
     host: Host, name: str, up: Mapping[str, Side], only: Prefix | None
 ) -> tuple[Announced, frozenset[tuple[str, Prefix]]]:
     entries = await _rib(host, name, "detail", "table", "Adj-RIB-In", *(() if only is None else (str(only),)))
-    found = ((side[0], prefix, held) for side, prefix, held in _of(entries, up) if only in (None, prefix))
-    return {(session, prefix): route_of(prefix, held) for session, prefix, held in found}, frozenset()
+    found: Announced = {}
+    several: set[tuple[str, Prefix]] = set()
+    for (session, _), prefix, held in _of(entries, up):
+        if only in (None, prefix):
+            if (session, prefix) in found:
+                several.add((session, prefix))
+            found[session, prefix] = route_of(prefix, held)
+    return found, frozenset(several)
 
 
 async def _openbgpd_told(host: Host, name: str, up: Mapping[str, Side], evaluator: Evaluator) -> Told:
