@@ -47,6 +47,7 @@ class Crowd:
     changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unregistered: frozenset[Prefix] = frozenset()
     server: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    policy: Mapping[str, Any] = field(default_factory=dict)
 
     def prefixes(self, number: int) -> list[Prefix]:
         start = int(ip_address("20.0.0.0"))
@@ -58,7 +59,7 @@ class Crowd:
             resource("Exchange", "crowd", title={"en": "Crowd"}, asn=64500, country="CN", lab=True),
             resource("Site", "east", title={"en": "east"}, role="hub", level="city", city="east", country="CN"),
             resource("Lan", "lan", title={"en": "LAN"}, v4="198.18.0.0/20"),
-            resource("RoutingPolicy", "open", rpki="off", roles=False, **rules),
+            resource("RoutingPolicy", "open", rpki="off", roles=False, **rules, **self.policy),
         ]
         for host, (name, make) in enumerate(self.servers.items(), start=1):
             made.append(

@@ -137,6 +137,46 @@ def test_a_route_object_that_goes_while_updates_flow_takes_its_route_and_no_othe
     lab.run(reload())
 
 
+def test_the_first_group_is_no_reason_to_tell_everybody_everything_again(lab: Lab) -> None:
+    """What all receivers share on the way out changes. BIRD tells anew the one route that the change concerns, and who is in the group stops hearing it; that
+    it tells all of the others nothing is counted in octets."""
+    grouped = replace(CROWD, policy={"groups": [{"number": 571, "title": "one", "members": ["m4"]}]})
+    wished = replace(CROWD.route(3), standard=frozenset([(65410, 571)]))
+
+    async def follow() -> None:
+        members = lab.members
+        mine = {session: each for (of, session), each in members.sessions.items() if of == "rs1"}
+        others = [each for session, each in mine.items() if session not in ("m3", "m4")]
+        mine["m3"].announce(wished)
+        await until(lambda: all(each.heard[wished.prefix].standard >= wished.standard for each in others), lambda: "it does not arrive")
+        assert wished.prefix in mine["m4"].heard
+        members.forget()
+        octets = {each.session: each.octets for each in others}
+        await members.drive("rs1", grouped)
+        await until(
+            lambda: (
+                all(wished.standard.isdisjoint(each.heard[wished.prefix].standard) for each in others) and wished.prefix not in mine["m4"].heard
+            ),
+            lambda: (
+                wished.prefix in mine["m4"].heard,
+                [each.session for each in others if wished.standard & each.heard[wished.prefix].standard],
+            ),
+        )
+        told = max(each.octets - octets[each.session] for each in others)
+        routes = len(others[0].heard)
+        print(f"at most {told} octets told to anybody who has {routes} routes")
+        assert told < 4 * routes, "the table was told again"
+        assert members.ended == []
+        assert set(members.lost) == {("rs1", "m4", wished.prefix)}
+
+        await members.drive("rs1", CROWD)
+        await until(lambda: mine["m4"].heard.get(wished.prefix) is not None, lambda: "it does not come back")
+        mine["m3"].announce(CROWD.route(3))
+        await until(lambda: all(wished.standard.isdisjoint(each.heard[wished.prefix].standard) for each in others), lambda: "the wish stays")
+
+    lab.run(follow())
+
+
 @pytest.mark.parametrize("server", sorted(MAKES))
 def test_one_make_is_drained_and_replaced_while_the_other_serves(lab: Lab, server: str) -> None:
     """RFC 8326: first all its routes say GRACEFUL_SHUTDOWN, then it is taken away and another one started; no member is without a path at any update, and

@@ -14,6 +14,10 @@ Routes are looked at once where they come in, and as little as possible where th
 Wishes in standard and extended communities are written as large ones first, so that each is judged once. Receivers that wishes aim at by the same
 groups and round-trip times share a function, named after these, so that a new receiver changes nobody else's.
 
+What all receivers share on the way out is asked by special routes only. So when it changes, import puts another number into `nnix_special`: such routes are told
+anew because they differ, and the rest, for which nothing has changed, is not. For that the text says `# told anew by import: NUMBER` to the driver. A local
+snippet may ask anything of any route, so where there is one BIRD feeds everybody again.
+
 After a cold start nothing is accepted until members are back, where the driver wishes so (daemons/bird.py): it fills the table `nnix_held`. For
 that `import table` is needed a second time: what members have sent meanwhile is taken in from there, client by client, and so goes out in few messages.
 
@@ -117,6 +121,12 @@ def spell(server: ServerPolicy) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def _generation(server: ServerPolicy) -> int:
+    """A number for what receivers share on the way out, whatever groups they are in: another one for another text, but for one chance in 2^31."""
+    text = "\n".join([*_control_sets(server), _LENGTHEN, _heed("nnix_heed", (), server)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1 | 1
+
+
 def _families(server: ServerPolicy) -> tuple[Family, ...]:
     """IPv4 also where it comes over IPv6 sessions only."""
     v4 = server.v4 is not None or any(each.v4_over_v6 for each in server.clients)
@@ -145,6 +155,7 @@ def _wants(server: ServerPolicy, feature: str) -> bool:
 def _head(server: ServerPolicy) -> str:
     text = f"# nnix: route-server/{server.name}, AS{server.asn}. Written by a program; what is changed here by hand does not stay.\n"
     text += "".join(f"# needs: {feature} {who}: {mend}\n" for feature, who, mend in _needs(server))
+    text += "" if server.snippets else f"# told anew by import: {_generation(server)}\n"
     text += f"# farewell: {server.shutdown_text}\n" if server.shutdown_text else ""
     # After a restart nothing is told before all who were there have said what they have, or the time is over for which members keep what they were told.
     gone = server.policy.graceful_restart_seconds
@@ -317,27 +328,24 @@ def _asns(asns: Iterable[int]) -> str:
     return f"[{','.join(map(str, asns))}]"
 
 
+_LENGTHEN = _function(
+    "nnix_lengthen(int nnix_prepends)",
+    [f"if nnix_prepends > {number} then bgp_path.prepend(bgp_path.first);" for number in range(3)],
+)
+
+
 # what all share -----------------------------------------------------------------------------------------------------
 
 
 def _shared(server: ServerPolicy) -> str:
     """Functions for both families: how a route is refused, marked, told and tidied."""
     policy = server.policy
-    aims = _aims(server)
-    functions = _ranges(large_function(wish, aim) for aim in aims for wish in WISHES)
-    keys = _ranges(short_key(wish, aim, server.stand_in) for aim in aims for wish in WISHES)
-    standard = ", ".join(f"({_span(each)}, *)" for each in keys)
-    extended = ", ".join(
-        f"({kind}, {short_key(wish, aim, server.stand_in)}, *)" for kind in ("rt", "ro") for aim in aims for wish in WISHES
-    )
-    large = ", ".join(f"(RS, {_span(each)}, *)" for each in functions)
+    functions = _ranges(large_function(wish, aim) for aim in _aims(server) for wish in WISHES)
     mapped = [(row.reason, community(row.community)) for row in policy.reason_communities]
     ours = sorted({*server.attached, *(each for _, each in mapped), *(each for _, each in server.says)})
     ours_large = [f"(RS, {each}, *)" for each in _gaps(functions)] + [_value(each) for each in ours if each.form == "large"]
     defines = [
-        f"define NNIX_CONTROLS_STANDARD = [{standard}];",
-        f"define NNIX_CONTROLS_EXTENDED = [{extended}];",
-        f"define NNIX_CONTROLS_LARGE = [{large}];",
+        *_control_sets(server),
         f"define NNIX_OURS_LARGE = [{', '.join(ours_large)}];",
     ]
     scrub = ["if bgp_large_community ~ NNIX_OURS_LARGE then bgp_large_community.delete(NNIX_OURS_LARGE);"]
@@ -359,15 +367,31 @@ def _shared(server: ServerPolicy) -> str:
             refuse += ["preference = 0;", "nnix_nobody = 1;", "nnix_special = 1;", "accept;"]
         else:
             refuse.append("reject;")
-    lengthen = [f"if nnix_prepends > {number} then bgp_path.prepend(bgp_path.first);" for number in range(3)]
     return (
         "\n".join(defines)
         + "\n"
         + _function("nnix_refuse(int nnix_reason; int nnix_peer)", refuse)
         + "\n# What the route server says of a route, no member may say in its stead."
         + _function("nnix_scrub()", scrub)
-        + _function("nnix_lengthen(int nnix_prepends)", lengthen)
+        + _LENGTHEN
     )
+
+
+def _control_sets(server: ServerPolicy) -> list[str]:
+    """Communities by which members ask for something."""
+    aims = _aims(server)
+    functions = _ranges(large_function(wish, aim) for aim in aims for wish in WISHES)
+    keys = _ranges(short_key(wish, aim, server.stand_in) for aim in aims for wish in WISHES)
+    standard = ", ".join(f"({_span(each)}, *)" for each in keys)
+    extended = ", ".join(
+        f"({kind}, {short_key(wish, aim, server.stand_in)}, *)" for kind in ("rt", "ro") for aim in aims for wish in WISHES
+    )
+    large = ", ".join(f"(RS, {_span(each)}, *)" for each in functions)
+    return [
+        f"define NNIX_CONTROLS_STANDARD = [{standard}];",
+        f"define NNIX_CONTROLS_EXTENDED = [{extended}];",
+        f"define NNIX_CONTROLS_LARGE = [{large}];",
+    ]
 
 
 def _checks(server: ServerPolicy, family: Family) -> str:
@@ -503,15 +527,16 @@ def _valid(server: ServerPolicy, family: Family) -> str:
 def _mark(server: ServerPolicy, family: Family) -> str:
     """What is put on an accepted route, and whether export must look at it."""
     policy = server.policy
+    special = f"nnix_special = {_generation(server)};"
     next_hop = policy.blackhole_v4 if family == 4 else policy.blackhole_v6
     obeyed = f"[{', '.join(_pair(each) for each in (NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED))}]"
-    held = f"if bgp_community ~ {obeyed} then {{ nnix_nobody = 1; nnix_special = 1; }}"
+    held = f"if bgp_community ~ {obeyed} then {{ nnix_nobody = 1; {special} }}"
     blackholes = [
         f"if {_pair(BLACKHOLE)} ~ bgp_community then {{",
         f"  bgp_community.add({_pair(NO_EXPORT)});",
         f"  bgp_next_hop = {next_hop};" if next_hop is not None else "",
         "  nnix_blackhole = 1;",
-        "  nnix_special = 1;",
+        f"  {special}",
         f"}} else {held}" if policy.no_export is NoExport.OBEY else "}",
     ]
     rows = [
@@ -526,10 +551,10 @@ def _mark(server: ServerPolicy, family: Family) -> str:
         *(f"if (RS, {SAID[slug].function}, {SAID[slug].value}) ~ bgp_large_community then {_add(each)}" for slug, each in server.says),
         f"if nnix_going then {{ if {_pair(GRACEFUL_SHUTDOWN)} ~ bgp_community then bgp_local_pref = 0; }}",
         *(blackholes if policy.blackhole else [held] if policy.no_export is NoExport.OBEY else []),
-        "if ! bgp_next_hop.is_v4 then { nnix_hop6 = 1; nnix_special = 1; }" if family == 4 else "",
-        "if bgp_large_community ~ NNIX_CONTROLS_LARGE then { nnix_controls = 1; nnix_special = 1; }",
-        "if bgp_community ~ NNIX_CONTROLS_STANDARD then { nnix_controls = 2; nnix_special = 1; }",
-        "if bgp_ext_community ~ NNIX_CONTROLS_EXTENDED then { nnix_controls = 2; nnix_special = 1; }",
+        f"if ! bgp_next_hop.is_v4 then {{ nnix_hop6 = 1; {special} }}" if family == 4 else "",
+        f"if bgp_large_community ~ NNIX_CONTROLS_LARGE then {{ nnix_controls = 1; {special} }}",
+        f"if bgp_community ~ NNIX_CONTROLS_STANDARD then {{ nnix_controls = 2; {special} }}",
+        f"if bgp_ext_community ~ NNIX_CONTROLS_EXTENDED then {{ nnix_controls = 2; {special} }}",
     ]
     return _function(f"nnix_mark{family}(int nnix_peer; bool nnix_going)", rows)
 
