@@ -30,7 +30,7 @@ from tests.lab.exchange import resource
 
 FIRST_ASN = 207000
 DRIVERS: Mapping[str, Driver] = {"bird": BIRD, "openbgpd": OPENBGPD}
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 240.0
 AT_ONCE = 50
 BUSY = 2  # the member who may have no rest, see `busy`
 FLAPPING = Prefix(4, int(ip_address("198.51.100.0")), 24)

@@ -155,7 +155,8 @@ def test_the_first_group_is_no_reason_to_tell_everybody_everything_again(lab: La
         await members.drive("rs1", grouped)
         await until(
             lambda: (
-                all(wished.standard.isdisjoint(each.heard[wished.prefix].standard) for each in others) and wished.prefix not in mine["m4"].heard
+                all(wished.standard.isdisjoint(each.heard[wished.prefix].standard) for each in others)
+                and wished.prefix not in mine["m4"].heard
             ),
             lambda: (
                 wished.prefix in mine["m4"].heard,
@@ -172,7 +173,9 @@ def test_the_first_group_is_no_reason_to_tell_everybody_everything_again(lab: La
         await members.drive("rs1", CROWD)
         await until(lambda: mine["m4"].heard.get(wished.prefix) is not None, lambda: "it does not come back")
         mine["m3"].announce(CROWD.route(3))
-        await until(lambda: all(wished.standard.isdisjoint(each.heard[wished.prefix].standard) for each in others), lambda: "the wish stays")
+        await until(
+            lambda: all(wished.standard.isdisjoint(each.heard[wished.prefix].standard) for each in others), lambda: "the wish stays"
+        )
 
     lab.run(follow())
 

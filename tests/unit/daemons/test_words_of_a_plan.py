@@ -386,3 +386,12 @@ AGREEING = Seen("d1", ("7", "8"), "d1", ("7", "8"), "mark", "mark")
 def test_every_way_to_differ_has_its_words(seen: Seen, words: str) -> None:
     """The loop records them; an operator can tell a crash from a hand edit from an unfinished change."""
     assert difference(seen, "d1", ("a", "b")) == words
+
+
+def test_what_bird_reads_again_by_itself_and_what_it_is_told_to() -> None:
+    """Told softly only where both texts name the number by which import marks what is concerned, and it is another one; whose own block changed is fed in full."""
+    old, new = (f"# told anew by import: {number}\n{BIRD_CONF}".encode() for number in (7, 9))
+    assert bird.read_again(old, new) == ("reload in all",)
+    assert bird.read_again(old, new.replace(b"export none", b"export all")) == ("reload in all", "reload out two")
+    for one, other in ((old, old), (BIRD_CONF.encode(), new), (old, BIRD_CONF.encode()), (b"", new)):
+        assert bird.read_again(one, other) == ()

@@ -119,3 +119,11 @@ def test_what_is_foreseen_is_what_two_whole_evaluations_differ_in(old: dict[str,
         each for each in foreseen(one, other, NOW, {}).effects if each.what in ("told", "withdrawn", "changed")
     )
     assert {(each.member, each.prefix) for each in outward} == differing
+
+
+def test_the_first_group_costs_what_routes_with_wishes_cost() -> None:
+    """BIRD reads all routes in once more, and tells anew only those whose announcer asked for something; and all to who is now in a group."""
+    grouped: dict[str, Any] = {"groups": [{"number": 571, "title": "one", "members": ["m3"]}]}
+    wishing = announced(("m1-s", route("20.0.0.0/24", 1001, hop=11, large=frozenset([(139136, 0, 1002)]))))
+    work = foreseen(server(), server(**grouped), {**NOW, **wishing}, {}).work
+    assert (work.imports, work.exports) == (3, 3 + 3)
