@@ -4,6 +4,9 @@ Ours: the configuration of a public node as planes/naming spells it, with limits
 bare: an address and the zone. Both makes, NSD and Knot; the same zone, the same questions in the same order, one dnsperf at a time on the
 loopback of a namespace of this bench's own. A round counts only if every question was answered with the same response codes on both sides.
 
+A third side, which the claim does not judge: ours with `statistics`, where the daemon tells of every question and answer by dnstap. Its counter
+(planes/naming/counting.py) runs beside it as on a node, and its own CPU, which is bounded, is told apart.
+
 Queries per server CPU second: the CPU time of all processes of the server, not of dnsperf. Interleaved rounds, medians.
 
 Run as root: python bench/naming_answer.py [--quick]. The last line is one JSON object; the exit status is 0 when the claim holds.
@@ -16,13 +19,17 @@ import json
 import os
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from nnix.daemons.knot import knot
 from nnix.daemons.nameserver import NameServerDriver
@@ -31,7 +38,7 @@ from nnix.daemons.secrets import Secrets
 from nnix.hosts.namespace import NamespaceHost
 from nnix.planes.naming import knot as knot_spelling
 from nnix.planes.naming import nsd as nsd_spelling
-from nnix.planes.naming.compile import Key, NodePolicy, Server
+from nnix.planes.naming.compile import COUNTER_CPU_SHARE, OWN_COUNTS, Key, NodePolicy, Server
 
 CLAIM = "queries per server CPU second through our configuration, beside the bare daemon"
 NAMESPACE = f"nnb{os.getpid() % 100000}"
@@ -59,10 +66,10 @@ def questions(delegations: int, count: int) -> str:
     return "".join(f"{'x' if n % 100 == 0 else 'www.'}d{chance.randrange(delegations)}.bench A\n" for n in range(count))
 
 
-def ours(make: str) -> bytes:
+def ours(make: str, tap: str | None = None) -> bytes:
     """As planes/naming spells it. The gate is not there; the zone is in its file already."""
     gate = Server("gate", ((IPv4Address("127.0.0.99"), 53),), Key("key.", "hmac-sha256", "@SECRET:tsig@"))
-    policy = NodePolicy("node", (ADDRESS,), (), (ADDRESS,), gate, ("bench.",), None, 16_000, True, "@SECRET:cookies@", None, ())
+    policy = NodePolicy("node", (ADDRESS,), (), (ADDRESS,), gate, ("bench.",), None, 16_000, True, "@SECRET:cookies@", None, (), tap)
     spelled = {"nsd": nsd_spelling.spell, "knot": knot_spelling.spell_node}[make](policy)
     # a node of Knot's keeps its zones in the journal, which the gate fills; here they come from a file
     return spelled.replace("zonefile-load: none", "zonefile-load: whole").replace("journal-content: all", "journal-content: none").encode()
@@ -88,6 +95,32 @@ def cpu_seconds(inode: int) -> float:
         except OSError:
             continue
     return total / TICKS
+
+
+@contextmanager
+def counter(home: Path, make: str) -> Iterator[Path]:
+    """A node's counter, beside a daemon of `make`; where it says how much of a CPU it took."""
+    place = home / "counter/bench"
+    place.mkdir(parents=True)
+    argv, begins = OWN_COUNTS[make]
+    audit = {"argv": argv.split(), "begins": begins, "folder": str(home / make / "bench")}
+    settings: dict[str, Any] = {"neighbours": {}, "own": [], "herald": None, "audit": audit, "cpu_share": COUNTER_CPU_SHARE, "days_kept": 1}
+    (place / "settings").write_text(json.dumps(settings))
+    running = subprocess.Popen([sys.executable, "-m", "nnix.planes.naming.counting", "settings"], cwd=place, stdout=subprocess.DEVNULL)
+    try:
+        while not (place / "tap").exists():
+            if running.poll() is not None:
+                raise SystemExit("the counter does not run: nothing was measured")
+            time.sleep(0.05)
+        yield Path(f"/proc/{running.pid}/stat")
+    finally:
+        running.terminate()
+        running.wait()
+        shutil.rmtree(home / "counter")
+
+
+def ticks(stat: Path) -> float:
+    return sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13])) / TICKS
 
 
 def one(host: NamespaceHost, driver: NameServerDriver, content: bytes, text: bytes, file: Path, seconds: int) -> tuple[float, str]:
@@ -157,12 +190,20 @@ def main() -> int:
             file = Path(folder) / "questions"
             file.write_text(questions(delegations, 200_000))
             host = NamespaceHost("bench", NAMESPACE, Path(folder) / "home")
+            counting: dict[str, list[float]] = {}
             for _ in range(rounds):
                 for driver in (nsd(Secrets(Path(folder))), knot(Secrets(Path(folder)))):
                     mine, codes = one(host, driver, ours(driver.name), text, file, seconds)
                     theirs, others = one(host, driver, bare(driver.name), text, file, seconds)
                     if codes != others:
                         raise SystemExit(f"{driver.name}: the two sides did not answer the same: {codes}, {others}")
+                    with counter(Path(folder) / "home", driver.name) as stat:
+                        before, started = ticks(stat), time.monotonic()
+                        told, others = one(host, driver, ours(driver.name, "../../counter/bench/tap"), text, file, seconds)
+                        counting.setdefault(driver.name, []).append((ticks(stat) - before) / (time.monotonic() - started))
+                    if codes != others:
+                        raise SystemExit(f"{driver.name}: with statistics it did not answer the same: {codes}, {others}")
+                    found.setdefault((driver.name, "statistics"), []).append(told)
                     found.setdefault((driver.name, "ours"), []).append(mine)
                     found.setdefault((driver.name, "bare"), []).append(theirs)
     finally:
@@ -172,6 +213,9 @@ def main() -> int:
         mine, theirs = (statistics.median(found[make, side]) for side in ("ours", "bare"))
         ratios[make] = statistics.median(a / b for a, b in zip(found[make, "ours"], found[make, "bare"], strict=True))
         print(f"{make:>5}: ours {mine / 1000:7.1f}k, bare {theirs / 1000:7.1f}k queries per CPU second; ratio {ratios[make]:.3f}")
+        told = statistics.median(a / b for a, b in zip(found[make, "statistics"], found[make, "ours"], strict=True))
+        share = statistics.median(counting[make])
+        print(f"       with statistics {told:.3f} of ours without; its counter takes {share:.2f} of a CPU")
     worst = min(ratios, key=lambda each: ratios[each])
     mine, theirs = (round(statistics.median(found[worst, side])) for side in ("ours", "bare"))
     holds = ratios[worst] >= AT_LEAST

@@ -7,6 +7,9 @@ validated where it changed something, while the digest is always that of the who
 Knot validates against the keys *in* the zone, not against a trust anchor: a zone signed anew by a stranger's key would pass. That the stranger
 cannot speak for the primary is TSIG's part, and that the keys are the right ones the guard's, through which it fetches (planes/naming/guard.py).
 
+What one version wants otherwise than another stands in a configuration as comments, `#<3.4 LINE` and `#>=3.4 LINE`; those that are for the version
+here are laid into `limits.conf`, which the configuration includes.
+
 Sockets are named without their path, since `knotd` stands in its own folder.
 
 Where it signs (a registry in the lab), `cn.ksk.pem` and `cn.zsk.pem` beside the configuration are the zone's Ed25519 keys; they are taken into
@@ -35,13 +38,16 @@ for key in *.ksk.pem *.zsk.pem; do
   keymgr -D db/keys "$zone" import-pem "$key" algorithm=ED25519 $use >/dev/null && cp "$key" "db/$key" || exit 1
 done"""
 
+LIMITS = """case $(knotd -V) in *' 2.'* | *' 3.'[0-3].*) era='<3.4' ;; *) era='>=3.4' ;; esac
+sed -n "s/^#$era //p" knot.conf >limits.conf"""
+
 MAKE = Make(
     name="knot",
     program="Knot DNS",
     package="knot",
     comms=("knotd",),
     config="knot.conf",
-    parse="knotc -c knot.conf conf-check",
+    parse=f"{LIMITS}\nknotc -c knot.conf conf-check",
     prepare=TAKE_KEYS,
     start="knotd -c knot.conf",
     ask="timeout 2 knotc -s knot.sock status",

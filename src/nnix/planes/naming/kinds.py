@@ -138,7 +138,7 @@ class NameNode(Resource):
         default=200,
         ge=0,
         le=16_000,
-        description="of the same answer to the same /24 or /56, before every second one is cut short (RRL); 0: no limit. Knot 3.2 counts in 16 bits, four seconds of it",
+        description="of the same answer to the same /24 or /56, before every second one is cut short (RRL); 0: no limit. Knot from 3.4 on counts all answers to an address, Knot 3.2 in 16 bits four seconds of it",
     )
     cookies: bool = Field(default=True, description="DNS cookies (RFC 7873)")
     dot_certificate: Secret | None = Field(

@@ -112,10 +112,7 @@ def _node(policy: NodePolicy) -> Iterator[str]:
     elif policy.cookies:
         modules.append("mod-cookies")
     if policy.responses_per_second:
-        yield "mod-rrl:"
-        yield "  - id: public"
-        yield f"    rate-limit: {policy.responses_per_second}"
-        yield "    slip: 2"
+        yield from _limits(policy.responses_per_second)
         modules.append("mod-rrl/public")
     yield "template:"
     yield "  - id: default"
@@ -134,6 +131,21 @@ def _node(policy: NodePolicy) -> Iterator[str]:
         yield f'  - domain: "{origin}"'
         yield f'    file: "{zone_file(origin)}"'
         yield "    template: hosted"
+
+
+def _limits(responses_per_second: int) -> Iterator[str]:
+    """The rate limit, for both of its makes: the driver lays the one that the version knows into `limits.conf` (daemons/knot.py).
+
+    Until 3.3 Knot counts the same answer to the same network, one bucket each. Its table is the smallest that still holds a flood as well beside other
+    traffic as the default's 393,241 buckets do; those fall out of the caches and cost more, and smaller ones are searched for long.
+    From 3.4 on it counts all answers to an address and to the networks around it, and what may come in one instant apart from what may come in a second.
+    The default of that, 125, would cut short a resolver that asks a whole second's worth at once.
+    """
+    for era, more in (("<3.4", ["table-size: 65537"]), (">=3.4", [f"instant-limit: {responses_per_second}", "table-size: 65536"])):
+        yield f"#{era} mod-rrl:"
+        yield f"#{era}   - id: public"
+        yield from (f"#{era}     {each}" for each in (f"rate-limit: {responses_per_second}", "slip: 2", *more))
+    yield 'include: "limits.conf"'
 
 
 def zone_file(origin: str) -> str:
