@@ -100,14 +100,18 @@ def _show(days: list[Counted]) -> None:
         rows.append((each.server.name, each.queries, each.responses, rcodes.get("3", 0), failed, networks, each.note))
     tables.table("Asked and answered", ("server", "queries", "responses", "no such name", "SERVFAIL", "sources", "note"), rows)
     latency = [
-        (each.server.name, name, answers, _milliseconds(half), _milliseconds(most), _milliseconds(nearly))
+        (each.server.name, name, answers, _milliseconds(half), _milliseconds(most), _milliseconds(nearly), *_way(each, name))
         for each in days
         if not each.trouble
         for name, (answers, half, most, nearly) in list(each.latency().items())[:SHOWN]
     ]
     if latency:
         tables.out.print()
-        tables.table("From question to answer, by member", ("server", "member", "answers", "half", "90 %", "99 %"), latency)
+        tables.table(
+            "From question to answer, by member",
+            ("server", "member", "answers", "half", "90 %", "99 %", "way there and back", "half, as seen"),
+            latency,
+        )
     for title, key, columns in (
         ("Why SERVFAIL", "failing", ("server", "domain", "cause", "times")),
         ("Lame delegations", "lame", ("server", "zone", "name server", "fault", "times")),
@@ -121,6 +125,13 @@ def _show(days: list[Counted]) -> None:
         if found:
             tables.out.print()
             tables.table(title, columns, found)
+
+
+def _way(day: Counted, member: str) -> tuple[str | None, str | None]:
+    """How long the way to its resolvers and back is, and within which time half of the answers are there as they see it; None where none asked over TCP."""
+    if (seen := day.seen().get(member)) is None:
+        return None, None
+    return _milliseconds(day.trips()[member][1]), _milliseconds(seen)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from nnix.planes.naming.ask import wire
-from nnix.planes.naming.counting import Counter, Loads, Ways
+from nnix.planes.naming.counting import Counter, Loads, Ways, learned
 from nnix.planes.naming.dnstap import Kind, Message
 from nnix.planes.naming.rssac002 import documents
-from nnix.planes.naming.tally import NAMES_MAX, WAITING_MAX, Day, Distinct, lameness
+from nnix.planes.naming.tally import ASKED_SECONDS_MAX, NAMES_MAX, WAITING_MAX, Day, Distinct, lameness
 
 NOON = 1_795_694_400.0
 
@@ -57,6 +57,32 @@ def answered(
     kind: Kind = Kind.AUTH_RESPONSE,
 ) -> Message:
     return Message(kind, 1, packed(who), 4000 + number % 1000, b"", 53, 0.0, at, b"", dns(name, number=number, code=code, extra=extra), b"")  # fmt: skip
+
+
+def test_the_way_is_known_of_those_who_asked_over_tcp() -> None:
+    """As the kernel has learned it since the last look; not of whoever has some other connection, asked long ago, or belongs to nobody. It survives a restart."""
+    counted = day()
+    counted.take(asked(protocol=2))
+    counted.take(asked("192.0.2.9", number=2, protocol=2))
+    counted.take(asked("192.0.2.2", number=3))
+    entries = [
+        {"dst": "192.0.2.1", "age": 1.0, "rtt": 0.0101, "rttvar": 0.001, "source": "203.0.113.61"},
+        {"dst": "192.0.2.9", "age": 1.0, "rtt": 0.5},
+        {"dst": "192.0.2.2", "age": 1.0, "rtt": 0.5},
+        {"dst": "192.0.2.1", "age": 1.0},
+        {"dst": "nonsense", "age": 1.0, "rtt": 0.5},
+        {"dst": "192.0.2.1", "age": "?", "rtt": 0.5},
+    ]
+    found = list(learned(entries, NOON + 2))
+    assert found[0] == (packed("192.0.2.1"), 0.0101, NOON + 1)
+    assert len(found) == 3
+    for asker, seconds, _ in found:
+        counted.travelled(asker, seconds, NOON + 2)
+    counted.travelled(packed("192.0.2.1"), 0.5, NOON + ASKED_SECONDS_MAX)
+    assert {name: sum(each.steps.values()) for name, each in counted.trips.items()} == {"alice": 1}
+    again = day()
+    again.resume(json.loads(json.dumps(counted.record())))
+    assert 0.0101 <= (again.trips["alice"].seconds(0.5) or 0) < 0.0101 * 2**0.25
 
 
 def test_questions_and_answers_are_counted_as_rssac002_has_it() -> None:

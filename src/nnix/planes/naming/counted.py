@@ -65,8 +65,20 @@ class Counted:
 
     def latency(self) -> dict[str, tuple[int, float, float, float]]:
         """member → answers, and within how many seconds half, nine tenths and 99 of a hundred came."""
+        return self._spread("members")
+
+    def trips(self) -> dict[str, tuple[int, float, float, float]]:
+        """The same of the way to its resolvers and back, of those that asked over TCP."""
+        return self._spread("trips")
+
+    def seen(self) -> dict[str, float]:
+        """member → within how many seconds half of the answers are there, as its own resolvers see it: the middle of what the server took and the middle of the way."""
+        taken, trips = self.latency(), self.trips()
+        return {name: taken[name][1] + trips[name][1] for name in taken if name in trips}
+
+    def _spread(self, key: str) -> dict[str, tuple[int, float, float, float]]:
         found = {}
-        for name, steps in self.record["members"].items():
+        for name, steps in self.record.get(key, {}).items():
             taken = {int(step): int(count) for step, count in steps.items()}
             if taken:
                 half, most, nearly = (seconds_within(taken, part) or 0.0 for part in (0.5, 0.9, 0.99))
@@ -89,6 +101,11 @@ class Counted:
                 name: {"answers": answers, "p50_seconds": half, "p90_seconds": most, "p99_seconds": nearly}
                 for name, (answers, half, most, nearly) in self.latency().items()
             },
+            "round_trip": {
+                name: {"samples": samples, "p50_seconds": half, "p90_seconds": most, "p99_seconds": nearly}
+                for name, (samples, half, most, nearly) in self.trips().items()
+            },
+            "as_seen_p50_seconds": self.seen(),
             "causes": record["causes"],
             "failing": record["failing"],
             "lame": record["lame"],

@@ -13,6 +13,10 @@ on as a gap: what is lost is said, to the second. The same for the part of a day
 *What was not told.* A daemon that is busy tells less than it answers, NSD for one. So its own count of questions, which its control tool knows, is
 looked at as well, and the difference is reported: over a gap too.
 
+*How far an asker is*: a server that answers over UDP never learns it, but a kernel times every TCP handshake, and remembers for each address how long the way there
+and back took last (ip-tcp_metrics(8)). Every five seconds those are looked at that it has learned anew, and of them those who asked over TCP. Resolvers come over TCP
+for long answers, and where the rate limit cuts one short.
+
 *Whose an asker is*: a member's own address on the LAN, or the member over whose router the way back to the asker leads, by the kernel's
 routes, which BIRD keeps.
 """
@@ -29,7 +33,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -80,6 +84,32 @@ class Ways:
                     prefixes.setdefault((bits, prefix.prefixlen), {})[number] = member
         self.prefixes = prefixes
         self.lengths = {bits: sorted({length for b, length in prefixes if b == bits}, reverse=True) for bits in (32, 128)}
+
+
+@dataclass
+class Trips:
+    """How long the way to each address and back takes, by the kernel's memory of TCP; `until` is when it was looked at last, in Unix seconds."""
+
+    until: float
+
+    def look(self, day: Day, now: float) -> None:
+        """Tell the day of those that the kernel has learned since."""
+        try:
+            done = subprocess.run(["ip", "-j", "tcp_metrics", "show"], capture_output=True, text=True, check=False, timeout=10)
+            entries = json.loads(done.stdout or "[]")
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            return
+        for asker, seconds, at in learned(entries, now):
+            if at > self.until:
+                day.travelled(asker, seconds, now)
+        self.until = now
+
+
+def learned(entries: Iterable[Mapping[str, Any]], now: float) -> Iterator[tuple[bytes, float, float]]:
+    """(address, seconds there and back, when that was learned) of what `ip -j tcp_metrics show` prints; entries without are left out. Pure."""
+    for each in entries:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            yield ip_address(each["dst"]).packed, float(each["rtt"]), now - float(each["age"])
 
 
 def routes() -> list[str]:
@@ -272,6 +302,7 @@ def main(settings: Mapping[str, Any]) -> None:
     audit = Audit(tuple(settings["audit"]["argv"]), settings["audit"]["folder"], settings["audit"]["begins"])
     taps = Taps(settings["cpu_share"])
     loads = Loads(Path(settings["herald"])) if settings["herald"] else None
+    trips = Trips(time.time())
     started = written = ticked = time.monotonic()
     learn_after, learned = list(ROUTES_SECONDS), started - ROUTES_SECONDS[-1]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -288,6 +319,8 @@ def main(settings: Mapping[str, Any]) -> None:
             if clock - learned >= (learn_after[0] if len(learn_after) > 1 else ROUTES_SECONDS[-1]):
                 ways.learn(routes())
                 learned, learn_after = clock, learn_after[1:] or learn_after
+            if clock - written >= WRITE_SECONDS:
+                trips.look(counter.day, now)
             if clock - written >= WRITE_SECONDS and (count := audit.count()) is not None:
                 counter.day.audited(count)
             if clock - written >= WRITE_SECONDS or date_of(now) != counter.day.date:

@@ -8,7 +8,10 @@ that each hold the longest run of zeros seen, which say how many different ones 
 name is looked at only when it failed, and then down to its last two labels.
 
 Latency is from question to answer at the server itself, in steps of a quarter of an octave, by the member over whose router the asker is
-reached. Standard library only, since it also runs on machines that have no nnix. Pure.
+reached. What an asker sees is that and the way there and back. The way is known of those who ask over TCP, by their handshakes (Moura and others, "Old but
+Gold", 2022): one sample for each look at the kernel's memory at which an asker has been heard of anew.
+
+Standard library only, since it also runs on machines that have no nnix. Pure.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ WAITING_MAX = 65_536
 WAITED_SECONDS_MAX = 5.0
 NAMES_MAX = 500
 MEMBERS_MAX = 5_000
+ASKERS_MAX = 65_536
+ASKED_SECONDS_MAX = 120.0  # so long after a question its connection may still be open, and its handshake be told of
 SERIALS_MAX = 200
 SLOT_SECONDS = 300
 DAY_SECONDS = 86_400
@@ -124,6 +129,7 @@ class Day:
     rcodes: dict[int, int] = field(default_factory=dict)
     sources: dict[str, Distinct] = field(default_factory=lambda: {"ipv4": Distinct(), "ipv6": Distinct(), "ipv6-aggregate": Distinct()})
     members: dict[str, Latency] = field(default_factory=dict)
+    trips: dict[str, Latency] = field(default_factory=dict)  # to the members' askers and back
     slots: dict[int, list[int]] = field(default_factory=dict)
     causes: Bounded = field(default_factory=lambda: Bounded(len(ERRORS) + len(RCODES) + 4))
     failing: Bounded = field(default_factory=lambda: Bounded(NAMES_MAX))
@@ -142,6 +148,7 @@ class Day:
     until: float = 0.0
     _waiting: dict[tuple[bytes, int, bytes], float] = field(default_factory=dict)
     _asking: dict[tuple[bytes, int, bytes], tuple[float, bytes]] = field(default_factory=dict)
+    _by_tcp: dict[bytes, float] = field(default_factory=dict)  # who asked so, and when last
     _heard: dict[bytes, float] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)
 
@@ -160,6 +167,11 @@ class Day:
         self._size("request", tapped.protocol, len(tapped.query))
         self._source(tapped.asker)
         self._slot(tapped.asked_at)[0] += 1
+        if tapped.protocol not in UDP:
+            self._by_tcp.pop(tapped.asker, None)
+            self._by_tcp[tapped.asker] = tapped.asked_at
+            if len(self._by_tcp) > ASKERS_MAX:
+                del self._by_tcp[next(iter(self._by_tcp))]
         if len(self._waiting) >= WAITING_MAX:
             del self._waiting[next(iter(self._waiting))]
             self.turned_away += 1
@@ -244,6 +256,14 @@ class Day:
         if len(serials) < SERIALS_MAX:
             serials.setdefault(str(serial), round(seconds, 1))
 
+    def travelled(self, asker: bytes, seconds: float, now: float) -> None:
+        """The kernel knows anew how long the way to `asker` and back takes. Of those who did not ask over TCP lately it says nothing about answers (a BGP
+        session, a resolver's own questions), and of strangers to all members there is nobody to tell."""
+        if now - self._by_tcp.get(asker, -ASKED_SECONDS_MAX) >= ASKED_SECONDS_MAX or (name := self.of(asker)) in (None, ELSEWHERE):
+            return
+        if name in self.trips or len(self.trips) < MEMBERS_MAX:
+            self.trips.setdefault(name, Latency()).add(seconds)
+
     def _volume(self, what: str, tapped: Message) -> None:
         key = f"dns-{'udp' if tapped.protocol in UDP else 'tcp'}-{what}-{'ipv4' if len(tapped.asker) == 4 else 'ipv6'}"
         self.volume[key] = self.volume.get(key, 0) + 1
@@ -283,6 +303,7 @@ class Day:
             "rcodes": self.rcodes,
             "sources": {name: base64.b64encode(each.registers).decode() for name, each in self.sources.items()},
             "members": {name: each.steps for name, each in self.members.items()},
+            "trips": {name: each.steps for name, each in self.trips.items()},
             "slots": self.slots,
             "causes": self.causes.counts,
             "failing": self.failing.counts,
@@ -303,6 +324,7 @@ class Day:
         for name, registers in record["sources"].items():
             self.sources[name] = Distinct(bytearray(base64.b64decode(registers)))
         self.members = {name: Latency(_steps(each)) for name, each in record["members"].items()}
+        self.trips = {name: Latency(_steps(each)) for name, each in record.get("trips", {}).items()}
         self.slots = {int(slot): list(each) for slot, each in record["slots"].items()}
         for name in ("causes", "failing", "lame"):
             getattr(self, name).counts = dict(record[name])
