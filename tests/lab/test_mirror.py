@@ -223,6 +223,14 @@ def test_with_all_origins_down_the_mirror_gives_the_same_set(world: World) -> No
         )
         assert world.rpki_client("client-rrdp", ours) == before
         assert world.fort("fort-rrdp", ours, "--rsync.enabled=false") == before
+        into, ca = world.folder / "relayed", str(world.exchange / "rpki/ca.pem")
+        for asked_least in (10, 2):  # the second time the index and the partitions alone
+            told = world.nnix("mirror", "erik", f"https://{MIRROR}", HOST, str(into), "--authorities", ca, "--json")
+            assert told["asked"] >= asked_least
+        assert told["asked"] < 10
+        relayed = {path.relative_to(into) for path in into.rglob("*") if path.is_file()}
+        assert relayed == {path.relative_to(world.tree) for path in (world.tree / HOST / "repo").rglob("*") if path.is_file()}
+        assert all((into / path).read_bytes() == (world.tree / path).read_bytes() for path in relayed)
     with world.serving(rsync=True):
         assert world.rpki_client("client-rsync", ours, "-R") == before
         assert world.fort("fort-rsync", ours, "--http.enabled=false") == before

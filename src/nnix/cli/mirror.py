@@ -7,6 +7,8 @@ import contextlib
 import os
 import signal
 import ssl
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,13 @@ import click
 
 from nnix.cli import tables
 from nnix.cli.command import DISAGREES, DONE, REFUSED, applied_argument, folder_argument, json_option, pass_setting
-from nnix.cli.files import gathered, sound
+from nnix.cli.files import gathered, put_whole, sound
 from nnix.cli.root import Setting, clock, who
 from nnix.cli.trust import archive_of, said
 from nnix.kernel.ledger import Moved
 from nnix.kernel.ledger_head import SignedHead
 from nnix.kernel.snapshot import Snapshot
+from nnix.kernel.world import Failed
 from nnix.planes.trust.kinds import Mirror
 
 if TYPE_CHECKING:  # certificates and TLS take long to import, and most commands need neither
@@ -28,6 +31,7 @@ if TYPE_CHECKING:  # certificates and TLS take long to import, and most commands
 
 MIRRORED = "mirrored"
 TRIES = 5
+ERIK_SECONDS_MAX = 1800.0
 
 
 @click.group("mirror")
@@ -275,6 +279,71 @@ async def _rsyncd(place: Home, this: Declared, listen: str, port: int) -> asynci
 
 
 # --- checkpoints ---
+
+
+@mirror_group.command("erik")
+@click.argument("relay")
+@click.argument("host")
+@click.argument("into", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--authorities",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Certificates that count for TLS instead of the system's.",
+)
+@json_option
+def erik_command(relay: str, host: str, into: Path, authorities: Path | None, as_json: bool) -> int:
+    """Bring all objects with names at HOST into DIR from a RELAY that speaks the Erik protocol (a draft, so this is experimental).
+
+    \b
+      nnix trust mirror erik https://mirror.example rpki.ripe.net /var/lib/mirror
+
+    What is there already is asked for no more; what current manifests no longer list goes. DIR may be the mirror of a relying party.
+    """
+    from nnix.planes.trust.mirror import erik
+    from nnix.planes.trust.mirror.https import Web, trusting
+    from nnix.planes.trust.mirror.reasons import Rejected
+    from nnix.planes.trust.mirror.uris import origin
+
+    if not erik.SCOPE.fullmatch(scope := host.lower()):
+        raise click.UsageError(f"{host!r} is no host's name")
+    origin(relay := relay.rstrip("/") + "/")
+    web, until = Web(trusting(authorities)), time.monotonic() + ERIK_SECONDS_MAX
+    held = {
+        str(each.relative_to(into)): each.read_bytes() for each in (into / scope).rglob("*") if each.is_file() and not each.is_symlink()
+    }
+    asked = 0
+    with tempfile.NamedTemporaryFile() as draft:
+
+        def ask(path: str, octets_max: int) -> bytes:
+            nonlocal asked
+            asked += 1
+            web.get(relay.rstrip("/") + path, Path(draft.name), octets_max, until)
+            return Path(draft.name).read_bytes()
+
+        try:
+            found = layable_tree(erik.synchronized(scope, held, ask))
+        except Rejected as error:
+            raise Failed(f"{relay}: {error}") from None
+    for path, content in found.items():
+        if held.get(path) != content:
+            (into / path).parent.mkdir(parents=True, exist_ok=True)
+            put_whole(into / path, content)
+    for path in held.keys() - found.keys():
+        (into / path).unlink()
+    told = {"relay": relay, "host": scope, "objects": len(found), "asked": asked, "gone": len(held.keys() - found.keys())}
+    if as_json:
+        tables.as_json(told)
+    else:
+        tables.out.print(f"✓ {len(found)} objects of {scope}; {asked} questions to {relay}", markup=False)
+    return DONE
+
+
+def layable_tree(found: dict[str, bytes]) -> dict[str, bytes]:
+    """`found`, if it can be laid out as files. Raises Rejected."""
+    from nnix.planes.trust.mirror.tree import layable
+
+    layable(dict.fromkeys(found, ""))
+    return found
 
 
 @mirror_group.command("key")

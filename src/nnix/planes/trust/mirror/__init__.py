@@ -15,6 +15,7 @@ under our own name: what comes out is what went in, object for object, and a sig
     witness      what checkpoints of others are worth: forks, replays, and when to co-sign
     anchors      trust anchors' certificates, and TALs with our URIs
     serving      the published files over HTTPS
+    erik         the same told to, and heard from, others who keep a mirror (experimental)
     home         a declared mirror: one round of all this, and its folder
 
 Objects lie in the archive (trust.archive), once. Nothing is validated here: what a repository publishes is mirrored also when it is expired or
@@ -22,6 +23,6 @@ forged, since it is for validators to say so, and two of them do.
 
     walk         the other way, for a folder instead of a declared mirror: by rsync alone, wherever certificates lead
 
-Deliberately not here: the relay of the Erik draft, and RRDP of repositories that nobody declared. A certificate can name any URI; who follows
+Deliberately not here: RRDP of repositories that nobody declared. A certificate can name any URI; who follows
 it goes wherever strangers send him.
 """

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     EMPTY = "empty"
     RSYNC = "rsync-failed"
     WRONG_KEY = "wrong-key"
+    ERIK = "not-by-erik"
 
 
 SOURCES: dict[Reason, str] = {
@@ -67,6 +68,7 @@ SOURCES: dict[Reason, str] = {
     Reason.EMPTY: "docs/mirror.md, an empty tree",
     Reason.RSYNC: "RFC 5781",
     Reason.WRONG_KEY: "RFC 8630, 3",
+    Reason.ERIK: "draft-ietf-sidrops-rpki-erik-protocol-07, 3 and 4",
 }
 
 

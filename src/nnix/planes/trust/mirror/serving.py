@@ -5,8 +5,9 @@
     /REPOSITORY/checkpoint                        of the same record
     /ta/ANCHOR.cer, /tals/ANCHOR.tal
     /.well-known/ni/sha-256/DIGEST                an object of a repository in force by what it is (RFC 6920, 4), the digest in base64url
+    /.well-known/erik/index/HOST                  what all repositories in force have with names at HOST
 
-The last is the ground of the Erik protocol (draft-ietf-sidrops-rpki-erik-protocol), experimental like it. Its indices and partitions are not served: docs/mirror.md says why.
+The last two are a relay of the Erik protocol, experimental as it is (erik.py).
 
 Under the names of origins that are *led home* (docs/mirror.md) the same is found at the origin's own URIs: then the notification's
 links lead to the origin's name too, because whoever follows it must stay at one origin (RFC 9674).
@@ -20,15 +21,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 
-from nnix.planes.trust.mirror import tree
+from nnix.planes.trust.mirror import erik, tree
 from nnix.planes.trust.mirror.publishing import Record, read_record
 from nnix.planes.trust.mirror.uris import origin, target
 
@@ -39,6 +42,7 @@ CONNECTIONS_MAX = 1_000
 CHUNK_OCTETS = 256 << 10
 XML, CER, TEXT = "application/xml", "application/pkix-cert", "text/plain; charset=utf-8"
 OBJECT = "application/octet-stream"
+OF_A_HOST = "/.well-known/erik/index/"
 NAMED_BY_DIGEST = re.compile(r"/\.well-known/ni/sha-256/([A-Za-z0-9_-]{43})")
 
 
@@ -52,6 +56,7 @@ class Shelf:
     repositories: frozenset[str]
     notifications: Mapping[str, str]
     documents: Mapping[str, tuple[str, Path]]
+    relay: erik.Relay = field(default_factory=erik.Relay)
 
     def _base(self, host: str, repository: str) -> str:
         for uri in self.notifications:
@@ -59,7 +64,7 @@ class Shelf:
                 return f"https://{host}/{repository}"
         return f"{self.uri}/{repository}"
 
-    def _object(self, digest: str) -> tuple[str, Path] | None:
+    def _object(self, digest: str) -> tuple[str, bytes | Path] | None:
         """Of the trees in force, and of nothing else that the archive holds."""
         for repository in sorted(self.repositories):
             record = read_record(self.folder / repository)
@@ -68,12 +73,29 @@ class Shelf:
             with contextlib.suppress(OSError):  # the record was just replaced
                 if path := _paths(self.folder / repository / record.index).get(digest):
                     return OBJECT, self.folder / repository / record.tree / path
-        return None
+        partition = self.relay.partition(bytes.fromhex(digest))
+        return None if partition is None else (erik.PARTITION, partition)
+
+    def _index(self, scope: str) -> tuple[str, bytes] | None:
+        """What the Erik protocol tells of all objects with names at `scope`."""
+        there = []
+        for repository in sorted(self.repositories):
+            record = read_record(self.folder / repository)
+            with contextlib.suppress(OSError):  # the record was just replaced
+                if record is not None and scope in _scopes(place := self.folder / repository / record.index):
+                    there.append((place, self.folder / repository / record.tree))
+        if not there:
+            return None
+        made = self.relay.index(scope, tuple(there), lambda: [ref for each in there for ref in _manifests(*each, scope)], datetime.now(UTC))
+        return None if made is None else (erik.INDEX, made)
 
     def find(self, host: str, path: str) -> tuple[str, bytes | Path] | None:
         """(media type, content) of what is asked for; None: there is nothing."""
         if by_digest := NAMED_BY_DIGEST.fullmatch(path):
             return self._object(base64.urlsafe_b64decode(f"{by_digest[1]}=").hex())
+        if path.startswith(OF_A_HOST):
+            scope = path.removeprefix(OF_A_HOST).lower()
+            return self._index(scope) if erik.SCOPE.fullmatch(scope) else None
         led = f"https://{host}{path}"
         if document := self.documents.get(led) or self.documents.get(path):
             return document
@@ -97,6 +119,19 @@ class Shelf:
 def _paths(index: Path) -> Mapping[str, str]:
     """Digest → a path. An index has its tree's root in its name, so it never changes. Raises OSError for one that was just replaced."""
     return {digest: path for path, digest in tree.read(index.read_bytes()).items()}
+
+
+@lru_cache(maxsize=64)
+def _scopes(index: Path) -> frozenset[str]:
+    """The hosts at which an index has names."""
+    return frozenset(path.partition("/")[0].partition(":")[0].lower() for path in _paths(index).values())
+
+
+@lru_cache(maxsize=256)
+def _manifests(index: Path, laid: Path, scope: str) -> tuple[tuple[erik.ManifestRef, bytes], ...]:
+    """What is told of a tree's manifests with names at `scope`; `laid` is where the tree lies as files."""
+    paths = (path for path in _paths(index).values() if path.endswith(".mft") and path.partition("/")[0].partition(":")[0].lower() == scope)
+    return erik.readable((laid / path).read_bytes() for path in paths)
 
 
 def _named(record: Record, name: str) -> bool:
@@ -157,7 +192,12 @@ async def _answered(shelf: Shelf, reader: asyncio.StreamReader, writer: asyncio.
     if found is None:
         await _send(writer, HTTPStatus.NOT_FOUND, TEXT, b"there is no such thing\n", method, stays)
     else:
-        await _send(writer, HTTPStatus.OK, *found, method, stays)
+        kind, content = found
+        tag = f'"{hashlib.sha256(content).hexdigest()}"' if isinstance(content, bytes) and kind == erik.INDEX else ""
+        if tag and tag in fields.get("if-none-match", ""):
+            writer.write(_head(HTTPStatus.NOT_MODIFIED, kind, 0, stays, tag))
+        else:
+            await _send(writer, HTTPStatus.OK, kind, content, method, stays, tag)
     return stays
 
 
@@ -165,7 +205,9 @@ def _path(asked: str) -> str:
     return target(asked) if asked.startswith("https://") else asked
 
 
-async def _send(writer: asyncio.StreamWriter, status: HTTPStatus, kind: str, content: bytes | Path, method: str, stays: bool) -> None:
+async def _send(
+    writer: asyncio.StreamWriter, status: HTTPStatus, kind: str, content: bytes | Path, method: str, stays: bool, tag: str = ""
+) -> None:
     if isinstance(content, Path):
         try:
             file = content.open("rb")
@@ -182,16 +224,17 @@ async def _send(writer: asyncio.StreamWriter, status: HTTPStatus, kind: str, con
                 writer.write(chunk)
                 await asyncio.wait_for(writer.drain(), SEND_SECONDS)
     else:
-        writer.write(_head(status, kind, len(content), stays) + (content if method == "GET" else b""))
+        writer.write(_head(status, kind, len(content), stays, tag) + (content if method == "GET" else b""))
     await asyncio.wait_for(writer.drain(), SEND_SECONDS)
 
 
-def _head(status: HTTPStatus, kind: str, size: int, stays: bool) -> bytes:
+def _head(status: HTTPStatus, kind: str, size: int, stays: bool, tag: str = "") -> bytes:
     lines = (
         f"HTTP/1.1 {status.value} {status.phrase}",
         f"Content-Type: {kind}",
         f"Content-Length: {size}",
         "Cache-Control: no-cache" if kind != XML else "Cache-Control: max-age=60",
+        *([f"ETag: {tag}"] if tag else []),
         "X-Content-Type-Options: nosniff",
         f"Connection: {'keep-alive' if stays else 'close'}",
     )

@@ -1,0 +1,188 @@
+"""The relay of the Erik draft over real HTTPS, and a client that comes to the same tree; what a relay that lies, or a stranger's octets, make of it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnix.planes.trust.mirror import erik
+from nnix.planes.trust.mirror.erik import Relay, manifest, published, readable, synchronized
+from nnix.planes.trust.mirror.reasons import Reason, Rejected
+from nnix.planes.trust.objects import Malformed
+from tests.rpki.deviations import deviating
+from tests.rpki.tree import HOST
+from tests.unit.trust.mirror.test_serving import Served
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+MOMENT = f"{NOW:%Y%m%d%H%M%S}Z".encode()
+FILES = deviating("sound", "ca-inherits", "unknown-extension").files(NOW)
+BELOW = {path: content for path, content in FILES.items() if not path.endswith("/ta/lab.cer")}
+MANIFESTS = [content for path, content in FILES.items() if path.endswith(".mft")]
+
+
+def told() -> tuple[bytes, dict[bytes, bytes]]:
+    made = published(HOST, (ref for ref, _ in readable(MANIFESTS)))
+    assert made is not None
+    return made
+
+
+class Shop:
+    """A relay as a function, which counts what it is asked for."""
+
+    def __init__(self, files: dict[str, bytes], lie: Callable[[str, bytes], bytes] = lambda _, content: content) -> None:
+        made = published(HOST, (ref for ref, _ in readable(each for path, each in files.items() if path.endswith(".mft"))))
+        assert made is not None
+        self.lie, self.asked = lie, 0
+        named = [*files.values(), *made[1].values()]
+        self.there = {
+            f"/.well-known/ni/sha-256/{base64.urlsafe_b64encode(hashlib.sha256(each).digest()).rstrip(b'=').decode()}": each
+            for each in named
+        }
+        self.there[f"/.well-known/erik/index/{HOST}"] = made[0]
+
+    def __call__(self, path: str, octets_max: int) -> bytes:
+        self.asked += 1
+        if path not in self.there:
+            raise Rejected(Reason.STATUS, path)
+        return self.lie(path, self.there[path])
+
+
+def test_the_same_manifests_make_the_same_octets_whoever_tells_of_them() -> None:
+    """Sorted by hash, one partition for each first octet of a key, its time that of its newest manifest; so two relays have one index."""
+    refs = [ref for ref, _ in readable(MANIFESTS)]
+    made, partitions = told()
+    assert published(HOST, reversed(refs)) == (made, partitions)
+    listed = erik.index(made, HOST)
+    assert [(digest, len(partitions[digest])) for digest, _ in listed] == listed
+    found = [ref for each in partitions.values() for ref in erik.partition(each, HOST)]
+    assert sorted(found, key=lambda each: each.digest) == sorted(refs, key=lambda each: each.digest)
+    assert {each.path for each in found} == {path for path in FILES if path.endswith(".mft")}
+    assert published("another.test", refs) is None
+
+
+def test_a_client_comes_to_the_same_tree_and_then_asks_for_what_differs() -> None:
+    """From nothing: every object below current manifests. Again: the index and the partitions alone. After a change: the new manifest and what is new in it."""
+    shop = Shop(FILES)
+    first = synchronized(HOST, {}, shop)
+    assert first == {path: each for path, each in BELOW.items() if path in first}
+    assert {path for path in BELOW if path.endswith((".roa", ".mft", ".crl"))} <= set(first)
+    partitions = len(told()[1])
+    shop.asked = 0
+    assert synchronized(HOST, first, shop) == first
+    assert shop.asked == 1 + partitions
+    root = deviating("sound", "ca-inherits", "unknown-extension")
+    child = root.ca.children[0]
+    child.manifest.number += 1
+    child.objects = [each for each in child.objects if each.name != "other.roa"]
+    later = root.files(NOW)
+    changed = synchronized(HOST, first, Shop(later))
+    gone = {path for path in first if path not in changed}
+    assert [path.rpartition("/")[2] for path in gone] == ["other.roa"]
+
+
+def test_an_older_manifest_is_not_taken_and_an_expired_one_not_told_of() -> None:
+    """A relay that is behind takes nothing back; one that goes on telling after nextUpdate would tell of what nobody may use (RFC 9286, 6.3)."""
+    root = deviating("sound")
+    root.ca.children[0].manifest.number = 9
+    newer = synchronized(HOST, {}, Shop(root.files(NOW)))
+    root.ca.children[0].manifest.number = 8
+    root.ca.children[0].objects.pop()
+    assert set(synchronized(HOST, newer, Shop(root.files(NOW)))) == set(newer)
+    relay, found = Relay(), readable(MANIFESTS)
+    assert relay.index(HOST, 1, lambda: found, NOW) == told()[0]
+    assert relay.index(HOST, 1, lambda: found, NOW + timedelta(days=3650)) is None
+    assert all(relay.partition(digest) == each for digest, each in told()[1].items()), "who has read the former index may still follow it"
+
+
+def test_a_relay_serves_it_over_https_and_says_when_nothing_changed(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    served.publish(FILES)
+    status, index = served.get(f"/.well-known/erik/index/{HOST}")
+    assert (status, index) == (200, told()[0])
+    assert served.get("/.well-known/erik/index/other.test")[0] == served.get("/.well-known/erik/index/..")[0] == 404
+    assert served.get(f"/.well-known/erik/index/{HOST}.")[0] == 404
+    tag = f'"{hashlib.sha256(index).hexdigest()}"'
+    (answer,) = served.say(f"GET /.well-known/erik/index/{HOST} HTTP/1.1\r\nIf-None-Match: {tag}\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 304") and answer.endswith(b"\r\n\r\n")
+
+    def ask(path: str, octets_max: int) -> bytes:
+        status, body = served.get(path)
+        assert status == 200 and len(body) <= octets_max
+        return body
+
+    assert synchronized(HOST, {}, ask) == synchronized(HOST, {}, Shop(FILES))
+
+
+@pytest.mark.parametrize(
+    ("lie", "reason"),
+    [
+        (lambda path, content: content if "index" in path else content + b"x", Reason.OBJECT_HASH),
+        (lambda path, content: content.replace(HOST.encode(), b"evil.lab.test") if "index" in path else content, Reason.ERIK),
+        (lambda path, content: content[:-1] if "index" in path else content, Reason.ERIK),
+        (lambda path, content: content + b"\0" if "index" in path else content, Reason.ERIK),
+        (lambda path, content: next(iter(told()[1].values())) if "index" in path else content, Reason.ERIK),
+    ],
+)
+def test_a_relay_that_gives_something_else_is_not_believed(lie: Callable[[str, bytes], bytes], reason: Reason) -> None:
+    with pytest.raises(Rejected) as error:
+        synchronized(HOST, {}, Shop(FILES, lie))
+    assert error.value.reason is reason
+
+
+@pytest.mark.parametrize("what", ["another host", "another number", "keys that do not belong together", "twice", "out of order"])
+def test_partitions_that_lie_are_not_believed(what: str) -> None:
+    """Each is well formed, and its own hash stands in its index."""
+    refs = sorted((ref for ref, _ in readable(MANIFESTS)), key=lambda each: each.digest)
+    (one, *_), key = refs, refs[0].key
+    changed = {
+        "another host": [
+            erik.ManifestRef(
+                one.digest, one.octets, key, one.number, one.since, one.locations.replace(HOST.encode(), b"evil.lab.test"), one.path
+            )
+        ],
+        "another number": [erik.ManifestRef(one.digest, one.octets, key, one.number + 1, one.since, one.locations, one.path)],
+        "keys that do not belong together": [
+            one,
+            erik.ManifestRef(bytes(32), one.octets, bytes((key[0] ^ 1,)) + key[1:], one.number, one.since, one.locations, one.path),
+        ],
+        "twice": [one],
+        "out of order": [one, erik.ManifestRef(b"\xff" * 32, one.octets, key, one.number, one.since, one.locations, one.path)],
+    }[what]
+    spelled = erik.spelled_partition(changed)
+    if what in ("twice", "out of order"):
+        lines = erik._parts(
+            erik._parts(erik._parts(erik._content(spelled, erik.PARTITION_TYPE), erik.SEQUENCE)[2][2], erik.SEQUENCE)[0][2], erik.SEQUENCE
+        )
+        assert lines
+        head, _, listed = (each[2] for each in erik._parts(erik._content(spelled, erik.PARTITION_TYPE), erik.SEQUENCE))
+        entries = [each[2] for each in erik._parts(listed, erik.SEQUENCE)]
+        again = [*entries, *entries] if what == "twice" else entries[::-1]
+        spelled = erik._der(0x30, erik.PARTITION_TYPE, erik._der(0xA0, erik._der(0x30, head, erik.SHA256, erik._der(0x30, *again))))
+    digest = hashlib.sha256(spelled).digest()
+    entry = erik._der(0x30, erik._der(0x04, digest), erik._number(len(spelled)))
+    body = erik._der(0x30, erik._der(0x16, HOST.encode()), erik._der(0x18, MOMENT), erik.SHA256, erik._der(0x30, entry))
+    shop = Shop(FILES)
+    shop.there[f"/.well-known/erik/index/{HOST}"] = erik._der(0x30, erik.INDEX_TYPE, erik._der(0xA0, body))
+    shop.there[f"/.well-known/ni/sha-256/{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"] = spelled
+    with pytest.raises(Rejected) as error:
+        synchronized(HOST, {}, shop)
+    assert error.value.reason is Reason.ERIK
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.sampled_from([MANIFESTS[0], *told()[1].values(), told()[0]]), st.data())
+def test_spoiled_octets_are_malformed_and_nothing_worse(content: bytes, data: st.DataObject) -> None:
+    """Changed, cut or stretched anywhere: read, or Malformed."""
+    start = data.draw(st.integers(0, len(content) - 1))
+    spoiled = content[:start] + data.draw(st.binary(max_size=6)) + content[start + data.draw(st.integers(0, 6)) :]
+    for read in (manifest, lambda each: erik.partition(each, HOST), lambda each: erik.index(each, HOST)):
+        with contextlib.suppress(Malformed):
+            read(spoiled)
