@@ -137,6 +137,14 @@ def test_a_relay_that_gives_something_else_is_not_believed(lie: Callable[[str, b
     assert error.value.reason is reason
 
 
+def test_a_relay_without_an_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erik, "TREE_OCTETS_MAX", 10_000)
+    shop = Shop(FILES)
+    with pytest.raises(Rejected) as error:
+        synchronized(HOST, {}, shop)
+    assert error.value.reason is Reason.TOO_LARGE and shop.asked < 12
+
+
 @pytest.mark.parametrize("what", ["another host", "another number", "keys that do not belong together", "twice", "out of order"])
 def test_partitions_that_lie_are_not_believed(what: str) -> None:
     """Each is well formed, and its own hash stands in its index."""

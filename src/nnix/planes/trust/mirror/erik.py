@@ -46,6 +46,7 @@ PARTITIONS_MAX = 256
 INDICES_KEPT = 4  # of each host, of which the partitions can still be had
 PARTITION_OCTETS_MIN, MANIFEST_OCTETS_MIN = 100, 1000  # bounds of the ASN.1 module
 PARTITION_OCTETS_MAX, OBJECT_OCTETS_MAX = 64 << 20, 64 << 20
+TREE_OCTETS_MAX, OBJECTS_MAX = 4 << 30, 4_000_000
 MANIFESTS_MAX, FILES_MAX, NUMBER_OCTETS_MAX = 200_000, 2_000_000, 20  # a manifest's number has at most 20 octets (RFC 9286, 4.2.1)
 ZULU = re.compile(rb"[0-9]{14}Z")
 FILE = re.compile(r"[A-Za-z0-9_-]+\.[a-z]{3}")  # RFC 9286, 4.2.2
@@ -338,15 +339,20 @@ Ask = Callable[[str, int], bytes]
 def synchronized(scope: str, held: Mapping[str, bytes], ask: Ask) -> dict[str, bytes]:
     """Path → object of all that the relay has below current manifests at host `scope`, what is `held` kept where it is the same or its manifest is no older. Raises
     Rejected for a relay that tells something else than the draft has, or gives something else than it was asked for."""
+    octets_left = TREE_OCTETS_MAX
     known = {hashlib.sha256(content).digest(): content for content in held.values()}
 
     def by_digest(digest: bytes, octets_max: int) -> bytes:
+        nonlocal octets_left
         if (content := known.get(digest)) is None:
             name = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
             content = ask(f"/.well-known/ni/sha-256/{name}", octets_max)
             if hashlib.sha256(content).digest() != digest:
                 raise Rejected(Reason.OBJECT_HASH, f"{name} is another object than its name says")
             known[digest] = content
+            octets_left -= len(content)
+            if octets_left < 0 or len(known) > OBJECTS_MAX:
+                raise Rejected(Reason.TOO_LARGE, f"{scope}: more than {TREE_OCTETS_MAX} octets or {OBJECTS_MAX} objects")
         return content
 
     try:
