@@ -47,15 +47,12 @@ def vrps(*rows: tuple[str, int]) -> bytes:
     return json.dumps({"roas": [{"asn": asn, "prefix": prefix, "maxLength": 24} for prefix, asn in rows]}).encode()
 
 
+VRPS = {"rpki": "reject", "rpki_sources": ["rpki/vrps.json"], "rpki_caches": [*CACHES]}
+OBJECTS = {"irr_sources": ["irr.rpsl"], "irr_caches": [*CACHES]}
+
+
 def exchange() -> list[Resource]:
-    fed = {
-        "rpki": "reject",
-        "rpki_sources": ["rpki/vrps.json"],
-        "rpki_caches": [*CACHES],
-        "irr_sources": ["irr.rpsl"],
-        "irr_caches": [*CACHES],
-    }
-    made = [each for each in frame() if each.id != "routing-policy/open"] + [resource("RoutingPolicy", "open", **fed)]
+    made = [each for each in frame() if each.id != "routing-policy/open"] + [resource("RoutingPolicy", "open", **VRPS, **OBJECTS)]
     for site, (name, v4) in zip(("east", "south"), CACHES.items(), strict=True):
         made.append(resource("RtrCache", name, site=site, lan="lan", v4=v4, v6=f"2001:db8:1::{v4.rpartition('.')[2]}", expire="600s", refresh="60s",
                              retry="10s"))  # fmt: skip
@@ -113,6 +110,14 @@ class Fed:
 
     def pid(self, name: str) -> int:
         return int((self.lab.setting.homes / name / "rtr" / name / "python3.pid").read_text())
+
+    def begin_without_data(self) -> None:
+        """Both caches die, and rs-a is started anew."""
+        for name in CACHES:
+            self.kill(name)
+        os.kill(int((self.lab.setting.homes / "rs-a/bird/rs-a/bird.pid").read_text()), signal.SIGKILL)
+        wanted = self.lab.setting.office.wanted(self.lab.setting.book.model())
+        self.lab.run(converge(self.lab.setting.world, {key: each for key, each in wanted.items() if key[:2] == ("rs-a", "bird")}))
 
     def kill(self, name: str) -> None:
         os.kill(self.pid(name), signal.SIGKILL)
@@ -263,17 +268,27 @@ def test_a_route_object_that_goes_takes_its_route_along_and_no_other(fed: Fed) -
 
 def test_before_the_first_data_and_after_the_last_nothing_passes_unchecked(fed: Fed) -> None:
     """Both caches are dead and the route server is started anew: it has no data, so it refuses, and says why; as soon as one is there, it accepts."""
-    for name in CACHES:
-        fed.kill(name)
-    homes = fed.lab.setting.homes
-    os.kill(int((homes / "rs-a/bird/rs-a/bird.pid").read_text()), signal.SIGKILL)
-    model = fed.lab.setting.book.model()
-    mine = {key: each for key, each in fed.lab.setting.office.wanted(model).items() if key[0] == "rs-a" and key[1] == "bird"}
-    fed.lab.run(converge(fed.lab.setting.world, mine))
+    fed.begin_without_data()
     until(lambda: (FIRST, "irrdb_prefix_filtered") in fed.refused(), fed.refused)
     assert fed.accepted() == set()
     fed.lab.put_right()
     until(lambda: (FIRST, 64496) in fed.accepted(), fed.refused)
+
+
+def test_an_exchange_may_choose_to_accept_unchecked_until_there_are_data(fed: Fed) -> None:
+    """`rpki_without_data: accept`: in the same case every route passes, marked as not checked; as soon as a cache is there, the invalid one is refused."""
+    fed.evidence["file:rpki/vrps.json"] = vrps((FIRST, 64496), (SECOND, 64511))
+    fed.apply(resource("RoutingPolicy", "open", **VRPS, irr="off", rpki_without_data="accept"))
+    until(lambda: (SECOND, "rpki_invalid") in fed.refused(), fed.refused)
+    fed.begin_without_data()
+    until(lambda: fed.accepted() == ALL, lambda: (fed.accepted(), fed.refused()))
+    assert "(65551, 1000, 1)" not in fed.bird("rs-a", "rs-a", f"show route {FIRST} all"), "not checked is not valid"
+    fed.lab.put_right()
+    until(lambda: (SECOND, "rpki_invalid") in fed.refused(), fed.refused)
+    until(lambda: "(65551, 1000, 1)" in fed.bird("rs-a", "rs-a", f"show route {FIRST} all"), fed.accepted)
+    fed.evidence["file:rpki/vrps.json"] = vrps((FIRST, 64496))
+    fed.apply()
+    until(lambda: (SECOND, 64497) in fed.accepted(), fed.refused)
 
 
 @pytest.fixture

@@ -484,6 +484,31 @@ def test_ssh_carries_the_same_set(server: Server, sshd: Sshd) -> None:
     assert over_ssh == exported(server.home, "tcp", "127.0.0.1", str(server.port()))
 
 
+@pytest.mark.skipif(
+    b" 2.0." in subprocess.run(["bird", "--version"], capture_output=True, check=False).stderr, reason="BIRD 2.0 stops over SSH"
+)
+@pytest.mark.skipif(not Path("/usr/sbin/sshd").exists(), reason="sshd is not installed")
+def test_a_newer_bird_takes_the_set_over_ssh(server: Server, sshd: Sshd) -> None:
+    """BIRD 2.17.6 was seen to."""
+    home = sshd.home
+    (home / "bird.conf").write_text(
+        "router id 192.0.2.1; protocol device {} roa4 table r4; roa6 table r6;\n"
+        f'protocol rpki cache {{ roa4 {{ table r4; }}; roa6 {{ table r6; }}; remote "127.0.0.1" port {sshd.port}; transport ssh {{\n'
+        f'  bird private key "{home}/router"; remote public key "{home}/known_hosts"; user "root"; }}; }}\n'
+    )
+    running = subprocess.Popen(["bird", "-f", "-c", home / "bird.conf", "-s", home / "bird.ctl"])
+    try:
+
+        def counted() -> str:
+            argv = ["birdc", "-r", "-s", str(home / "bird.ctl"), "show", "route", "count"]
+            return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+        until(lambda: "20000 of 20000 routes" in counted() and "20 of 20 routes" in counted(), "BIRD has not all of it", 60)
+    finally:
+        running.kill()
+        running.wait()
+
+
 # transports
 
 
