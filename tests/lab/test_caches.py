@@ -326,7 +326,7 @@ def test_cut_off_from_abroad_everything_is_as_the_drill_foretold(fed: Fed, place
     until(lambda: fed.tables("rtr-south")["vrps"]["vrps"] == 4, lambda: fed.cache("rtr-south"))
     held = str(ca.ips[0]).partition("/")[0]
     until(lambda: held in fed.bird("m1", "router", "show route table vrps4") and held in fed.frr("show rpki prefix-table"),
-          lambda: fed.bird("m1", "router", "show route table vrps4"))  # fmt: skip
+          lambda: (fed.bird("m1", "router", "show route table vrps4"), fed.frr("show rpki cache-connection")), 400)  # fmt: skip
     clocks = {each["cache"]: each for each in fed.nnix("trust", "status")["clocks"]["caches"]}
     assert set(clocks) == set(CACHES)
     assert 0 <= clocks["rtr-east"]["age_seconds"] < 2000 and 0 < clocks["rtr-east"]["routers_keep_for_seconds"] <= 600
