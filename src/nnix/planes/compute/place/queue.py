@@ -177,12 +177,12 @@ class Queue:
         for name, devices in kept.items():
             self._reserved(name, devices, now, begin, used_by, had)
         own = set(kept)
-        fixed = 0  # what nobody can take: work that cannot save itself, or is saving itself
+        fixed = 0  # what nobody can take: work that cannot save itself. What is being saved is as good as free, and nobody else has to go for it
         for entry in self._entries.values():
             request = entry.request
             if entry.standing is Standing.WAITING or (request.reservation in own):
                 continue
-            if request.save_seconds is None or entry.standing is Standing.SAVING:
+            if request.save_seconds is None and entry.standing is Standing.RUNNING:
                 fixed += request.devices
                 used_by[request.tenant] = used_by.get(request.tenant, 0) + request.devices
         # Those of reservations run on what is kept for them, the others on what is not.
