@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from nnix.cli import tables
 from nnix.cli.booking import booked, orders_in
-from nnix.cli.clearing import clear_command, verify_command
+from nnix.cli.clearing import CLEARING, clear_command, verify_command
 from nnix.cli.command import DISAGREES, DONE, REFUSED, begun, json_option, pass_setting, resource_named
+from nnix.cli.files import put_whole
 from nnix.cli.root import Setting, clock
 from nnix.kernel.apply import Applied
 from nnix.kernel.ledger import Entry
 from nnix.kernel.resource import Resource
-from nnix.planes.compute.kinds import Bid, Deal, Job, Offer
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.compute.kinds import Bid, Deal, Job, Offer, hour_named, hour_number
+from nnix.planes.compute.market.plot import lines
+from nnix.planes.compute.market.watch import Suspicion, Trade, suspicions, trades
+from nnix.planes.members.kinds import Money
 
 files_argument = click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 
@@ -101,23 +107,103 @@ def withdraw(setting: Setting, orders: tuple[str, ...], why: str, as_json: bool)
 
 
 @compute_group.command("book")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Draw the asks of each product into this file (SVG).")
 @json_option
 @pass_setting
-def book(setting: Setting, as_json: bool) -> int:
-    """What stands in the book: offers with what is left of them, and bids without a deal."""
+def book(setting: Setting, output: Path | None, as_json: bool) -> int:
+    """What stands in the book: offers with what is left of them, bids without a deal, and what a supervisor would ask about."""
     begun(setting)
     snapshot = setting.book.model().snapshot
     filled = {str(each.bid) for each in snapshot.of(Deal)}
-    offers = [(each, snapshot.at(each.pool)) for each in snapshot.of(Offer)]
+    left = {each.name: _left(each, snapshot) for each in snapshot.of(Offer)}
+    offers = [(each, snapshot.at(each.pool)) for each in snapshot.of(Offer) if left[each.name]]
     bids = [each for each in snapshot.of(Bid) if each.name not in filled]
+    found = suspicions(snapshot)
+    if output:
+        put_whole(output, _stairs(snapshot, left).encode())
     if as_json:
-        tables.as_json({"offers": [each.record() for each, _ in offers], "bids": [each.record() for each in bids]})
+        tables.as_json(
+            {
+                "offers": [{**each.record(), "left": left[each.name]} for each, _ in offers],
+                "bids": [each.record() for each in bids],
+                "findings": [asdict(each) for each in found],
+            }
+        )
         return DONE
-    rows = ((o.name, p.site, p.device, o.lots, o.ask, o.start, o.end) for o, p in offers)
-    tables.table("Offers", ("offer", "site", "device", "lots", "ask", "from", "until"), rows)
+    rows = ((o.name, p.member, p.site, p.device, left[o.name], o.ask, o.start, o.end) for o, p in offers)
+    tables.table("Offers", ("offer", "member", "site", "device", "lots left", "ask", "from", "until"), rows)
     tables.out.print()
     wants = ((b.name, b.member, b.limit, len(b.bundles) or len(b.conversions)) for b in bids)
     tables.table("Bids", ("bid", "member", "limit", "alternatives"), wants)
+    _suspected(found)
+    return DONE
+
+
+def _left(offer: Offer, snapshot: Snapshot) -> int:
+    """Lots that are left in all of its hours together."""
+    sold = sum(deal.devices * len(deal.hours) for deal in snapshot.where(Deal, offer=offer.name))
+    return offer.lots * (hour_number(offer.end) - hour_number(offer.start)) - sold
+
+
+def _stairs(snapshot: Snapshot, left: Mapping[str, int]) -> str:
+    """Each product's asks over lots, the cheapest first."""
+    asks: dict[str, list[tuple[int, int]]] = {}
+    for each in snapshot.of(Offer):
+        pool = snapshot.at(each.pool)
+        asks.setdefault(f"{pool.device} at {pool.site}", []).append((int(each.ask), left[each.name]))
+    series: dict[str, list[tuple[float, float]]] = {}
+    for product, steps in sorted(asks.items()):
+        total, points = 0, list[tuple[float, float]]()
+        for ask, lots in sorted(steps):
+            points.append((total, ask / 100))
+            total += lots
+            points.append((total, ask / 100))
+        series[product] = points
+    return lines("Asks in the book", "device-hours", "yuan", series, stairs=True)
+
+
+def _suspected(found: Sequence[Suspicion]) -> None:
+    if found:
+        tables.out.print()
+        tables.table("To ask about", ("what", "product", "why", "deals"), ((e.sort, e.product, e.says, " ".join(e.deals)) for e in found))
+
+
+@compute_group.command("history")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Draw prices over hours into this file (SVG).")
+@json_option
+@pass_setting
+def history(setting: Setting, output: Path | None, as_json: bool) -> int:
+    """What was traded: each product's lots and price by hour, all clearings, and what a supervisor would ask about."""
+    begun(setting)
+    snapshot = setting.book.model().snapshot
+    by_product: dict[tuple[str, int], list[Trade]] = {}
+    for trade in trades(snapshot):
+        by_product.setdefault((trade.product, trade.hour), []).append(trade)
+    found = suspicions(snapshot)
+    clearings = [
+        {"entry": e.seq, "at": e.at.isoformat(), "clearing": e.body["digest"], "filled": len(e.body["accepted"]),
+         "rejected": len(e.body["rejected"]), "welfare": e.body["welfare"], "gap_ppm": e.body["gap_ppm"]}
+        for e in setting.ledger.entries(what=CLEARING)
+    ]  # fmt: skip
+    rows = [
+        (product, hour_named(hour), sum(t.lots for t in each), min(t.fen for t in each), max(t.fen for t in each))
+        for (product, hour), each in sorted(by_product.items())
+    ]
+    if output:
+        series: dict[str, list[tuple[float, float]]] = {}
+        for product, hour, _, _, most in rows:
+            series.setdefault(product, []).append((hour_number(hour), most / 100))
+        labels: dict[float, str] = {hour_number(row[1]): row[1][5:13] for row in sorted(rows, key=lambda row: row[1])}
+        put_whole(output, lines("Prices of compute", "hour (UTC)", "yuan", series, labels).encode())
+    if as_json:
+        traded = [dict(zip(("product", "hour", "lots", "fen_min", "fen_max"), row, strict=True)) for row in rows]
+        tables.as_json({"traded": traded, "clearings": clearings, "findings": [asdict(each) for each in found]})
+        return DONE
+    tables.table("Traded", ("product", "hour", "lots", "lowest", "highest"), ((*r[:3], Money(r[3]), Money(r[4])) for r in rows))
+    tables.out.print()
+    tables.table("Clearings", ("entry", "at", "clearing", "filled", "rejected"),
+                 ((c["entry"], c["at"], str(c["clearing"])[:16], c["filled"], c["rejected"]) for c in clearings))  # fmt: skip
+    _suspected(found)
     return DONE
 
 

@@ -3,7 +3,8 @@
     greedy     bids by what they give for a device-hour, each into the want that gains most: a start, and what other markets have for an end
     HiGHS      the best set of trades from there on (model.py), until the gap is small
     repair     a bundle that counts on lots cheaper than the last one sold may have no price at which it gains, since all lots of a product have one
-               price. Whoever loses at the lowest possible prices is banned from that want, and the rest is solved again
+               price. Whoever loses at the lowest possible prices is banned from that want, and the rest is solved again; the few that still
+               lose then are taken out, and what they leave is filled greedily
     prices     those of the relaxation's duals, held between the last ask that was sold and the first that was not; lowered where a winner would lose
 
 Then every sell below the price is sold out, none above it sells, and every winner pays no more than its limit. Buyers pay what sellers receive, to the fen,
@@ -16,14 +17,15 @@ Everything here is a pure function of the orders, which are in an order that no 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from nnix.planes.compute.market.model import MEGA, MILLI, Duals, Effort, Programme
 from nnix.planes.compute.market.orders import Buy, Cell, Orders, Want
 from nnix.planes.compute.market.record import NOT_WHOLE, NOTHING, OUTBID, WOULD_LOSE
 
-ROUNDS_MAX = 24
+SOLVED_TIMES = 2
+"""then few are left who lose: they are taken out and the gaps filled greedily, until there is none"""
 ENOUGH = Effort()
 
 
@@ -94,20 +96,25 @@ class Stock:
         self._taken.update(want.alone)
 
 
-def greedy(orders: Orders, buys: Iterable[int]) -> list[tuple[int, Want]]:
-    """Buys in the order given, each into the want that gains most at what is left; none that gains nothing."""
+def greedy(
+    orders: Orders, buys: Iterable[int], banned: Set[tuple[int, Want]] = frozenset(), kept: Sequence[tuple[int, Want]] = ()
+) -> list[tuple[int, Want]]:
+    """Buys in the order given, each into the want that gains most at what is left; none that gains nothing, nor one that is banned. What is `kept` stays."""
     stock = Stock(orders)
-    won = []
+    won = list(kept)
+    for _, want in kept:
+        stock.take(want)
+    filled = {number for number, _ in kept}
     for number in buys:
         best: tuple[int, Want] | None = None
-        for want in orders.buys[number].wants:
-            cost = stock.cost(want)
+        for want in orders.buys[number].wants if number not in filled else ():
+            cost = stock.cost(want) if not banned or (number, want) not in banned else None
             if cost is not None and want.worth > cost and (best is None or want.worth - cost > best[0]):
                 best = want.worth - cost, want
         if best is not None:
             stock.take(best[1])
             won.append((number, best[1]))
-    return won
+    return sorted(won, key=lambda pair: pair[0]) if kept else won
 
 
 def by_value(orders: Orders) -> list[int]:
@@ -182,26 +189,33 @@ def clear(orders: Orders, effort: Effort = ENOUGH) -> Clearing:
     programme = Programme(orders)
     numbers = {pair: number for number, pair in enumerate(programme.wants)}
     first = greedy(orders, by_value(orders))
-    duals = programme.duals()
+    duals = Duals({}, {})
     banned: set[int] = set()
     cut_short = False
     won = first
     rounds = 0
     while programme.wants:
         rounds += 1
-        start = [numbers[pair] for pair in won if numbers[pair] not in banned]
-        chosen, blown = programme.solved(start, frozenset(banned), effort)
+        relaxed = programme.relaxed(frozenset(banned))
+        if rounds == 1:
+            duals = programme.duals(relaxed)
+        kept = [pair for pair in won if numbers[pair] not in banned]
+        tried = (kept, greedy(orders, programme.rounded(relaxed), {programme.wants[number] for number in banned}))
+        start = max(tried, key=lambda trades: welfare_of(orders, trades))
+        chosen, blown = programme.solved([numbers[pair] for pair in start], frozenset(banned), relaxed, effort)
         cut_short = cut_short or blown
         won = [programme.wants[number] for number in chosen]
         losers = _losers(won, {cell: last for cell, (last, _) in last_asks(orders, won).items()})
         if not losers:
             break
         banned.update(numbers[pair] for pair in losers)
-        if rounds == ROUNDS_MAX:  # what is left without its losers is a market as well, only a smaller one
+        if rounds == SOLVED_TIMES:
             while losers:
-                won = [pair for pair in won if pair not in losers]
+                kept = [pair for pair in won if pair not in losers]
+                won = greedy(orders, programme.rounded(relaxed), {programme.wants[number] for number in banned}, kept)
                 losers = _losers(won, {cell: last for cell, (last, _) in last_asks(orders, won).items()})
                 banned.update(numbers[pair] for pair in losers)
+                rounds += 1
             break
     prices = _prices(orders, won, duals)
     forbidden = tuple(programme.wants[number] for number in sorted(banned))

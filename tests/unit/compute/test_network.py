@@ -1,0 +1,97 @@
+"""What the exchange knows of the network is in the price: ways, latency, capacity, where data lies. From the fabric's own graph."""
+
+from __future__ import annotations
+
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.compute.kinds import hour_number
+from nnix.planes.compute.market.clear import clear
+from nnix.planes.compute.market.orders import Orders, orders
+from nnix.planes.fabric.reach import free, reach
+
+from .exchanges import GPU, RIGHT, Changes, snapshot
+
+FIRST = hour_number("2026-11-26T08Z")
+_BUNDLE = {"device": GPU, "devices": 8, "hours": 2, "start": "2026-11-26T09Z"}
+_SITE = {"role": "node", "level": "city", "country": "CN"}
+
+# Data at nb. GPUs at hz (8 yuan, one link of 1 ms away) and at wz (6 yuan, behind hz: two links, 6 ms).
+THREE: Changes = {
+    "Deal/train-1": None,
+    "Job/train": None,
+    "Bid/search": None,
+    "Site/wz": {**_SITE, "title": {"en": "Wenzhou"}, "city": "Wenzhou"},
+    "Link/hz-wz": {"a": "hz", "b": "wz", "capacity": "100G", "latency": "5ms"},
+    "Member/south": {"title": {"en": "M"}, "asn": 64505, "class": "compute"},
+    "Port/south": {"member": "south", "site": "wz", "speed": "100G", "tagged": True},
+    "Pool/south": {**RIGHT["Pool/gpus"], "member": "south", "site": "wz", "port": "south", "identifiers": []},
+    "Offer/south-day": {**RIGHT["Offer/gpus-day"], "pool": "south", "ask": "6yuan"},
+    "Bid/train": {"bundles": [_BUNDLE]},
+}
+
+
+def asked(changes: Changes, dark: frozenset[str] = frozenset(), load: dict[str, float] | None = None) -> tuple[Snapshot, Orders]:
+    made = snapshot({**THREE, **changes})
+    known = reach(made, dark)
+    return made, orders(made, known, free(made, known, load), "now", FIRST, FIRST + 24)
+
+
+def where(changes: Changes, dark: frozenset[str] = frozenset(), load: dict[str, float] | None = None) -> str | None:
+    """At which site the bid is filled."""
+    found = clear(asked(changes, dark, load)[1])
+    return found.won[0][1].site if found.won else None
+
+
+def why(changes: Changes, dark: frozenset[str] = frozenset(), load: dict[str, float] | None = None) -> dict[str, str]:
+    """site → why not there."""
+    return {site: reason for _, site, _, reason in asked(changes, dark, load)[1].aside}
+
+
+def test_the_price_of_moving_data_decides_between_sites() -> None:
+    """16 device-hours: 128 yuan at hz, 96 at wz. 400 GB cost 20 yuan for each link: 148 against 136; 800 GB 168 against 176."""
+    data = {"dataset": "cargo", "site": "nb", "contract": "cargo"}
+    assert where({"Bid/train": {"bundles": [_BUNDLE], "data": {**data, "gigabytes": 400}, "rate": "10G"}}) == "wz"
+    assert where({"Bid/train": {"bundles": [_BUNDLE], "data": {**data, "gigabytes": 800}, "rate": "10G"}}) == "hz"
+
+
+def test_a_degraded_path_moves_the_choice() -> None:
+    """The link to wz is out, or slow, or full: then hz. The link of the data's own site out: nowhere."""
+    assert where({}) == "wz"
+    assert where({}, dark=frozenset({"hz-wz"})) == "hz"
+    assert why({}, dark=frozenset({"hz-wz"})) == {"wz": "no way leads there"}
+    limited: Changes = {"Bid/train": {"bundles": [_BUNDLE], "latency_max": "7ms"}}
+    assert where(limited) == "wz"
+    slower: Changes = {**limited, "Link/hz-wz": {**dict(THREE["Link/hz-wz"] or {}), "latency": "7ms"}}
+    assert where(slower) == "hz"
+    assert why(slower) == {"wz": "the latency is above the bid's limit"}
+    assert where({}, load={"hz-wz": 99.5e9}) == "hz"
+    assert where({}, dark=frozenset({"hz-nb"})) is None
+
+
+def test_what_cannot_be_delivered_says_why() -> None:
+    """Assurance, a pool without a port, data that come too late, a port without tags that is taken, too few lots, a limit below all asks."""
+    assert why({"Bid/train": {"bundles": [_BUNDLE], "assurance": 2}}) == dict.fromkeys(("hz", "wz"), "the assurance level is too low")
+    assert why({"Pool/south": {**dict(THREE["Pool/south"] or {}), "port": None}})["wz"].startswith("the pool has no port")
+    assert "would not be there" in why({"Bid/train": {"bundles": [_BUNDLE], "rate": "100M"}})["hz"]
+    assert "so many lots" in why({"Bid/train": {"bundles": [{**_BUNDLE, "devices": 17}]}})["hz"]
+    assert "cost more than the limit" in why({"Bid/train": {"bundles": [_BUNDLE], "limit": "140yuan"}})["hz"]
+    taken: Changes = {
+        "Port/south": {**dict(THREE["Port/south"] or {}), "tagged": False},
+        "Port/x": {"member": "south", "site": "hz", "speed": "10G"},
+        "Circuit/old": {"ends": ["south", "x"]},
+    }
+    assert "end of another circuit" in why(taken)["wz"]
+
+
+def test_circuits_that_stand_are_taken_off_what_is_left_on_links() -> None:
+    """A circuit of 60 G over hz-wz leaves 40; on the way that frames take, both links of it."""
+    made, _ = asked({"Port/x": {"member": "south", "site": "wz", "speed": "100G"}, "Port/y": {"member": "east", "site": "nb", "speed": "100G"}, "Circuit/big": {"ends": ["x", "y"], "capacity": "60G"}})  # fmt: skip
+    known = reach(made)
+    assert free(made, known) == {"hz-nb": 40 * 10**9, "hz-wz": 40 * 10**9}
+    assert free(made, known, {"hz-wz": 70e9}) == {"hz-nb": 40 * 10**9, "hz-wz": 30 * 10**9}
+    assert (known["nb", "wz"].latency_us, known["nb", "wz"].links) == (6000, ("hz-nb", "hz-wz"))
+
+
+def test_a_member_does_not_buy_its_own_lots() -> None:
+    own: Changes = {"Bid/train": {"member": "south", "bundles": [_BUNDLE], "port": "south", "data": None}}
+    assert where(own) == "hz"
+    assert why(own) == {"wz": "its member sells there itself"}
