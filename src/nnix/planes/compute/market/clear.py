@@ -24,8 +24,8 @@ from nnix.planes.compute.market.model import MEGA, MILLI, Duals, Effort, Program
 from nnix.planes.compute.market.orders import Buy, Cell, Orders, Want
 from nnix.planes.compute.market.record import NOT_WHOLE, NOTHING, OUTBID, WOULD_LOSE
 
-SOLVED_TIMES = 2
-"""then few are left who lose: they are taken out and the gaps filled greedily, until there is none"""
+SOLVED_TIMES = 4
+"""then very few are left who lose: they are taken out and the gaps filled greedily, until there is none"""
 ENOUGH = Effort()
 
 

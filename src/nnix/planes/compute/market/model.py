@@ -37,7 +37,7 @@ MEGA = 10**6
 class Effort:
     """How hard to try: a gap at which to stop, nodes of the search tree, wants in the core, and a fuse."""
 
-    gap: float = 5e-4
+    gap: float = 2e-4
     nodes: int = 200
     core: int = 1200
     fuse_seconds: float = 600.0
