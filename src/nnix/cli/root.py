@@ -234,16 +234,9 @@ def operator_key_file(state: Path) -> Path:
 
 
 def suit_interpreter() -> None:
-    """Tune the interpreter to what is done here: many small records that stay, and many short commands. Of an order both take a tenth away.
-
-    The collector of cycles looks at new objects after every 700 by default, and hardly ever finds one that can go. And up to Python 3.11 a thread
-    is started to wait for each process, where Linux (5.3) has descriptors to wait for.
-    """
+    """Tune the interpreter to what is done here: many small records that stay. The collector of cycles looks at new objects after every 700 by
+    default, and hardly ever finds one that can go; of an order it takes a twentieth."""
     gc.set_threshold(NEW_OBJECTS_AT_ONCE)
-    if sys.version_info < (3, 12):  # since then it is the default
-        with suppress(OSError):  # a kernel without them
-            os.close(os.pidfd_open(os.getpid()))
-            asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 class Setting:

@@ -81,6 +81,14 @@ def test_only_ports_in_service_make_clients(state: str, is_client: bool) -> None
     assert ("m1-s" in {each.session for each in server(snapshot).clients}) is is_client
 
 
+def test_a_clients_import_filter_calls_and_says_nothing_itself() -> None:
+    """BIRD 2.0.12 reads each word of a filter the more slowly, the more filters have it: 2,000 of them took it a second, calls a tenth."""
+    found = re.findall(r"^    import filter \{\n(.*?)^    \};$", text(exchange()), re.MULTILINE | re.DOTALL)
+
+    assert len(found) > 2
+    assert [row for each in found for row in each.splitlines() if not re.fullmatch(r" +nnix_\w+\([\w.:, ]*\);", row)] == []
+
+
 def test_a_session_for_bilateral_peering_is_no_client() -> None:
     """route_servers: false keeps a session off the route servers, but its address is a next hop of its member there."""
     twin = Session.model_validate(

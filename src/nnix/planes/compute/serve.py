@@ -42,7 +42,6 @@ from nnix.planes.compute.states import OVER, JobEvent, JobState, after
 TURN_SECONDS = 0.01
 FILES_SECONDS = 0.1
 METER_SECONDS = 1.0
-IDLE_SECONDS = 5.0  # between two looks at an engine in which nothing runs
 DOWN_SECONDS = 0.5  # between two questions whether the engine is back
 CUT_SECONDS = 10.0  # at checkpoints, at most so often
 GRACE_SECONDS = 2.0  # of a job that does not say how long it needs: to go, not to save itself
@@ -272,15 +271,17 @@ class Agent:
         return True
 
     def _ask(self, now: float) -> None:
-        busy = any(each.state not in OVER for each in self.known.values())
-        if not self._is_due("engine", self.engine.look_seconds if busy else IDLE_SECONDS, now):
+        if all(each.state in OVER for each in self.known.values()):  # nothing to hear of; nor need there be an engine while nothing is sold
+            self._seen, self.away = None, ""
+            return
+        if not self._is_due("engine", self.engine.look_seconds, now):
             return
         try:
             self._seen = self.engine.seen()
         except Down as error:
             self._seen = None
             self.away = str(error)
-            self._due["engine"] = now + (max(self.engine.look_seconds, DOWN_SECONDS) if busy else IDLE_SECONDS)
+            self._due["engine"] = now + max(self.engine.look_seconds, DOWN_SECONDS)
         else:
             self.away = ""
 
@@ -599,7 +600,8 @@ def main(settings: Mapping[str, Any]) -> None:
     with Meter(here / "meter", settings["pool"]) as meter:
         agent = Agent(settings, engine, meter, here)
         agent.recall()
-        told = 0.0
+        told = time.time()
+        agent.tell(told)  # before an engine is asked that may take its time
         while True:
             now = time.time()
             if agent.turn(now) or now - told >= METER_SECONDS / 2:

@@ -20,7 +20,7 @@ from nnix.planes.compute.engines import Down, Gang, Refused, Together
 GRES = "gpu"
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "PREEMPTED", "DEADLINE"})
 REFUSAL = "Requested node configuration is not available"
-COMMAND_SECONDS = 20.0
+COMMAND_SECONDS = 10.0  # the agent's pulse must not stop for longer than its driver waits
 
 # $0 is the folder of records. Slurm signals all processes of a rank; the shell survives TERM, as it has to write down what became of the command.
 RANK = """
