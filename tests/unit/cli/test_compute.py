@@ -119,7 +119,7 @@ def test_a_clearing_is_proved_from_the_ledger_and_from_a_file(nnix: Nnix, exchan
 
 def test_a_dry_run_records_nothing(nnix: Nnix, exchange: Path) -> None:
     assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
-    assert nnix("compute", "bid", bid(exchange, "train", NOW + 2)).status == 0
+    assert nnix("compute", "bid", bid(exchange, "train", NOW + 4)).status == 0
     before = nnix("log", "--json").json[-1]["seq"]
     assert nnix("compute", "clear", "--dry-run", "--json").json["accepted"] == {"train": 0}
     assert nnix("log", "--json").json[-1]["seq"] == before

@@ -117,3 +117,11 @@ def test_what_cannot_be_read_is_not_nobody(tmp_path: Path, replies: list[bytes],
 
 def test_a_bird_that_is_gone_is_not_nobody(tmp_path: Path) -> None:
     assert around(str(tmp_path / "bird.ctl"), [V4]) == Around(None, "BIRD cannot be asked: No such file or directory")
+
+
+def test_a_control_socket_may_lie_deeper_than_the_kernel_takes(tmp_path: Path) -> None:
+    """An address of a socket has 107 octets (unix(7)), and a state folder may be longer."""
+    deep = tmp_path / ("deep" * 30)
+    deep.symlink_to(tmp_path)
+    with speaking(tmp_path, [GREETING, RESTRICTED, protocols(rs_a_v4=UP), routes(V4, "203.0.113.61")]) as control:
+        assert around(str(deep / Path(control).name), [V4]) == Around(1)

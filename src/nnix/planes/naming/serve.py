@@ -92,7 +92,7 @@ def asked(control: str, commands: Sequence[str]) -> list[list[str]]:
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(BIRD_SECONDS)
         try:
-            asking.connect(control)
+            _connect(asking, Path(control))
             pending = b""
             replies = []
             for command in (None, "restrict", *commands):
@@ -116,8 +116,17 @@ def asked(control: str, commands: Sequence[str]) -> list[list[str]]:
         except TimeoutError:
             raise TimeoutError(f"does not answer within {BIRD_SECONDS:g} s") from None
         except OSError as error:
-            raise OSError(f"cannot be asked: {error.strerror}") from None
+            raise OSError(f"cannot be asked: {error.strerror or error}") from None
     return replies[2:]
+
+
+def _connect(asking: socket.socket, control: Path) -> None:
+    """Connect to a socket whatever the length of its path, of which the kernel takes 107 octets (unix(7)). Raises OSError."""
+    folder = os.open(control.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        asking.connect(f"/proc/self/fd/{folder}/{control.name}")
+    finally:
+        os.close(folder)
 
 
 def announced(prefixes: Sequence[str], table: int) -> bool:
