@@ -21,7 +21,7 @@ from typing import Any
 from nnix.kernel.approval import WHAT as APPROVED
 from nnix.kernel.approval import Approval, Standing, entitled, standing
 from nnix.kernel.approval import body as approval
-from nnix.kernel.change import Book, Draft, Key, Model, Plan, compile_all, draft
+from nnix.kernel.change import Book, Draft, Key, Model, Plan, admit, compile_all, draft, inverse
 from nnix.kernel.drive import Outcome, Told, World, converge, look
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.ledger import Entry, Moved
@@ -291,15 +291,28 @@ class Office:
         return None if len(ground) < len(keys) or differing & keys else frozenset(keys | {each.key for each in still}) - differing
 
     async def _revert(self, entry: Entry, before: Model, outcomes: tuple[Outcome, ...], told: Told | None) -> Applied:
-        """Append the inverse of `entry` and drive it. What fails even then is left to the loop."""
+        """Append the inverse of `entry` and drive it. What fails even then is left to the loop; and so is `entry` itself, where what others have
+        recorded meanwhile rests on it. All else that they have recorded stays."""
         reasons = [f"{'/'.join(each.key)}: {each.failure}" for each in outcomes if each.failure]
-        back = self.draft(before.snapshot, self.vault.evidence(before.evidence), undoes=entry.seq)
-        inverse = self.record(back, f"takes back change {entry.seq}, which could not be brought about", drive=True)
+        while True:
+            try:
+                wanted = admit(self.planes, inverse(self.book, entry.seq).declared, self.book.model().snapshot)
+            except Refused as refused:
+                self.refuse(
+                    refused, f"change {entry.seq} could not be brought about, and cannot be taken back: {'; '.join(reasons)[:2000]}"
+                )
+                return Applied(entry, False, outcomes)
+            back = self.draft(wanted, self.vault.evidence(before.evidence), undoes=entry.seq)
+            try:
+                taken = self.record(back, f"takes back change {entry.seq}, which could not be brought about", drive=True)
+                break
+            except Stale:
+                continue
         # Only now: a kill before this leaves an unsettled change, never one that counts as settled and was not taken back.
         self.note("reverted", "; ".join(reasons)[:2000], {"change": entry.seq})
         again = await converge(self.world, back.artifacts, self.book.model().leftovers, told)
         if not any(each.failure for each in again):
-            self.note("verified", "the world agrees with the model again", {"change": inverse.seq})
+            self.note("verified", "the world agrees with the model again", {"change": taken.seq})
         return Applied(entry, False, outcomes, reverted=True)
 
     def wanted(self, model: Model) -> dict[Key, Artifact]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -299,6 +300,28 @@ def test_a_world_that_cannot_be_brought_to_it_is_brought_back(library: Library, 
     assert library.shelves.hosts["a"].files["paper/books"] == b"shelf 1"
     assert office.book.state(done.entry.seq) is ChangeState.REVERTED
     assert not office.book.ledger.verify()
+
+
+def test_what_others_recorded_while_a_change_failed_stays(office: Office, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders and settlements that drive nothing are recorded without waiting for a change that is being driven."""
+    apply(office, shelf("a"), shelf("b"))
+    made = office.draft(wanted(office, shelf("a"), shelf("b"), volume("tides", "a"), volume("winds", "b")), NOTHING)
+    b = library.shelves.hosts["b"]
+    for n in range(1, 4):
+        b.fail_at(b.operations + n, Failed)
+    driving = converge
+
+    async def meanwhile(*given: Any, **named: Any) -> Any:
+        monkeypatch.setattr("nnix.kernel.apply.converge", driving)
+        now = office.book.model().snapshot
+        office.record(office.draft(admit([TOY], [*now.declared, shelf("c")], now), NOTHING), "an order", drive=True)
+        return await driving(*given, **named)
+
+    monkeypatch.setattr("nnix.kernel.apply.converge", meanwhile)
+    done = asyncio.run(office.apply(made, "more"))
+
+    assert not done.verified
+    assert {each.id for each in office.book.model().snapshot} == {"shelf/a", "shelf/b", "shelf/c"}
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
