@@ -110,8 +110,15 @@ class Programme:
     def _solver(self, banned: frozenset[int], *, whole: bool) -> Any:
         import highspy
 
-        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 1), ("parallel", "off")):
+        class Silent(highspy.Highs):
+            """It sets up its callbacks while it is made, and prints a banner then, into what may have to be JSON, before one could ask it not to."""
+
+            def enableCallbacks(self) -> None:
+                self.silent()
+                super().enableCallbacks()  # type: ignore[no-untyped-call]
+
+        solver: Any = Silent()  # type: ignore[no-untyped-call]
+        for option, value in (("threads", 1), ("random_seed", 1), ("parallel", "off")):
             solver.setOptionValue(option, value)
         most = self._most.copy()
         most[list(banned)] = 0.0
