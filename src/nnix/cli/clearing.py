@@ -13,7 +13,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,33 +100,16 @@ def lapsed(snapshot: Snapshot) -> list[Deal]:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the clearing here as well, for whoever wants to check it.",
 )
-@click.option("--keep", is_flag=True, help="Go on: spot every minute, everything every hour, until stopped.")
 @click.option("--why", default="", help="The reason, for the ledger.")
 @json_option
 @pass_setting
-def clear_command(
-    setting: Setting, spot: bool, hours: int | None, dry_run: bool, output: Path | None, keep: bool, why: str, as_json: bool
-) -> int:
+def clear_command(setting: Setting, spot: bool, hours: int | None, dry_run: bool, output: Path | None, why: str, as_json: bool) -> int:
     """Clear the market: fill bids from offers at one price for each product, publish and record it, and make the deals, all in one change.
 
-    Deals whose hours are over are let go by the same change. Links of the running exchange that are not up are not counted on.
+    Deals whose hours are over are let go by the same change. Links of the running exchange that are not up are not counted on. `nnix run` does so
+    again and again where the Market says `spot_every` or `forwards_every`.
     """
     begun(setting)
-    if keep:
-        return _kept(setting, hours, as_json)
-    return _once(setting, spot=spot, hours=hours, dry_run=dry_run, output=output, why=why, as_json=as_json)
-
-
-def _kept(setting: Setting, hours: int | None, as_json: bool) -> int:
-    """Until interrupted: at every full minute what begins soon, at every full hour everything."""
-    while True:
-        now = clock()
-        minute = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        time.sleep((minute - now).total_seconds())
-        _once(setting, spot=minute.minute != 0, hours=hours, dry_run=False, output=None, why="", as_json=as_json)
-
-
-def _once(setting: Setting, *, spot: bool, hours: int | None, dry_run: bool, output: Path | None, why: str, as_json: bool) -> int:
     model = setting.book.model()
     if model.brought_about and any(setting.world.ground(key[0]) for key in model.artifacts):
         as_root(setting)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from nnix.cli import tables
+from nnix.cli.batching import intervals, rounds_made
 from nnix.cli.booking import booked, orders_in
-from nnix.cli.clearing import CLEARING, clear_command, verify_command
+from nnix.cli.clearing import CLEARING, clear_command, lapsed, verify_command
 from nnix.cli.command import DISAGREES, DONE, REFUSED, begun, json_option, pass_setting, resource_named
 from nnix.cli.files import put_whole
 from nnix.cli.root import Setting, clock
@@ -106,12 +109,24 @@ def withdraw(setting: Setting, orders: tuple[str, ...], why: str, as_json: bool)
     return told(booked(setting, (), why or about, [each.id for each in found], quiet=as_json), about, as_json)
 
 
+@compute_group.command("release")
+@why_option
+@json_option
+@pass_setting
+def release(setting: Setting, why: str, as_json: bool) -> int:
+    """Let go of deals whose hours are over, with their circuits and contracts. `nnix run` does so every minute, and each clearing does."""
+    begun(setting)
+    over = lapsed(setting.book.model().snapshot)
+    about = f"{len(over)} deals are over"
+    return told(booked(setting, over, why or about, quiet=as_json), about, as_json)
+
+
 @compute_group.command("book")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Draw the asks of each product into this file (SVG).")
 @json_option
 @pass_setting
 def book(setting: Setting, output: Path | None, as_json: bool) -> int:
-    """What stands in the book: offers with what is left of them, bids without a deal, and what a supervisor would ask about."""
+    """What stands in the book: offers with what is left of them, bids without a deal, when `nnix run` clears, and what a supervisor would ask about."""
     begun(setting)
     snapshot = setting.book.model().snapshot
     filled = {str(each.bid) for each in snapshot.of(Deal)}
@@ -119,6 +134,7 @@ def book(setting: Setting, output: Path | None, as_json: bool) -> int:
     offers = [(each, snapshot.at(each.pool)) for each in snapshot.of(Offer) if left[each.name]]
     bids = [each for each in snapshot.of(Bid) if each.name not in filled]
     found = suspicions(snapshot)
+    rounds = _rounds(setting, snapshot)
     if output:
         put_whole(output, _stairs(snapshot, left).encode())
     if as_json:
@@ -126,6 +142,7 @@ def book(setting: Setting, output: Path | None, as_json: bool) -> int:
             {
                 "offers": [{**each.record(), "left": left[each.name]} for each, _ in offers],
                 "bids": [each.record() for each in bids],
+                "rounds": rounds,
                 "findings": [asdict(each) for each in found],
             }
         )
@@ -135,8 +152,23 @@ def book(setting: Setting, output: Path | None, as_json: bool) -> int:
     tables.out.print()
     wants = ((b.name, b.member, b.limit, len(b.bundles) or len(b.conversions)) for b in bids)
     tables.table("Bids", ("bid", "member", "limit", "alternatives"), wants)
+    tables.out.print()
+    tables.table("Rounds of `nnix run`", ("round", "every", "last", "what came of it"),
+                 ((r["round"], f"{r['every_seconds']:g} s", r["began_at"] or "never", r["words"]) for r in rounds))  # fmt: skip
     _suspected(found)
     return DONE
+
+
+def _rounds(setting: Setting, snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Each sort of round that `nnix run` makes, and how its newest went."""
+    made = rounds_made(setting)
+    found = []
+    for sort, every_seconds in intervals(snapshot).items():
+        last = made.get(sort)
+        began = datetime.fromtimestamp(last.began, UTC).isoformat(timespec="seconds") if last else None
+        words, failed = (last.words, last.failed) if last else ("", 0)
+        found.append({"round": sort, "every_seconds": every_seconds, "began_at": began, "failed": failed, "words": words})
+    return found
 
 
 def _left(offer: Offer, snapshot: Snapshot) -> int:

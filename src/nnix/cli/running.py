@@ -16,6 +16,7 @@ from rich.text import Text
 
 from nnix.cli import tables
 from nnix.cli.asking import Askings
+from nnix.cli.batching import Batches
 from nnix.cli.changing import carry_out
 from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, folder_argument, json_option, kind_named, pass_setting
 from nnix.cli.files import admitted
@@ -228,7 +229,8 @@ def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
     """Keep the world as the newest change says, until stopped. What had to be put right is in `nnix log --what drift`.
 
     A relying party that says `every` is fetched for and validated meanwhile; `nnix trust status` says when that went well last. A routing registry that
-    says `every` is asked, and what it answered is taken up; `nnix irr show` says when.
+    says `every` is asked, and what it answered is taken up; `nnix irr show` says when. A market that says `spot_every` or `forwards_every` is cleared, and deals
+    whose hours are over are let go; `nnix compute book` says when.
     """
     begun(setting)
     as_root(setting, start=is_lab(setting.book.model().snapshot))
@@ -242,7 +244,8 @@ def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         _said(f"keeping change {setting.book.model().seq}, process {os.getpid()}")
-        await asyncio.gather(loop.run(stop), Validations(setting, _said).run(stop), Askings(setting, _said).run(stop))
+        rounds = (each(setting, _said).run(stop) for each in (Validations, Askings, Batches))
+        await asyncio.gather(loop.run(stop), *rounds)
         _said("stopped; the exchange runs on")
         return DONE
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 from nnix.kernel.document import write
 from nnix.planes.compute.kinds import Bid, Deal, Job, Offer, hour_named, hour_of
-from tests.unit.compute.exchanges import GPU, snapshot
+from tests.unit.compute.exchanges import GPU, Changes, snapshot
 
 from .test_cli import Nnix, nnix
 
@@ -21,9 +24,13 @@ NOW = hour_of(datetime.now(UTC))
 @pytest.fixture
 def exchange(nnix: Nnix, tmp_path: Path) -> Path:
     """Pools and members, recorded; no orders yet."""
-    folder = tmp_path / "exchange"
-    folder.mkdir()
-    standing = [each for each in snapshot({}) if not isinstance(each, Offer | Bid | Deal | Job)]
+    return recorded(nnix, tmp_path / "exchange", {})
+
+
+def recorded(nnix: Nnix, folder: Path, changes: Changes) -> Path:
+    """The exchange with `changes` in `folder`, but its orders, as recorded."""
+    folder.mkdir(exist_ok=True)
+    standing = [each for each in snapshot(changes) if not isinstance(each, Offer | Bid | Deal | Job)]
     (folder / "exchange.yaml").write_text(write(standing))
     assert nnix("apply", folder, "--offline", "--yes").status == 0
     return folder
@@ -124,6 +131,16 @@ def test_a_dry_run_records_nothing(nnix: Nnix, exchange: Path) -> None:
     assert nnix("compute", "clear", "--dry-run", "--json").json["accepted"] == {"train": 0}
     assert nnix("log", "--json").json[-1]["seq"] == before
     assert nnix("compute", "clear", "--spot", "--dry-run", "--json").json["accepted"] == {}
+
+
+def test_what_a_clearing_says_to_programs_is_json_and_nothing_else(nnix: Nnix, exchange: Path) -> None:
+    """As another process reads it from the descriptor: what a solver's own library prints lands there as well."""
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    assert nnix("compute", "bid", bid(exchange, "train", NOW + 2)).status == 0
+    words = [sys.executable, "-c", "from nnix.cli import main; main()", "compute", "clear", "--dry-run", "--json"]
+    said = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert json.loads(said.stdout)["accepted"] == {"train": 0}
 
 
 def test_a_deal_carries_its_circuit_and_its_contract(nnix: Nnix, exchange: Path) -> None:

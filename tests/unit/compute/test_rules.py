@@ -24,6 +24,10 @@ _CONTRACT: Json = {"provider": "buyer", "consumer": "east", "dataset": "cargo", 
 
 WRONG: list[tuple[str, Changes, str]] = [
     ("compute.market-once", {"Market/other": {}}, "market/other"),
+    ("compute.clearing-rhythm", {"Market/market": {"spot_every": "0s"}}, "market/market"),
+    ("compute.clearing-rhythm", {"Market/market": {"forwards_every": "9s"}}, "market/market"),
+    ("compute.clearing-rhythm", {"Market/market": {"spot_every": "2h"}}, "market/market"),
+    ("compute.clearing-rhythm", {"Market/market": {"spot_every": "2min", "forwards_every": "1min"}}, "market/market"),
     ("compute.pool-port-at-home", {"Pool/gpus": {"port": "north"}}, "pool/gpus"),
     ("compute.pool-nodes-add-up", {"Pool/gpus": {"devices": 24}}, "pool/gpus"),
     ("compute.pool-on-one-machine", {"Machine/big": {"reach": "ssh"}, "Pool/gpus": {"machine": "big"}, "Pool/npus": {"machine": "big"}}, "pool/gpus"),

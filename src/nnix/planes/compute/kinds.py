@@ -86,6 +86,14 @@ class Market(Resource):
         default=Money(10**7), description="highest ask and limit for one device-hour; more is taken for a slip", examples=["1000yuan"]
     )
     forward_hours_max: int = Field(default=HOURS_MAX, ge=1, le=HOURS_MAX, description="how far ahead lots are traded, in hours")
+    spot_every: Duration | None = Field(
+        default=None,
+        description="how often `nnix run` clears what begins in this hour or the next; unset: only `nnix compute clear --spot` does",
+        examples=["1min"],
+    )
+    forwards_every: Duration | None = Field(
+        default=None, description="how often `nnix run` clears everything; unset: only `nnix compute clear` does", examples=["1h"]
+    )
     corner_percent: int = Field(
         default=50, ge=1, le=100, description="of the lots of one product, held by one buyer: from here on it is a finding"
     )

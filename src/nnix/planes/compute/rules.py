@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from nnix.kernel.resource import Duration
 from nnix.kernel.rule import Broken, Rule, rule
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.kinds import (
@@ -34,6 +35,8 @@ LOTS = "uniform price auction: one price for what is alike"
 BUNDLES = "Lehmann, Mueller, Sandholm: The winner determination problem, 2006 (XOR bids)"
 PRUDENT = "guidelines for new-type exchange points, compute trading: orders are checked before they enter the book"
 RATIONAL = "individual rationality: nobody trades at a loss"
+BATCHES = "frequent batch auctions (Budish, Cramton, Shim, 2015)"
+ROUND_LEAST, SPOT_MOST = Duration.parse("10s"), Duration.parse("1h")
 
 
 def market_of(snapshot: Snapshot) -> Market:
@@ -47,6 +50,19 @@ def market_once(market: Market, snapshot: Snapshot) -> Iterator[Broken]:
     first = snapshot.of(Market)[0]
     if market is not first:
         yield Broken("name", market.name, f"one market; {first.id} is there")
+
+
+@rule("compute.clearing-rhythm", source=BATCHES)
+def clearing_rhythm(market: Market, snapshot: Snapshot) -> Iterator[Broken]:
+    """A round takes seconds, and what is spot has its hour: one that is never cleared within it would pass unsold. A round of everything is one of spot too."""
+    spot, forwards = market.spot_every, market.forwards_every
+    for field, every in (("spot_every", spot), ("forwards_every", forwards)):
+        if every is not None and every < ROUND_LEAST:
+            yield Broken(field, every, f"{ROUND_LEAST} or more")
+    if spot is not None and spot > SPOT_MOST:
+        yield Broken("spot_every", spot, f"{SPOT_MOST} or less")
+    if spot is not None and forwards is not None and forwards < spot:
+        yield Broken("forwards_every", forwards, f"{spot} or more, as often as spot")
 
 
 # --- pools ------------------------------------------------------------------------------------------------------------
@@ -394,6 +410,7 @@ def job_can_start(job: Job, snapshot: Snapshot) -> Iterator[Broken]:
 
 RULES: tuple[Rule, ...] = (
     market_once,
+    clearing_rhythm,
     pool_port_at_home,
     pool_nodes_add_up,
     pool_on_one_machine,
