@@ -132,17 +132,17 @@ def clear_command(setting: Setting, spot: bool, hours: int | None, dry_run: bool
             setting.office.refuse(refused, reason)
             raise
         if fresh:
-            _note(setting, record, model.seq, reason)
+            noted(setting, CLEARING, record, model.seq, reason)
         what = carried_out(setting, made, reason, quiet=as_json)
     return _told(found, record, what, over, dry_run, as_json)
 
 
-def _note(setting: Setting, record: Mapping[str, Any], change: int, why: str) -> Entry:
+def noted(setting: Setting, what: str, record: Mapping[str, Any], change: int, why: str) -> Entry:
     """Publish: the record in the vault, all of it but the inputs in the ledger, and these by their digest."""
     content = spelled(record)
     setting.vault.keep([content])
     body = {key: value for key, value in record.items() if key not in ("inputs", "format")}
-    return setting.office.note(CLEARING, why, {**body, "inputs": inputs_digest(record), "record": _sha256(content), "change": change})
+    return setting.office.note(what, why, {**body, "inputs": inputs_digest(record), "record": _sha256(content), "change": change})
 
 
 def spelled(record: Mapping[str, Any]) -> bytes:

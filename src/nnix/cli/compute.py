@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from nnix.cli.booking import booked, orders_in
 from nnix.cli.clearing import CLEARING, clear_command, lapsed, verify_command
 from nnix.cli.command import DISAGREES, DONE, REFUSED, begun, json_option, pass_setting, resource_named
 from nnix.cli.files import put_whole
+from nnix.cli.matching import traded
 from nnix.cli.root import Setting, clock
 from nnix.kernel.apply import Applied
 from nnix.kernel.ledger import Entry
@@ -34,11 +36,11 @@ def compute_group() -> None:
     """The compute market: offers, bids, clearings, deals; jobs and what they cost."""
 
 
-def told(what: Applied | Entry | None, about: str, as_json: bool) -> int:
-    """Say what became of a change, and the exit status that goes with it."""
+def told(what: Applied | Entry | None, about: str, as_json: bool, more: Mapping[str, object] = MappingProxyType({})) -> int:
+    """Say what became of a change, and the exit status that goes with it. `more` is said besides, in JSON."""
     if what is None:
         if as_json:
-            tables.as_json({"change": None, "verified": True, "empty": True})
+            tables.as_json({"change": None, "verified": True, "empty": True, **more})
         else:
             tables.out.print("Nothing to do: the book says that already.")
         return DONE
@@ -46,7 +48,7 @@ def told(what: Applied | Entry | None, about: str, as_json: bool) -> int:
     verified = isinstance(what, Applied) and what.verified
     reverted = isinstance(what, Applied) and what.reverted
     if as_json:
-        tables.as_json({"change": entry.seq, "verified": verified, "reverted": reverted, "offline": isinstance(what, Entry)})
+        tables.as_json({"change": entry.seq, "verified": verified, "reverted": reverted, "offline": isinstance(what, Entry), **more})
     elif isinstance(what, Entry):
         tables.out.print(f"✓ change {entry.seq} is recorded: {about}; nothing was driven", markup=False)
     elif verified:
@@ -56,40 +58,77 @@ def told(what: Applied | Entry | None, about: str, as_json: bool) -> int:
     return DONE if verified or isinstance(what, Entry) else REFUSED if reverted else DISAGREES
 
 
-def _ordered(setting: Setting, files: Sequence[Path], kind: type[Resource], why: str, as_json: bool) -> int:
+def _ordered(setting: Setting, files: Sequence[Path], kind: type[Resource], matching: bool, why: str, as_json: bool) -> int:
     begun(setting)
     orders = orders_in(files, kind).resources
     about = f"{', '.join(each.id for each in orders)} in the book"
+    if matching:
+        found = traded(setting, orders, why or about, quiet=as_json)
+        if not as_json:
+            found.show()
+        return told(found.what, about, as_json, found.facts())
     return told(booked(setting, orders, why or about, now=clock(), quiet=as_json), about, as_json)
 
 
 why_option = click.option("--why", default="", help="The reason, for the ledger.")
+match_option = click.option(
+    "--match",
+    "matching",
+    is_flag=True,
+    help="Match it with what stands in the book at once, as `nnix compute match` does, in the same change.",
+)
 
 
 @compute_group.command("offer")
 @files_argument
+@match_option
 @why_option
 @json_option
 @pass_setting
-def offer(setting: Setting, files: tuple[Path, ...], why: str, as_json: bool) -> int:
+def offer(setting: Setting, files: tuple[Path, ...], matching: bool, why: str, as_json: bool) -> int:
     """Put offers into the book: FILE has documents of kind Offer, `-` is the standard input.
 
     An offer stands until it is withdrawn, sold or past; files that are applied afterwards do not take it away by not naming it.
     """
-    return _ordered(setting, files, Offer, why, as_json)
+    return _ordered(setting, files, Offer, matching, why, as_json)
 
 
 @compute_group.command("bid")
 @files_argument
+@match_option
 @why_option
 @json_option
 @pass_setting
-def bid(setting: Setting, files: tuple[Path, ...], why: str, as_json: bool) -> int:
+def bid(setting: Setting, files: tuple[Path, ...], matching: bool, why: str, as_json: bool) -> int:
     """Put bids into the book: FILE has documents of kind Bid, `-` is the standard input.
 
     A bid gets one of its alternatives whole, or nothing, at the next clearing.
     """
-    return _ordered(setting, files, Bid, why, as_json)
+    return _ordered(setting, files, Bid, matching, why, as_json)
+
+
+@compute_group.command("match")
+@click.option("--dry-run", is_flag=True, help="Say what would come of it; record nothing.")
+@why_option
+@json_option
+@pass_setting
+def match_command(setting: Setting, dry_run: bool, why: str, as_json: bool) -> int:
+    """Match standard lots between clearings: by price, then by time, each at the price of the order that was there first.
+
+    Standard lots are devices of one type at a named site for one hour, without data and without a circuit. The match is published in the ledger, and its deals are
+    one change.
+    """
+    begun(setting)
+    found = traded(setting, (), why, dry_run=dry_run, quiet=as_json)
+    if not as_json:
+        found.show()
+    if dry_run or found.what is None:
+        if as_json:
+            tables.as_json({"change": None, "dry_run": dry_run, **found.facts()})
+        elif not found.match.fills:
+            tables.out.print("Nothing in the book meets.")
+        return DONE
+    return told(found.what, "standard lots are matched", as_json, {"dry_run": False, **found.facts()})
 
 
 @compute_group.command("withdraw")

@@ -44,13 +44,10 @@ def offer(folder: Path, name: str, start: int, **more: object) -> Path:
 
 
 def bid(folder: Path, name: str, start: int, **more: object) -> Path:
-    fields = {"member": "buyer", "limit": "200yuan", **more}
+    bundles = f"[{{device: {GPU}, devices: 4, hours: 2, start: {hour_named(start)}}}]"
+    fields = {"member": "buyer", "limit": "200yuan", "bundles": bundles, **more}
     path = folder / f".{name}.yaml"
-    path.write_text(
-        f"kind: Bid\nname: {name}\n"
-        + "".join(f"{key}: {value}\n" for key, value in fields.items())
-        + f"bundles: [{{device: {GPU}, devices: 4, hours: 2, start: {hour_named(start)}}}]\n"
-    )
+    path.write_text(f"kind: Bid\nname: {name}\n" + "".join(f"{key}: {value}\n" for key, value in fields.items()))
     return path
 
 
@@ -167,3 +164,70 @@ def test_a_deal_carries_its_circuit_and_its_contract(nnix: Nnix, exchange: Path)
     assert nnix("undo", change, "--offline", "--yes").status == 0
     assert nnix("get", "circuit", "--json").json == nnix("get", "deal", "--json").json == []
     assert len(nnix("get", "data-contract", "--json").json) == 1
+
+
+def lots(folder: Path, name: str, start: int, **more: object) -> Path:
+    """A bid for four standard lots."""
+    return bid(folder, name, start, **more, bundles=f"[{{device: {GPU}, devices: 4, hours: 1, start: {hour_named(start)}, site: hz}}]")
+
+
+def test_standard_lots_are_matched_as_they_come_in(nnix: Nnix, exchange: Path) -> None:
+    """The bid and its deal are one change, at the price of the offer that was there; an offer that comes later is bought at the price of the bid that waited."""
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1, lots=4)).status == 0
+    said = nnix("compute", "bid", "--match", lots(exchange, "now", NOW + 2, limit="40yuan"), "--json")
+    assert (said.status, [(each["bid"], each["offer"], each["lots"], each["fen"]) for each in said.json["fills"]]) == (
+        0,
+        [("now", "day", 4, 800)],
+    )
+    put = {f"{each['kind']}/{each['name']}" for each in nnix("show", said.json["change"]).json["body"]["put"]}
+    assert put == {"Bid/now", "Deal/now-1"}
+    (deal,) = nnix("get", "deal", "--json").json
+    assert "clearing" not in deal
+
+    waits = nnix("compute", "bid", "--match", lots(exchange, "waits", NOW + 2, limit="41yuan"), "--json").json
+    assert (waits["fills"], waits["match"]) == ([], None)
+    said = nnix("compute", "offer", "--match", offer(exchange, "more", NOW + 2, lots=6, ask="7yuan"), "--json")
+    assert [(each["bid"], each["lots"], each["fen"]) for each in said.json["fills"]] == [("waits", 4, 1025)]
+
+    entry = nnix("log", "--what", "match", "--json").json[-1]["seq"]
+    assert nnix("show", entry).json["body"]["digest"] == said.json["match"]
+    assert entry < said.json["change"]
+    assert nnix("verify").status == 0
+    assert nnix("compute", "history").status == 0
+
+
+def test_a_match_follows_the_ledger_and_not_the_names(nnix: Nnix, exchange: Path) -> None:
+    """Of two bids at one price the one that came first; altered, it has lost its place."""
+    assert nnix("compute", "bid", lots(exchange, "zz", NOW + 2, limit="40yuan")).status == 0
+    assert nnix("compute", "bid", lots(exchange, "aa", NOW + 2, limit="40yuan", member="archive")).status == 0
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1, lots=4)).status == 0
+    before = nnix("log", "--json").json[-1]["seq"]
+    assert [each["bid"] for each in nnix("compute", "match", "--dry-run", "--json").json["fills"]] == ["zz"]
+    assert nnix("log", "--json").json[-1]["seq"] == before
+    for limit in ("39yuan", "40yuan"):
+        assert nnix("compute", "bid", lots(exchange, "zz", NOW + 2, limit=limit)).status == 0
+    said = nnix("compute", "match", "--json").json
+    assert [(each["bid"], each["fen"]) for each in said["fills"]] == [("aa", 1000)]
+    assert nnix("compute", "match", "--json").json["change"] is None
+
+
+def test_a_clearing_after_a_match_sells_what_is_left(nnix: Nnix, exchange: Path) -> None:
+    """Four of eight lots are gone in one hour: a bid for all eight cannot be had there any more, and the bid that was matched is not filled twice."""
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    assert nnix("compute", "bid", "--match", lots(exchange, "now", NOW + 2, limit="40yuan")).status == 0
+    whole = f"[{{device: {GPU}, devices: 8, hours: 1, start: {hour_named(NOW + 2)}}}]"
+    half = f"[{{device: {GPU}, devices: 4, hours: 1, start: {hour_named(NOW + 2)}}}]"
+    assert nnix("compute", "bid", bid(exchange, "all", NOW + 2, bundles=whole), bid(exchange, "half", NOW + 2, bundles=half)).status == 0
+    said = nnix("compute", "clear", "--json").json
+    assert (set(said["accepted"]), set(said["rejected"])) == ({"half"}, {"all"})
+    sold = {each["name"]: (each["offer"], each["devices"]) for each in nnix("get", "deal", "--json").json}
+    assert sold == {"now-1": ("day", 4), "half-1": ("day", 4)}
+    assert nnix("compute", "match", "--json").json["fills"] == []
+
+
+def test_what_is_refused_comes_in_with_neither_order_nor_deal(nnix: Nnix, exchange: Path) -> None:
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    said = nnix("compute", "bid", "--match", lots(exchange, "late", NOW - 1))
+    assert (said.status, "compute.window-ahead" in said.err) == (1, True)
+    assert nnix("get", "deal", "--json").json == nnix("get", "bid", "--json").json == []
+    assert nnix("log", "--what", "refused", "--json").json

@@ -161,7 +161,7 @@ def orders(
 
     begin_before: spot. Only what begins before that hour is cleared; a bid that can wait for all of its wants is left alone.
     """
-    sells = tuple(_sells(snapshot, first, end))
+    sells = tuple(for_sale(snapshot, first, end))
     own = {(each.seller, each.site, each.device) for each in sells}
     filled = {str(each.bid) for each in snapshot.of(Deal)}
     free = {**free, **_free_at_ports(snapshot)}
@@ -195,7 +195,8 @@ def orders(
     return feasible(Orders(instant, sells, tuple(found), left, tuple(dict.fromkeys(aside))))
 
 
-def _sells(snapshot: Snapshot, first: int, end: int) -> Iterator[Sell]:
+def for_sale(snapshot: Snapshot, first: int, end: int) -> Iterator[Sell]:
+    """What deals have left of each offer, in the hours from `first` on and before `end`."""
     sold: dict[tuple[str, str], int] = defaultdict(int)
     for deal in snapshot.of(Deal):
         for hour in deal.hours:
