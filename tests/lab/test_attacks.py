@@ -540,8 +540,8 @@ def found(zhejiang: Exchange) -> Found:
 
 
 def test_everybody_who_is_plugged_in_attacks(zhejiang: Exchange, found: Found) -> None:
-    """Every port that has light, every route server, all ends of circuits. Who has bought nothing has no light yet. Gateways' cables are attacked
-    in test_gateways.py."""
+    """Every port that is plugged into something, every route server, all ends of circuits. Who has bought nothing is on no LAN and no circuit. Gateways' cables are
+    attacked in test_gateways.py."""
     dark = (PortState.RESERVED, PortState.SUSPENDED)
     bought = {str(end) for circuit in zhejiang.snapshot.of(Circuit) for end in circuit.ends}
     bought |= {str(each.port) for each in zhejiang.snapshot.of(Session)}

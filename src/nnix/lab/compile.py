@@ -311,12 +311,18 @@ def circuit_addresses(circuit: Circuit) -> dict[str, tuple[ipaddress.IPv4Interfa
 
 
 def _customers(snapshot: Snapshot) -> Iterator[Artifact]:
-    """Whoever bought a circuit: one machine behind each of its ends."""
+    """Whoever has a port without a session: one machine, whose cable has light, and addresses on the circuit that he has bought."""
+    bought: set[str] = set()
     for circuit in snapshot.of(Circuit):
         for port, (v4, v6) in circuit_addresses(circuit).items():
+            bought.add(port)
             facts = _station(v4.ip, v6.ip, v4.network, v6.network)
             about = frozenset({circuit.id, f"port/{port}"})
             yield Artifact(end_machine(port, snapshot), "iproute", "lan", iproute.encode(facts), about)
+    plugged = _behind(snapshot)
+    for each in snapshot.of(Port):
+        if each not in plugged and each.name not in bought and each.over is None and each.gateway is None and not each.tagged:
+            yield Artifact(end_machine(each.name, snapshot), "iproute", "lan", iproute.encode(STATION), frozenset({each.id}))
 
 
 def _shelves(snapshot: Snapshot) -> Iterator[Artifact]:
