@@ -219,6 +219,36 @@ def test_one_rank_that_fails_fails_the_job_by_name(pool: Pool) -> None:
     assert {cause for *_, cause in pool.charged()} == {Cause.FAILED}
 
 
+@pytest.mark.parametrize(
+    "line", ['{"saved": true, "done": "half"}', '{"saved": true, "done": null}', '{"saved": true, "done": 1e400}', "[" * 4000]
+)
+def test_whatever_a_job_says_of_its_progress_others_go_on(pool: Pool, line: str) -> None:
+    pool.orders(wanted())
+    pool.engine.begins("j.1", BEGIN + 2)
+    pool.passes(2)
+    (pool.engine.gangs["j.1"].records / "0.progress").write_text(line + "\n")
+    pool.passes(1)
+    pool.agent.tell(pool.now)
+    assert pool.state()[0] is JobState.RUNNING
+
+
+@pytest.mark.parametrize(("record", "content"), [("ended", b"x y"), ("ended", b"0 179568"), ("began", b"179568000"), ("began", b"\xff")])
+def test_a_record_that_is_not_whole_counts_as_not_there(pool: Pool, record: str, content: bytes) -> None:
+    pool.orders(wanted())
+    (pool.engine.gangs["j.1"].records / f"0.{record}").write_bytes(content)
+    pool.passes(1)
+    assert pool.state()[0] is JobState.STARTING
+    assert not pool.meter.held
+
+
+def test_a_rank_that_ended_without_having_begun_is_charged_nothing(pool: Pool) -> None:
+    pool.orders(wanted())
+    pool.engine.ends("j.1", BEGIN + 3, 127)
+    pool.passes(5)
+    assert pool.state()[0] is JobState.FAILED
+    assert sum(end - begin for _, _, begin, end, _ in pool.charged()) == 0
+
+
 def test_a_deal_s_jobs_have_no_more_devices_at_once_than_it_has(pool: Pool) -> None:
     pool.orders(wanted("a", ranks=2, lots=2), wanted("b", lots=2))
     assert pool.state("a")[0] is JobState.STARTING

@@ -97,7 +97,7 @@ def run_rank(argv: Sequence[str], env: Mapping[str, str], folder: str, records: 
             stderr=out,
             start_new_session=True,
         )
-    Path(f"{name}.began").write_text(f"{began:.3f}")
+    write(Path(f"{name}.began"), f"{began:.3f}")
     status: int | None = None
     told: float | None = None
     while status is None:
@@ -113,9 +113,7 @@ def run_rank(argv: Sequence[str], env: Mapping[str, str], folder: str, records: 
             if time.monotonic() - told >= grace_seconds:  # it may have been cut short meanwhile
                 process.kill()
     status = status if status >= 0 else 128 - status
-    fresh = Path(f"{name}.ended.new")
-    fresh.write_text(f"{status} {time.time():.3f}")
-    fresh.replace(f"{name}.ended")
+    write(Path(f"{name}.ended"), f"{status} {time.time():.3f}")
     return status
 
 

@@ -209,7 +209,7 @@ class Agent:
     _wanted: dict[str, Wanted] = field(default_factory=dict)
     _seen: Mapping[str, bool] | None = None
     _due: dict[str, float] = field(default_factory=dict)
-    _saved: dict[str, int] = field(default_factory=dict)
+    _saved: dict[str, str] = field(default_factory=dict)
 
     @property
     def trouble(self) -> str:
@@ -328,8 +328,9 @@ class Agent:
         if all(each is not None for each in ends):
             at = max(each.at for each in ends if each is not None)
             if known.state is JobState.STARTING:  # it was over before we looked once
-                self._hold(known, min(starts))
-                known = self._know(replace(known, state=after(known.state, JobEvent.BEGAN), since=min(starts)))
+                begin = min(starts, default=at)
+                self._hold(known, begin)
+                known = self._know(replace(known, state=after(known.state, JobEvent.BEGAN), since=begin))
             if not bad:
                 self._over(known, JobEvent.DONE, at, Cause.FINISHED, saved=True)
             elif known.state is JobState.STOPPING:
@@ -396,7 +397,7 @@ class Agent:
     def _checkpointed(self, known: Known, records: Path, now: float) -> Known:
         """At a checkpoint the meter is cut, so that what a failure costs is known to be what came after."""
         said = progress(records)
-        if said.get("saved") and (mark := int(said.get("done", 0))) != self._saved.get(known.gang):
+        if said.get("saved") and (mark := json.dumps(said.get("done"))) != self._saved.get(known.gang):
             self._saved[known.gang] = mark
             if self._is_due(f"cut {known.gang}", CUT_SECONDS, now):
                 done = self.meter.cut(self._held(known), int(now * 1000), saved=True)
@@ -571,15 +572,17 @@ def probe(job: str) -> str:
 
 
 def progress(records: Path) -> dict[str, Any]:
-    """The last whole line that rank 0 said of its progress."""
+    """The last whole line that rank 0 said of its progress, whatever it is: a job may write what it likes. Only plain values are kept."""
     try:
         with (records / "0.progress").open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - PROGRESS_BYTES))
             lines = file.read().split(b"\n")[:-1]
         said = json.loads(lines[-1]) if lines else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    if not isinstance(said, dict):
+        return {}
+    return {word: value for word, value in said.items() if isinstance(value, bool | int | float | str)}
 
 
 def write(path: Path, said: object) -> None:

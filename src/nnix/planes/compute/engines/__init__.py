@@ -9,6 +9,8 @@ back after a crash, and an engine that comes back without its memory, find the t
     0.log       what it printed
     0.progress  what it said of its progress: lines of JSON, see serve.py
 
+A record is whole or counts as not there: a job can reach its own, and a machine can fail while one is written.
+
 A rank without `ended` in a gang that has ended was lost: its machine or its engine failed, and that is not its fault.
 
     ray.py         a Ray of its own, through the foreman (daemons/ray)
@@ -20,11 +22,15 @@ Standard library only: this runs on the pool's machine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+BEGAN = re.compile(r"([0-9]{1,12}\.[0-9]{3})\n?")
+ENDED = re.compile(r"(-?[0-9]{1,4}) ([0-9]{1,12}\.[0-9]{3})\n?")
 
 
 class Down(Exception):
@@ -96,18 +102,18 @@ class End(NamedTuple):
 
 def began(records: Path, ranks: int) -> Sequence[float]:
     """When the ranks began that have begun, in Unix seconds."""
-    found = (_read(records / f"{rank}.began") for rank in range(ranks))
-    return [float(each) for each in found if each]
+    found = (BEGAN.fullmatch(_read(records / f"{rank}.began")) for rank in range(ranks))
+    return [float(each[1]) for each in found if each]
 
 
 def ended(records: Path, ranks: int) -> Sequence[End | None]:
     """How each rank ended; None for one that has not, or was lost."""
-    found = (_read(records / f"{rank}.ended").split() for rank in range(ranks))
-    return [End(int(each[0]), float(each[1])) if len(each) == 2 else None for each in found]
+    found = (ENDED.fullmatch(_read(records / f"{rank}.ended")) for rank in range(ranks))
+    return [End(int(each[1]), float(each[2])) if each else None for each in found]
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""

@@ -26,7 +26,7 @@ COMMAND_SECONDS = 10.0  # the agent's pulse must not stop for longer than its dr
 RANK = """
 trap : TERM
 name="$0/$SLURM_PROCID"; export NNIX_RANK="$SLURM_PROCID" NNIX_PROGRESS="$name.progress"
-date +%s.%3N >"$name.began"
+date +%s.%3N >"$name.began.new" && mv "$name.began.new" "$name.began"
 "$@" >>"$name.log" 2>&1 </dev/null & child=$!
 status=0; wait $child || status=$?
 while kill -0 $child 2>/dev/null; do status=0; wait $child || status=$?; done
