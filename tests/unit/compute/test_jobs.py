@@ -167,6 +167,38 @@ def test_before_its_hours_nothing_starts_and_after_them_nothing_runs_on(pool: Po
     assert pool.charged()[-1][4] is Cause.KILLED
 
 
+def test_grace_ends_with_the_deal(pool: Pool) -> None:
+    """It is told to stop so early that it is gone when the next buyer's hours begin; and one that begins to stop late has less."""
+    first = wanted("a", ranks=12, deal="d1", grace_seconds=300.0, hours=[[BEGIN, BEGIN + HOUR]])
+    pool.orders(first)
+    pool.engine.begins("a.1", BEGIN + 2)
+    pool.now = BEGIN + HOUR - 301
+    pool.passes(0.5)
+    assert pool.state("a")[0] is JobState.RUNNING
+    pool.passes(1)
+    assert pool.state("a") == (JobState.STOPPING, "its deal or its deadline is over")
+    pool.passes(300)
+    assert pool.engine.stopped[-1] == ("a.1", 0.0)
+
+
+def test_who_is_told_to_stop_late_in_its_deal_has_what_is_left_of_it(pool: Pool) -> None:
+    hours = [[BEGIN, BEGIN + HOUR]]
+    pool.orders(wanted(grace_seconds=300.0, hours=hours))
+    pool.engine.begins("j.1", BEGIN + 2)
+    pool.passes(2)
+    pool.now = BEGIN + HOUR - 310
+    pool.orders(wanted(grace_seconds=300.0, hours=hours, deadline=BEGIN + HOUR - 250))
+    assert 0 < pool.engine.stopped[-1][1] < 60
+
+
+def test_nobody_has_grace_for_ever(pool: Pool) -> None:
+    pool.orders(wanted(grace_seconds=36_000.0, hours=[[BEGIN, BEGIN + 2 * HOUR]]))
+    pool.engine.begins("j.1", BEGIN + 2)
+    pool.passes(2)
+    pool.orders()
+    assert pool.engine.stopped == [("j.1", 600.0)]
+
+
 def test_a_deadline_that_passes_while_it_waits_ends_it_uncharged(pool: Pool) -> None:
     pool.engine.down = True
     pool.orders(wanted(deadline=BEGIN + 50))

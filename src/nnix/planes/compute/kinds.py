@@ -295,7 +295,8 @@ class Job(Resource):
     )
     priority: int = Field(default=0, ge=-1000, le=1000, description="a higher one goes first")
     checkpoint: Duration | None = Field(
-        default=None, description="how long it takes to save itself when told to stop; unset: it cannot, and is never preempted"
+        default=None,
+        description="how long it takes to save itself when told to stop, at most 10min; it is told so long before its deal ends. Unset: it cannot save itself, and is never preempted",
     )
     deadline: Hour | None = Field(default=None, description="it has to be done by then (UTC)")
 

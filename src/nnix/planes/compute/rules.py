@@ -26,6 +26,7 @@ from nnix.planes.compute.kinds import (
     hour_number,
     hours_between,
 )
+from nnix.planes.compute.states import GRACE_MAX_SECONDS
 from nnix.planes.compute.wanted import alternatives
 from nnix.planes.fabric.kinds import Port
 from nnix.planes.members.kinds import Money
@@ -392,6 +393,13 @@ def job_fits_deal(job: Job, snapshot: Snapshot) -> Iterator[Broken]:
             yield Broken("workers", f"{job.workers} with {needs} devices in all", f"at most {has}, as {job.deal} has")
 
 
+@rule("compute.checkpoint-in-time", source="docs/compute.md, jobs")
+def checkpoint_in_time(job: Job, snapshot: Snapshot) -> Iterator[Broken]:
+    """A job saves itself in ten minutes at most: it is told so long before its deal ends, and whoever preempts it waits so long."""
+    if job.checkpoint is not None and job.checkpoint.seconds > GRACE_MAX_SECONDS:
+        yield Broken("checkpoint", job.checkpoint, f"at most {GRACE_MAX_SECONDS / 60:g}min")
+
+
 @rule("compute.job-can-start", source="docs/compute.md, engines")
 def job_can_start(job: Job, snapshot: Snapshot) -> Iterator[Broken]:
     """An image needs a container runtime, which only a cluster has; a cluster runs nothing but images. Slurm gives out whole devices."""
@@ -435,5 +443,6 @@ RULES: tuple[Rule, ...] = (
     bid_filled_whole,
     job_has_place,
     job_fits_deal,
+    checkpoint_in_time,
     job_can_start,
 )

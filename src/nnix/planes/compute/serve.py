@@ -9,7 +9,7 @@ with its meter; and one that finds no such gang knows that the engine lost it.
     engine gone under it                charged as `node-lost`, started anew from its checkpoint
     resized                             told to stop, charged as `resized`, started anew with the new size
     another of higher priority waits    one that can save itself is told to stop, charged as `preempted`, and waits for its turn
-    its deal or its deadline is over    told to stop, charged as `killed`
+    its deal or its deadline is near    told to stop so early that it is gone by then, charged as `killed`
     no longer wanted                    told to stop, charged as `cancelled`
 
 A job is told what it needs by its environment: NNIX_JOB, NNIX_RANK, NNIX_RANKS, NNIX_DEVICES (those of its rank), NNIX_CHECKPOINT (a folder that
@@ -37,7 +37,7 @@ from nnix.planes.compute.engines.kubernetes import Kubernetes
 from nnix.planes.compute.engines.ray import Ray
 from nnix.planes.compute.engines.slurm import Slurm
 from nnix.planes.compute.meter import Cause, Held, Meter
-from nnix.planes.compute.states import OVER, JobEvent, JobState, after
+from nnix.planes.compute.states import GRACE_MAX_SECONDS, OVER, JobEvent, JobState, after
 
 TURN_SECONDS = 0.01
 FILES_SECONDS = 0.1
@@ -98,6 +98,15 @@ class Wanted:
             if begin <= end < until:
                 end = until
         return min(end, self.deadline) if self.deadline is not None else end
+
+    @property
+    def grace(self) -> float:
+        """Seconds that it has from being told to stop until it is ended: never so many that whoever comes next waits for long."""
+        return GRACE_SECONDS if self.grace_seconds is None else min(self.grace_seconds, GRACE_MAX_SECONDS)
+
+    def leaves(self, now: float) -> float:
+        """When it is told to stop, so that it is gone by its end."""
+        return self.ends(now) - self.grace
 
     @property
     def size(self) -> tuple[int, float]:
@@ -309,7 +318,7 @@ class Agent:
                 self._stop(known, JobEvent.CANCEL, Cause.CANCELLED, "no longer wanted", now)
             elif wanted is not None and wanted.size != known.wanted.size:
                 self._stop(known, JobEvent.RESUME, Cause.RESIZED, "is resized", now)
-            elif now >= (wanted or known.wanted).ends(now):
+            elif now >= (wanted or known.wanted).leaves(now):
                 self._stop(known, JobEvent.EXPIRE, Cause.KILLED, "its deal or its deadline is over", now)
         elif known.state is JobState.STOPPING and now >= known.by:
             self._try(lambda: self.engine.stop(known.gang, 0.0))
@@ -382,7 +391,9 @@ class Agent:
         )
 
     def _stop(self, known: Known, then: JobEvent, cause: Cause, reason: str, now: float) -> None:
-        grace = GRACE_SECONDS if known.wanted.grace_seconds is None else known.wanted.grace_seconds
+        grace = known.wanted.grace
+        if (left := self._wanted.get(known.wanted.job, known.wanted).ends(now) - now) > 0:
+            grace = min(grace, max(left, GRACE_SECONDS))  # nobody has grace in hours that another has bought
         known = self._know(replace(known, state=after(known.state, JobEvent.STOP), then=then, cause=cause, reason=reason, by=now + grace))
         self._try(lambda: self.engine.stop(known.gang, grace))
 
@@ -422,8 +433,9 @@ class Agent:
         order = {name: index for index, name in enumerate(self._wanted)}
         for known in sorted(waiting, key=lambda each: (-each.wanted.priority, order[each.wanted.job])):
             wanted = known.wanted
-            if now >= wanted.ends(now):
-                self._say(known, f"its hours begin at {_clock(min((a for a, _ in wanted.hours if a > now), default=now))}")
+            if now >= wanted.leaves(now):
+                later = [begin for begin, _ in wanted.hours if begin > now]
+                self._say(known, f"its hours begin at {_clock(min(later))}" if later else "its hours are over before it could save itself")
                 continue
             if self._seen is None:
                 self._say(known, self.away or "its engine was not asked yet")

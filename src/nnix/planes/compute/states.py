@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+GRACE_MAX_SECONDS = 600.0
+"""to save itself a job has no longer: others wait for its devices meanwhile"""
+
 
 class JobState(StrEnum):
     """Where a job is in its life."""
