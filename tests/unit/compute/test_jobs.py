@@ -199,6 +199,17 @@ def test_nobody_has_grace_for_ever(pool: Pool) -> None:
     assert pool.engine.stopped == [("j.1", 600.0)]
 
 
+def test_what_is_told_to_stop_before_it_began_is_charged_for_what_it_ran(pool: Pool) -> None:
+    pool.orders(wanted(ranks=2))
+    pool.orders()
+    assert pool.state() == (JobState.STOPPING, "no longer wanted")
+    pool.engine.begins("j.1", BEGIN + 2)
+    pool.passes(3)
+    pool.engine.ends("j.1", BEGIN + 4, 143)
+    pool.passes(2)
+    assert pool.charged() == [("j", 1, 2, 4, Cause.CANCELLED)] * 2
+
+
 def test_a_deadline_that_passes_while_it_waits_ends_it_uncharged(pool: Pool) -> None:
     pool.engine.down = True
     pool.orders(wanted(deadline=BEGIN + 50))

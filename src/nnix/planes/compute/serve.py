@@ -331,6 +331,9 @@ class Agent:
         if known.state is JobState.STARTING and len(starts) == ranks:
             self._hold(known, min(starts))
             known = self._know(replace(known, state=after(known.state, JobEvent.BEGAN), since=min(starts), reason=""))
+        elif known.state is JobState.STOPPING and len(starts) == ranks and not self._held(known):  # told to stop before it began
+            self._hold(known, min(starts))
+            known = self._know(replace(known, since=min(starts)))
         if known.state is JobState.RUNNING and not any(ends):
             known = self._checkpointed(known, records, now)
         bad = sorted((each.at, rank, each.status) for rank, each in enumerate(ends) if each is not None and each.status)
