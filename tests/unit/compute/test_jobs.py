@@ -205,9 +205,9 @@ def test_what_is_told_to_stop_before_it_began_is_charged_for_what_it_ran(pool: P
     assert pool.state() == (JobState.STOPPING, "no longer wanted")
     pool.engine.begins("j.1", BEGIN + 2)
     pool.passes(3)
-    pool.engine.ends("j.1", BEGIN + 4, 143)
+    pool.engine.ends("j.1", BEGIN + 6, 143)
     pool.passes(2)
-    assert pool.charged() == [("j", 1, 2, 4, Cause.CANCELLED)] * 2
+    assert pool.charged() == [("j", 1, 2, 6, Cause.CANCELLED)] * 2
 
 
 def test_a_deadline_that_passes_while_it_waits_ends_it_uncharged(pool: Pool) -> None:
@@ -322,6 +322,31 @@ def test_nobody_s_lots_are_taken_back_for_another_deal(pool: Pool) -> None:
     )
     assert pool.state("theirs")[0] is JobState.RUNNING
     assert pool.state("ours") == (JobState.STOPPING, "makes room for urgent")
+
+
+def a_probe(**fields: Any) -> dict[str, Any]:
+    return wanted("q", **{"deal": "probe/q", "hours": [[0, 2**40]], "ranks": 12, "grace_seconds": None, "priority": 1000, **fields})
+
+
+def test_a_probe_makes_room_for_whoever_has_a_deal(pool: Pool) -> None:
+    """However urgent it says it is, and though it cannot save itself; and it does not come back before that job is done."""
+    pool.orders(a_probe())
+    pool.engine.begins("q.1", BEGIN + 2)
+    pool.passes(2)
+    pool.orders(a_probe(), wanted(priority=-1000))
+    assert pool.state("q") == (JobState.STOPPING, "makes room for j")
+    pool.engine.ends("q.1", pool.now, 143)
+    pool.passes(1)
+    assert (pool.state("q")[0], pool.state("j")[0]) == (JobState.WAITING, JobState.STARTING)
+
+
+def test_a_probe_does_not_run_for_long(pool: Pool) -> None:
+    pool.orders(a_probe())
+    pool.engine.begins("q.1", BEGIN + 2)
+    pool.passes(590)
+    assert pool.state("q")[0] is JobState.RUNNING
+    pool.passes(15)
+    assert pool.state("q") == (JobState.STOPPING, "a probe runs for 10 minutes at most")
 
 
 def test_a_list_that_goes_missing_stops_nobody(pool: Pool) -> None:

@@ -33,7 +33,7 @@ WARM_WORKERS_MAX = 8
 """workers that Ray keeps warm, each 100 MB; more ranks than these at once wait two seconds for theirs"""
 DUMMY = ipaddress.IPv4Interface("192.0.0.8/32")
 """the IPv4 dummy address (RFC 7600): on a machine that has none but loopback's, getaddrinfo finds no IPv4 address at all, and Slurm asks it"""
-FOREVER = 2**40  # seconds since 1970: a probe has no deal, and no hours
+FOREVER = 2**40  # seconds since 1970: a probe has no deal, and no hours; how long it runs is bounded by the agent (states.PROBE_SECONDS)
 
 
 def machine_of(pool: Pool) -> str:

@@ -9,6 +9,7 @@ with its meter; and one that finds no such gang knows that the engine lost it.
     engine gone under it                charged as `node-lost`, started anew from its checkpoint
     resized                             told to stop, charged as `resized`, started anew with the new size
     another of higher priority waits    one that can save itself is told to stop, charged as `preempted`, and waits for its turn
+    anything waits that has a deal      probes are told to stop, and wait for their turn after all that have one; nor do they ever run for long
     its deal or its deadline is near    told to stop so early that it is gone by then, charged as `killed`
     no longer wanted                    told to stop, charged as `cancelled`
 
@@ -37,7 +38,7 @@ from nnix.planes.compute.engines.kubernetes import Kubernetes
 from nnix.planes.compute.engines.ray import Ray
 from nnix.planes.compute.engines.slurm import Slurm
 from nnix.planes.compute.meter import Cause, Held, Meter
-from nnix.planes.compute.states import GRACE_MAX_SECONDS, OVER, JobEvent, JobState, after
+from nnix.planes.compute.states import GRACE_MAX_SECONDS, OVER, PROBE_SECONDS, JobEvent, JobState, after
 
 TURN_SECONDS = 0.01
 FILES_SECONDS = 0.1
@@ -107,6 +108,11 @@ class Wanted:
     def leaves(self, now: float) -> float:
         """When it is told to stop, so that it is gone by its end."""
         return self.ends(now) - self.grace
+
+    @property
+    def probes(self) -> bool:
+        """Whether it runs without a deal, to measure a speed."""
+        return self.deal == probe(self.job)
 
     @property
     def size(self) -> tuple[int, float]:
@@ -320,6 +326,8 @@ class Agent:
                 self._stop(known, JobEvent.RESUME, Cause.RESIZED, "is resized", now)
             elif now >= (wanted or known.wanted).leaves(now):
                 self._stop(known, JobEvent.EXPIRE, Cause.KILLED, "its deal or its deadline is over", now)
+            elif known.wanted.probes and now >= known.since + PROBE_SECONDS:
+                self._stop(known, JobEvent.EXPIRE, Cause.KILLED, f"a probe runs for {PROBE_SECONDS / 60:g} minutes at most", now)
         elif known.state is JobState.STOPPING and now >= known.by:
             self._try(lambda: self.engine.stop(known.gang, 0.0))
 
@@ -431,10 +439,10 @@ class Agent:
     # --- which is next ------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float) -> None:
-        """Start what waits, the highest priority first and then the earliest; and where devices are missing, ask those to go that are less urgent."""
+        """Start what waits, probes last, the highest priority first and then the earliest; and where devices are missing, ask those to go that are less urgent."""
         waiting = [each for each in self.known.values() if each.state is JobState.WAITING and each.wanted.job in self._wanted]
         order = {name: index for index, name in enumerate(self._wanted)}
-        for known in sorted(waiting, key=lambda each: (-each.wanted.priority, order[each.wanted.job])):
+        for known in sorted(waiting, key=lambda each: (each.wanted.probes, -each.wanted.priority, order[each.wanted.job])):
             wanted = known.wanted
             if now >= wanted.leaves(now):
                 later = [begin for begin, _ in wanted.hours if begin > now]
@@ -452,12 +460,11 @@ class Agent:
                 self._say(known, "waits for devices")
                 self._preempt(wanted, now)
                 continue
-            self._start(known, seats)
+            self._start(known, seats, now)
 
-    def _start(self, known: Known, seats: Seats) -> None:
-        known = self._know(
-            replace(known, run=known.run + 1, seats=seats, state=after(known.state, JobEvent.START), reason="", cause=None, then=None)
-        )
+    def _start(self, known: Known, seats: Seats, now: float) -> None:
+        state = after(known.state, JobEvent.START)
+        known = self._know(replace(known, run=known.run + 1, seats=seats, state=state, since=now, reason="", cause=None, then=None))
         self._due.pop(f"gone {known.gang}", None)
         gang = self._gang(known)
         try:
@@ -528,14 +535,22 @@ class Agent:
         if any(each.state is JobState.STOPPING for each in self.known.values()):
             return  # room is being made
         chosen: list[Known] = []
-        lesser = [e for e in self.known.values() if e.state is JobState.RUNNING and e.wanted.grace_seconds is not None]
-        lesser = [e for e in lesser if e.wanted.deal in (wanted.deal, probe(e.wanted.job)) and e.wanted.priority < wanted.priority]
-        for victim in sorted(lesser, key=lambda e: (e.wanted.priority, -e.since)):
+        for victim in sorted(self._lesser(wanted), key=lambda e: (not e.wanted.probes, e.wanted.priority, -e.since)):
             chosen.append(victim)
             if self._has_lots(wanted, chosen) and seated(wanted, self.settings["nodes"], self._taken(chosen)) is not None:
                 for each in chosen:
                     self._stop(each, JobEvent.RESUME, Cause.PREEMPTED, f"makes room for {wanted.job}", now)
                 return
+
+    def _lesser(self, wanted: Wanted) -> Iterator[Known]:
+        for each in self.known.values():
+            if each.wanted.probes and not wanted.probes:
+                if each.state in (JobState.STARTING, JobState.RUNNING):
+                    yield each
+                continue
+            may = each.state is JobState.RUNNING and each.wanted.grace_seconds is not None and each.wanted.priority < wanted.priority
+            if may and (each.wanted.probes or each.wanted.deal == wanted.deal):
+                yield each
 
     # --- what is written ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from enum import StrEnum
 
 GRACE_MAX_SECONDS = 600.0
 """to save itself a job has no longer: others wait for its devices meanwhile"""
+PROBE_SECONDS = 600.0
+"""a probe runs no longer: it measures a speed, and pays nothing"""
 
 
 class JobState(StrEnum):
