@@ -6,6 +6,7 @@ How Ray and Slurm behave is tried with Ray and Slurm (tests/lab/test_compute.py)
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.planes.compute.compile import compile
 from nnix.planes.compute.engines import Down, Gang, Refused, Together
 from nnix.planes.compute.engines.kubernetes import manifest
-from nnix.planes.compute.engines.slurm import batch
+from nnix.planes.compute.engines.slurm import Slurm, batch
 from nnix.planes.compute.meter import CHAIN, Cause, Meter, audit, noted
 from nnix.planes.compute.serve import Agent, Wanted, seated
 from nnix.planes.compute.states import JOB, OVER, JobEvent, JobState, after
@@ -407,6 +408,27 @@ def test_slurm_is_asked_for_the_nodes_on_which_the_gang_was_seated() -> None:
     for wish in ("--nodes=2", "--nodelist=n1,n2", "--ntasks=4", "--gpus-per-task=2", "--mem=128000M", "--job-name=j.1"):
         assert f"#SBATCH {wish}" in lines
     assert lines[-1].endswith("""/jobs/j/1 python3 train.py 'it'"'"'s'""")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("sbatch: error: Batch job submission failed: Requested node configuration is not available", Refused),
+        ("sbatch: error: Batch script contains DOS line breaks (\\r\\n)", Refused),
+        ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", Down),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", Down),
+        ("sbatch: error: If munged is up, restart with --num-threads=10", Down),
+    ],
+)
+def test_what_slurm_says_of_a_job_is_about_that_job(monkeypatch: pytest.MonkeyPatch, words: str, error: type[Exception]) -> None:
+    """And would be said for ever: taken for Slurm's own trouble, it would hold up everybody else's."""
+
+    def answers(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(argv, int(argv[0] == "sbatch"), "", words)
+
+    monkeypatch.setattr(subprocess, "run", answers)
+    with pytest.raises(error, match="Slurm: sbatch"):
+        Slurm(Path("slurm.conf")).start(gang())
 
 
 @pytest.mark.parametrize("device", ["nvidia/h100", "huawei/ascend-910b", "nobody/knows-2"])

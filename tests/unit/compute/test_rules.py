@@ -127,3 +127,10 @@ def test_every_hour_of_the_calendar_has_a_name_and_is_found_by_it(since_2000: in
     number = hour_number("2000-01-01T00Z") + since_2000
     assert hour_number(hour_named(number)) == number
     assert re.match(HOUR_PATTERN, hour_named(number))
+
+
+@pytest.mark.parametrize("fields", [{"entry": ["sh", "a\rb"]}, {"entry": ["a\0b"]}])
+def test_a_job_that_nothing_could_run_is_refused(fields: Json) -> None:
+    """No program can be given a NUL (execve(2)), and Slurm takes no script with a carriage return."""
+    with pytest.raises(ValidationError):
+        snapshot({"Job/train": fields})

@@ -280,7 +280,7 @@ class Job(Resource):
     image: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$", description="container image; unset: as the engine is"
     )
-    entry: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] = Field(
+    entry: tuple[Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00\r]+$")], ...] = Field(
         min_length=1, max_length=256, description="program and arguments of each worker", examples=[["python3", "train.py"]]
     )
     workers: int = Field(default=1, ge=1, le=DEVICES_MAX, description="gang size: they start together or not at all")

@@ -10,6 +10,7 @@ a job's end for as long as it is configured to, not as long as we want.
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,9 @@ from nnix.planes.compute.engines import Down, Gang, Refused, Together
 
 GRES = "gpu"
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "PREEMPTED", "DEADLINE"})
-REFUSAL = "Requested node configuration is not available"
-COMMAND_SECONDS = 10.0  # the agent's pulse must not stop for longer than its driver waits
+AWAY = re.compile(r"Unable to contact|Socket timed out|Unexpected message|munge", re.IGNORECASE)
+"""what sbatch says when it is Slurm that fails; whatever else it says is about the job, and it will say so for ever"""
+COMMAND_SECONDS = 10.0  # the agent\'s pulse must not stop for longer than its driver waits
 
 # $0 is the folder of records. Slurm signals all processes of a rank; the shell survives TERM, as it has to write down what became of the command.
 RANK = """
@@ -50,12 +52,9 @@ class Slurm:
             raise Refused("a part of a device: Slurm gives out whole ones here; ask for one, or for a pool with Ray")
         if gang.name in self.seen():
             return
-        try:
-            self._say(["sbatch", "--parsable"], stdin=batch(gang), env=gang.env)
-        except Down as error:
-            if REFUSAL in str(error):
-                raise Refused(str(error)) from None
-            raise
+        done = self._run(["sbatch", "--parsable"], stdin=batch(gang), env=gang.env)
+        if done.returncode:
+            raise (Down if AWAY.search(done.stderr) else Refused)(_complaint(done))
 
     def seen(self) -> Mapping[str, bool]:
         said = self._say(["squeue", "--noheader", "--states=all", "--format=%T %j"])
@@ -73,19 +72,26 @@ class Slurm:
     def forget(self, name: str) -> None:
         """Slurm forgets by itself (MinJobAge)."""
 
-    def _say(self, argv: Sequence[str], stdin: str = "", env: Mapping[str, str] | None = None) -> str:
+    def _say(self, argv: Sequence[str]) -> str:
+        done = self._run(argv)
+        if done.returncode:
+            raise Down(_complaint(done))
+        return done.stdout
+
+    def _run(self, argv: Sequence[str], stdin: str = "", env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         whole = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             **(env or {}),
             "SLURM_CONF": str(self._configuration),
         }
         try:
-            done = subprocess.run(argv, input=stdin, env=whole, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
+            return subprocess.run(argv, input=stdin, env=whole, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Down(f"Slurm does not answer: {error}") from None
-        if done.returncode:
-            raise Down(f"Slurm: {(done.stderr.strip() or f'status {done.returncode}').splitlines()[-1]}")
-        return done.stdout
+
+
+def _complaint(done: subprocess.CompletedProcess[str]) -> str:
+    return f"Slurm: {(done.stderr.strip() or f'status {done.returncode}').splitlines()[-1]}"
 
 
 def batch(gang: Gang) -> str:
