@@ -220,6 +220,43 @@ def test_a_deadline_that_passes_while_it_waits_ends_it_uncharged(pool: Pool) -> 
     assert pool.charged() == []
 
 
+def _unheard(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on gangs are started, and the engine's answer is lost."""
+
+    def start(gang: Gang) -> None:
+        pool.engine.gangs[gang.name] = gang
+        raise Down("timed out")
+
+    monkeypatch.setattr(pool.engine, "start", start)
+
+
+@pytest.mark.parametrize("fresh", [(), (wanted(ranks=3),)])
+def test_a_gang_of_whose_start_nobody_heard_is_stopped_and_charged(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, fresh: tuple[dict[str, Any], ...]
+) -> None:
+    """Withdrawn or resized before the engine was asked again."""
+    _unheard(pool, monkeypatch)
+    pool.orders(wanted())
+    assert pool.state() == (JobState.WAITING, "timed out")
+    pool.engine.begins("j.1", BEGIN + 1.5)
+    pool.orders(*fresh)
+    pool.passes(1)
+    assert pool.engine.stopped[0] == ("j.1", 5.0)
+    pool.engine.ends("j.1", BEGIN + 4, 143)
+    pool.passes(2)
+    assert pool.charged() == [("j", 1, 1.5, 4, Cause.RESIZED if fresh else Cause.CANCELLED)]
+
+
+def test_a_gang_of_whose_start_nobody_heard_keeps_its_seats(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as lost:
+        _unheard(pool, lost)
+        pool.orders(wanted())
+    seats = pool.agent.known["j"].seats
+    assert seats
+    pool.passes(1)
+    assert (pool.state()[0], pool.agent.known["j"].run, pool.agent.known["j"].seats) == (JobState.STARTING, 1, seats)
+
+
 def test_what_its_engine_lost_is_charged_to_the_last_look_and_started_anew(pool: Pool) -> None:
     """When it died nobody knows; what was seen last was seen to be held."""
     pool.orders(wanted())

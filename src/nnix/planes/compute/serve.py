@@ -122,6 +122,7 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the agent knows of a job. `run` counts its starts; `seats` are (node, device, thousandths) of each rank while it has them.
+    One that waits and has seats was asked for, and the engine did not answer: it may run there, as the next run.
 
     `then` is the event that follows when a job that is stopping has stopped, `cause` what it is charged to, `by` when grace ends.
     """
@@ -281,7 +282,7 @@ class Agent:
             if name not in self.known:
                 self._know(Known(each))
                 self._due["engine"] = 0.0
-            elif self.known[name].state is JobState.WAITING:
+            elif self.known[name].state is JobState.WAITING and not self.known[name].seats:
                 self._know(replace(self.known[name], wanted=each))
         return True
 
@@ -310,12 +311,18 @@ class Agent:
                 del self.known[name]
             return
         if known.state is JobState.WAITING:
+            event, reason = None, ""
             if wanted is None and self._document is not None:
-                self._know(replace(known, state=after(known.state, JobEvent.CANCEL), reason="no longer wanted"))
+                event, reason = JobEvent.CANCEL, "no longer wanted"
             elif known.wanted.hours and now >= max(end for _, end in known.wanted.hours):
-                self._know(replace(known, state=after(known.state, JobEvent.EXPIRE), reason="the hours of its deal are over"))
+                event, reason = JobEvent.EXPIRE, "the hours of its deal are over"
             elif known.wanted.deadline is not None and now >= known.wanted.deadline:
-                self._know(replace(known, state=after(known.state, JobEvent.EXPIRE), reason="its deadline has passed"))
+                event, reason = JobEvent.EXPIRE, "its deadline has passed"
+            if known.seats and (event is not None or (wanted is not None and wanted.size != known.wanted.size)):
+                # It may have begun, and nobody heard of it: it is taken for started, and stopped and charged like any other.
+                self._know(replace(known, state=after(known.state, JobEvent.START), run=known.run + 1, since=now))
+            elif event is not None:
+                self._know(replace(known, state=after(known.state, event), reason=reason))
             return
         self._watch(known, now)
         known = self.known[name]
@@ -451,11 +458,11 @@ class Agent:
             if self._seen is None:
                 self._say(known, self.away or "its engine was not asked yet")
                 continue
-            if not self._has_lots(wanted, ()):
+            if not self._has_lots(wanted, (known,)):
                 self._say(known, f"its deal has {wanted.lots} devices, of which {self._lots_in_use(wanted.deal, ()):g} are in use")
                 self._preempt(wanted, now)
                 continue
-            seats = seated(wanted, self.settings["nodes"], self._taken(()))
+            seats = known.seats or seated(wanted, self.settings["nodes"], self._taken(()))  # under its old name it has its old seats
             if seats is None:
                 self._say(known, "waits for devices")
                 self._preempt(wanted, now)
@@ -473,7 +480,7 @@ class Agent:
             self._know(replace(known, state=after(known.state, JobEvent.REFUSE), reason=str(error), seats=()))
         except Down as error:
             # Under the same name next time: it may have been started after all.
-            self._know(replace(known, state=after(known.state, JobEvent.LOST), reason=str(error), seats=(), run=known.run - 1))
+            self._know(replace(known, state=after(known.state, JobEvent.LOST), reason=str(error), run=known.run - 1))
             self._seen, self.away = None, str(error)
         else:
             self._seen = {**(self._seen or {}), gang.name: True}
@@ -535,9 +542,16 @@ class Agent:
         if any(each.state is JobState.STOPPING for each in self.known.values()):
             return  # room is being made
         chosen: list[Known] = []
+
+        def do(some: Sequence[Known]) -> bool:
+            return self._has_lots(wanted, some) and seated(wanted, self.settings["nodes"], self._taken(some)) is not None
+
         for victim in sorted(self._lesser(wanted), key=lambda e: (not e.wanted.probes, e.wanted.priority, -e.since)):
             chosen.append(victim)
-            if self._has_lots(wanted, chosen) and seated(wanted, self.settings["nodes"], self._taken(chosen)) is not None:
+            if do(chosen):
+                for each in tuple(chosen):
+                    if do(rest := [one for one in chosen if one is not each]):
+                        chosen = rest  # what it has, nobody was waiting for
                 for each in chosen:
                     self._stop(each, JobEvent.RESUME, Cause.PREEMPTED, f"makes room for {wanted.job}", now)
                 return
