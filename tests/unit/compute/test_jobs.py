@@ -16,9 +16,9 @@ import pytest
 
 from nnix.kernel.evidence import Evidence
 from nnix.planes.compute.compile import compile
-from nnix.planes.compute.engines import Down, Gang, Refused, Together
+from nnix.planes.compute.engines import Down, Gang, Refused, Together, env_of
 from nnix.planes.compute.engines.kubernetes import manifest
-from nnix.planes.compute.engines.slurm import Slurm, batch
+from nnix.planes.compute.engines.slurm import RANK, Slurm, batch
 from nnix.planes.compute.meter import CHAIN, Cause, Meter, audit, noted
 from nnix.planes.compute.serve import Agent, Wanted, seated
 from nnix.planes.compute.states import JOB, OVER, JobEvent, JobState, after
@@ -435,16 +435,55 @@ def gang(**fields: Any) -> Gang:
         "cpus": 8,
         "memory_gigabytes": 64,
         "nodes": ("n1", "n1", "n2", "n2"),
+        "seats": ("0,1", "2,3", "8,9", "10,11"),
+        "visible": "CUDA_VISIBLE_DEVICES",
         "together": Together.POOL,
     }
     return Gang(**{**given, **fields})
+
+
+def test_no_device_of_the_machine_is_given_to_two(pool: Pool) -> None:
+    """Nodes are parts of one machine: the first device of the second is not that of the first."""
+    pool.orders(wanted("a", devices=4, deal="d1"), wanted("b", ranks=2, devices=2, deal="d2"))
+    given = [env_of(each, rank) for each in pool.engine.gangs.values() for rank in range(each.ranks)]
+    assert [each["NNIX_DEVICES"] for each in given] == ["0,1,2,3", "4,5", "6,7"]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in given] == ["0,1,2,3", "4,5", "6,7"]
+
+
+@pytest.mark.parametrize(("rank", "devices"), [(0, "0,1"), (3, "10,11")])
+def test_a_rank_in_slurm_is_told_its_own_devices(tmp_path: Path, rank: int, devices: str) -> None:
+    argv = [
+        "sh",
+        "-c",
+        RANK,
+        str(tmp_path),
+        " ".join(gang().seats),
+        "CUDA_VISIBLE_DEVICES",
+        "sh",
+        "-c",
+        'echo "$NNIX_DEVICES $CUDA_VISIBLE_DEVICES"',
+    ]
+    subprocess.run(argv, env={"PATH": "/usr/bin:/bin", "SLURM_PROCID": str(rank)}, check=True, timeout=60)
+    assert (tmp_path / f"{rank}.log").read_text() == f"{devices} {devices}\n"
+    assert {each.suffix for each in tmp_path.iterdir()} == {".began", ".ended", ".log"}
+
+
+@pytest.mark.parametrize(("device", "files"), [("nvidia/l20", "/dev/nvidia{}"), ("amd/mi300", "/dev/dri/renderD{}")])
+def test_in_slurm_s_configuration_each_device_stands_once(device: str, files: str) -> None:
+    nodes = [{"name": "n1", "devices": 2}, {"name": "n2", "devices": 2}]
+    pool = {**RIGHT["Pool/gpus"], "engine": "slurm", "device": device, "devices": 4, "nodes": nodes}
+    given = snapshot({"Exchange/lab": {"lab": False}, "Pool/gpus": pool})
+    text = next(each.content.decode() for each in compile(given, Evidence()) if each.key == ("gpus", "slurm", "gpus"))
+    first = 128 if device.startswith("amd") else 0
+    found = [line.rpartition("File=")[2] for line in text.splitlines() if line.startswith("#! gres")]
+    assert found == [files.format(first + index) for index in range(4)]
 
 
 def test_slurm_is_asked_for_the_nodes_on_which_the_gang_was_seated() -> None:
     lines = batch(gang()).splitlines()
     for wish in ("--nodes=2", "--nodelist=n1,n2", "--ntasks=4", "--gpus-per-task=2", "--mem=128000M", "--job-name=j.1"):
         assert f"#SBATCH {wish}" in lines
-    assert lines[-1].endswith("""/jobs/j/1 python3 train.py 'it'"'"'s'""")
+    assert lines[-1].endswith("""/jobs/j/1 '0,1 2,3 8,9 10,11' CUDA_VISIBLE_DEVICES python3 train.py 'it'"'"'s'""")
 
 
 @pytest.mark.parametrize(

@@ -197,8 +197,9 @@ class Foreman:
             tasks = []
             for rank in range(gang.ranks):
                 where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank) if group else "DEFAULT"
+                env = {**order["env"], **order["own"][rank]}
                 task = self._task.options(num_cpus=0, resources=dict(share), max_retries=0, scheduling_strategy=where, name=name)
-                tasks.append(task.remote(order["argv"], order["env"], order["folder"], order["records"], rank, str(grace_file)))
+                tasks.append(task.remote(order["argv"], env, order["folder"], order["records"], rank, str(grace_file)))
             gang.state = "running"
             waiting = {each: rank for rank, each in enumerate(tasks)}
             while waiting:

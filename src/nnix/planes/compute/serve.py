@@ -490,7 +490,7 @@ class Agent:
         records, checkpoint = self.records(known), folder / "checkpoint"
         for each in (records, checkpoint):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
-        numbers = [",".join(device.rsplit("/", 1)[1] for device, _ in devices) for _, devices in known.seats]
+        numbers = numbered(self.settings["nodes"])
         env = {
             "PATH": SEARCH_PATH,
             "HOME": str(folder),
@@ -499,10 +499,7 @@ class Agent:
             "NNIX_JOB": wanted.job,
             "NNIX_RANKS": str(wanted.ranks),
             "NNIX_CHECKPOINT": str(checkpoint),
-            "NNIX_DEVICES": " ".join(numbers),
         }
-        if (visible := VISIBLE.get(self.settings["device"].split("/")[0])) and wanted.ranks == 1:
-            env[visible] = numbers[0]
         if wanted.data:
             env["NNIX_DATA"] = wanted.data
         return Gang(
@@ -516,8 +513,10 @@ class Agent:
             cpus=wanted.cpus,
             memory_gigabytes=wanted.memory_gigabytes,
             nodes=tuple(node for node, _ in known.seats),
+            seats=tuple(",".join(str(numbers[device]) for device, _ in devices) for _, devices in known.seats),
             together=wanted.together,
             image=wanted.image,
+            visible=VISIBLE.get(self.settings["device"].split("/")[0]),
         )
 
     def _taken(self, but: Container[Known]) -> Counter[str]:
@@ -608,6 +607,12 @@ class Agent:
             self.here / "state",
             {"pool": self.settings["pool"], "trouble": self.trouble, "jobs": jobs, "meter": self.meter.head._asdict(), "at": now},
         )
+
+
+def numbered(nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
+    """NODE/INDEX → the number of that device on the machine, of which nodes are parts: they are numbered through, node by node, as in slurm.py."""
+    devices = [f"{node['name']}/{index}" for node in nodes for index in range(node["devices"])]
+    return {device: number for number, device in enumerate(devices)}
 
 
 def probe(job: str) -> str:

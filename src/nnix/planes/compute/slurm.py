@@ -16,6 +16,8 @@ NODE_PORT = 6818
 MEGABYTES = 1000
 DEVICE_FILES = {"nvidia": "/dev/nvidia{}", "huawei": "/dev/davinci{}", "amd": "/dev/dri/renderD{}"}
 """make → the file by which a device is known to Linux. In a lab, and for other makes, a file of the daemon's own stands for it."""
+FIRST_NUMBER = {"amd": 128}
+"""make → number of its first device, where that is not 0: render nodes begin at 128 (Linux, Documentation/gpu/drm-uapi.rst)"""
 
 
 def spell(pool: Pool, nodes: Sequence[Node], *, lab: bool) -> str:
@@ -57,11 +59,13 @@ def _lines(pool: Pool, nodes: Sequence[Node], *, lab: bool) -> Iterator[str]:
             f"CPUs={node.cpus} RealMemory={node.memory_gigabytes * MEGABYTES}{gres}"
         )
     yield f"PartitionName=main Nodes={','.join(node.name for node in nodes)} Default=YES MaxTime=INFINITE State=UP"
-    pattern = DEVICE_FILES.get(pool.device.split("/", maxsplit=1)[0])
-    for node in nodes:
+    make = pool.device.split("/", maxsplit=1)[0]
+    pattern, number = DEVICE_FILES.get(make), FIRST_NUMBER.get(make, 0)
+    for node in nodes:  # parts of one machine: its devices are numbered through, node by node
         for index in range(node.devices):
             if lab or pattern is None:
                 yield f"#! device {node.name}-{index}"
                 yield f"#! gres NodeName={node.name} Name=gpu File=@HOME@/devices/{node.name}-{index}"
             else:
-                yield f"#! gres NodeName={node.name} Name=gpu File={pattern.format(index)}"
+                yield f"#! gres NodeName={node.name} Name=gpu File={pattern.format(number)}"
+            number += 1

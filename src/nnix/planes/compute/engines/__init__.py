@@ -53,7 +53,8 @@ class Together(StrEnum):
 class Gang:
     """What is to be started: `ranks` times `argv`, each with `devices` (a part of one, or whole ones) and `cpus`.
 
-    `nodes` names for each rank the node on which the agent has seated it. `folder` is where the command runs, `records` where its records lie.
+    `nodes` names for each rank the node on which the agent has seated it, `seats` the numbers of its devices there, joined by commas: it has them as
+    NNIX_DEVICES and in the variable `visible`, by which its maker's runtime is told. `folder` is where the command runs, `records` where its records lie.
     """
 
     name: str
@@ -66,8 +67,15 @@ class Gang:
     cpus: int
     memory_gigabytes: int
     nodes: tuple[str, ...]
+    seats: tuple[str, ...]
     together: Together
     image: str | None = None
+    visible: str | None = None
+
+
+def env_of(gang: Gang, rank: int) -> Mapping[str, str]:
+    """What one rank is told besides the gang's environment."""
+    return {name: gang.seats[rank] for name in ("NNIX_DEVICES", gang.visible) if name is not None}
 
 
 class Engine(Protocol):

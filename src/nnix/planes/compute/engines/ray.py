@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnix.planes.compute.engines import Down, Gang, Refused, Together
+from nnix.planes.compute.engines import Down, Gang, Refused, Together, env_of
 
 DEVICE = "device"
 """what Ray calls a device, of whatever make: a pool has one type of them"""
@@ -37,6 +37,7 @@ class Ray:
             ranks=gang.ranks,
             argv=list(gang.argv),
             env=dict(gang.env),
+            own=[dict(env_of(gang, rank)) for rank in range(gang.ranks)],
             folder=str(gang.folder),
             records=str(gang.records),
             resources=share,

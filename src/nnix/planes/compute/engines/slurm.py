@@ -24,10 +24,14 @@ AWAY = re.compile(r"Unable to contact|Socket timed out|Unexpected message|munge"
 """what sbatch says when it is Slurm that fails; whatever else it says is about the job, and it will say so for ever"""
 COMMAND_SECONDS = 10.0  # the agent\'s pulse must not stop for longer than its driver waits
 
-# $0 is the folder of records. Slurm signals all processes of a rank; the shell survives TERM, as it has to write down what became of the command.
+# $0 is the folder of records, $1 the devices of all ranks (Gang.seats), $2 the variable that tells them to their maker's runtime. Slurm would tell each
+# the devices that it chose itself; what is metered are those on which the agent has seated it, which seats nobody else there. Slurm signals all processes of a rank; the shell survives TERM, as it has to write down what became of the command.
 RANK = """
 trap : TERM
 name="$0/$SLURM_PROCID"; export NNIX_RANK="$SLURM_PROCID" NNIX_PROGRESS="$name.progress"
+NNIX_DEVICES=$(set -- $1; shift "$SLURM_PROCID"; echo "$1"); export NNIX_DEVICES
+[ -z "$2" ] || export "$2=$NNIX_DEVICES"
+shift 2
 date +%s.%3N >"$name.began.new" && mv "$name.began.new" "$name.began"
 "$@" >>"$name.log" 2>&1 </dev/null & child=$!
 status=0; wait $child || status=$?
@@ -114,6 +118,7 @@ def batch(gang: Gang) -> str:
         wishes.append(f"--gpus-per-task={int(gang.devices)}")
     if gang.together is Together.NODE:
         wishes.append("--nodes=1")
+    told = [str(gang.records), " ".join(gang.seats), gang.visible or "", *gang.argv]
     lines = ["#!/bin/sh", *(f"#SBATCH {each}" for each in wishes)]
-    lines += [f"exec srun --kill-on-bad-exit=1 --wait=1 sh -c {shlex.quote(RANK)} {shlex.quote(str(gang.records))} {shlex.join(gang.argv)}"]
+    lines += [f"exec srun --kill-on-bad-exit=1 --wait=1 sh -c {shlex.quote(RANK)} {shlex.join(told)}"]
     return "\n".join(lines) + "\n"
