@@ -218,7 +218,9 @@ def by_hand(terms: Terms, records: Iterable[Metered]) -> tuple[Fraction, Fractio
         ) and percent:
             losses[each.job, each.run][each.end_ms] = each.cause
     for each in records:
-        saves = [other.end_ms for other in records if (other.job, other.run) == (each.job, each.run) and other.saved]
+        over = ("finished", "failed", "cancelled", "killed")
+        same = [other for other in records if (other.job, other.run) == (each.job, each.run)]
+        saves = [other.end_ms for other in same if other.saved or other.cause in over]
         for hour, price in terms.prices.items():
             low, high = max(each.begin_ms, hour * HOUR_MS), min(each.end_ms, (hour + 1) * HOUR_MS)
             rate_of = Fraction(price * each.share_thousandths, 1000 * HOUR_MS)
@@ -277,3 +279,12 @@ def test_however_often_one_settles_nobody_is_charged_twice_and_nothing_is_forgot
         once = sum(line.amount for line in whole if line.kind is kind)
         assert abs(together - once) <= len(parts) / 2 + 0.5
     assert hour_named(HOUR) == "2026-11-26T08Z"
+
+
+@pytest.mark.parametrize("cause", [Cause.CANCELLED, Cause.KILLED, Cause.FAILED, Cause.FINISHED])
+def test_no_credit_for_what_was_over_before_the_outage(cause: Cause) -> None:
+    """A job of the same name that was withdrawn, and is ordered anew, begins at run 1 again."""
+    terms = replace(TERMS, credits={"node-lost": 100})
+    lines = rate(terms, metered([ran(0, 0, 50 * MINUTE, cause), ran(0, 52 * MINUTE, 53 * MINUTE, Cause.NODE_LOST)]))
+    credit, lost = ([each for each in lines if each.kind is kind and each.cause == "node-lost"] for kind in (LineKind.CREDIT, LineKind.USE))
+    assert [each.quantity for each in credit] == [each.quantity for each in lost]

@@ -125,6 +125,8 @@ class Line:
         }
 
 
+OVER = frozenset({"finished", "failed", "cancelled", "killed"})
+"""causes by which a run ends: what it did by then no outage destroys, though a job of that name may run again"""
 DEVICE_HOUR = "device-microseconds, priced by the device-hour"
 
 
@@ -282,7 +284,7 @@ def _outages(terms: Terms, own: Sequence[Metered]) -> Iterator[_Outage]:
                 ends[each.end_ms].append(each)
         lost_ms = 0
         for at_ms, ended in sorted(ends.items()):
-            saved_ms = max((each.end_ms for each in records if each.saved and each.end_ms <= at_ms), default=0)
+            saved_ms = max((each.end_ms for each in records if (each.saved or each.cause in OVER) and each.end_ms <= at_ms), default=0)
             worst = max(ended, key=lambda each: (terms.credits[each.cause], each.cause))
             if max(saved_ms, lost_ms) < at_ms:
                 yield _Outage(run, worst.cause, max(saved_ms, lost_ms), at_ms, min(each.seq for each in ended))

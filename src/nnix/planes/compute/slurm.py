@@ -17,7 +17,7 @@ MEGABYTES = 1000
 DEVICE_FILES = {"nvidia": "/dev/nvidia{}", "huawei": "/dev/davinci{}", "amd": "/dev/dri/renderD{}"}
 """make → the file by which a device is known to Linux. In a lab, and for other makes, a file of the daemon's own stands for it."""
 FIRST_NUMBER = {"amd": 128}
-"""make → number of its first device, where that is not 0: render nodes begin at 128 (Linux, Documentation/gpu/drm-uapi.rst)"""
+"""make → number of its first device, where that is not 0: render nodes begin at 128 (Linux, drivers/gpu/drm/drm_drv.c: 64 × DRM_MINOR_RENDER)"""
 
 
 def spell(pool: Pool, nodes: Sequence[Node], *, lab: bool) -> str:
