@@ -288,3 +288,10 @@ def test_no_credit_for_what_was_over_before_the_outage(cause: Cause) -> None:
     lines = rate(terms, metered([ran(0, 0, 50 * MINUTE, cause), ran(0, 52 * MINUTE, 53 * MINUTE, Cause.NODE_LOST)]))
     credit, lost = ([each for each in lines if each.kind is kind and each.cause == "node-lost"] for kind in (LineKind.CREDIT, LineKind.USE))
     assert [each.quantity for each in credit] == [each.quantity for each in lost]
+
+
+def test_funds_together_pay_no_more_than_there_was_to_pay() -> None:
+    """Two halves of 3 fen, each rounded, would be 4."""
+    terms = replace(TERMS, subsidies=(Help("one", 50), Help("two", 50)))
+    use = Line("x", LineKind.USE, f"deal/{terms.deal}", f"buyer/{terms.buyer}", f"seller/{terms.seller}", 3)
+    assert [(each.payer, each.amount) for each in subsidies([terms], {terms.deal: [use]}, {})] == [("subsidy/one", 2), ("subsidy/two", 1)]

@@ -327,24 +327,31 @@ def _line(terms: Terms, key: _Key, amount: int, price: int, percent: int, parts:
 def subsidies(terms: Iterable[Terms], lines: Mapping[str, Sequence[Line]], paid: Mapping[tuple[str, str], int]) -> list[Line]:
     """What funds pay of what members' deals came to, after credits. `lines` are those of each deal, `paid` what a fund has paid for a member so far."""
     bases: Counter[tuple[str, str]] = Counter()
+    left: Counter[str] = Counter()
     helps, of = {}, defaultdict(list)
     for each in sorted(terms, key=lambda each: each.deal):
+        signs = {LineKind.USE: 1, LineKind.CREDIT: -1}
+        if each.subsidies:
+            left[each.buyer] += sum(signs.get(line.kind, 0) * line.amount for line in lines[each.deal])
         for help_ in each.subsidies:
             key = help_.name, each.buyer
             helps[key] = help_  # of several tariffs under one name the last deal's terms hold
             for line in lines[each.deal]:
-                sign = {LineKind.USE: 1, LineKind.CREDIT: -1}.get(line.kind, 0)
+                sign = signs.get(line.kind, 0)
                 bases[key] += sign * line.amount
                 if sign and line.amount:
                     of[key].append(line.id)
     found = []
-    for (name, buyer), base in sorted(bases.items()):
+    for (name, buyer), base in sorted(bases.items(), key=lambda each: (each[1] > 0, each[0])):
         help_, before = helps[name, buyer], paid.get((name, buyer), 0)
         amount = max(half_even(base * help_.percent, 100), -before)  # of credits for earlier work a fund gets back what it paid
         if help_.settlement_max is not None:
             amount = min(amount, help_.settlement_max)
         if help_.member_max is not None:
             amount = min(amount, max(0, help_.member_max - before))
+        if amount > 0:
+            amount = min(amount, max(0, left[buyer]))  # each rounds for itself, and two halves of 3 fen would be 4
+        left[buyer] -= amount
         if amount:
             about, sources = f"member/{buyer}", tuple(sorted(of[name, buyer]))
             found.append(
