@@ -315,7 +315,7 @@ def book_command(setting: Setting, as_json: bool) -> int:
     snapshot = setting.book.model().snapshot
     entries = [of_line(line) for each in snapshot.of(Settlement) for line in _kept(setting, each).lines]
     for dispute in snapshot.of(Dispute):
-        entries += of_dispute(dispute, _line(setting, snapshot, snapshot.at(dispute.invoice), dispute.line).payer)
+        entries += of_dispute(dispute, _line(setting, snapshot, snapshot.at(dispute.invoice), dispute.line))
     found = balances(entries)
     if as_json:
         tables.as_json({"accounts": dict(sorted(found.items())), "entries": len(entries), "sum": sum(found.values())})
@@ -360,7 +360,6 @@ def dispute_command(setting: Setting, which: str, line: str, amount: str | None,
         name=f"d{number:04}",
         invoice=Ref.to(Invoice, chosen.name),
         line=line,
-        payee=found.payee,
         amount=contested,
         reason=why,
     )

@@ -30,7 +30,7 @@ TERMS: Changes = {
     "Invoice/i1": {"member": "buyer", "settlement": "s1", "owes": "10yuan", "owed": "0fen", "digest": DIGEST},
     "Invoice/i2": {"member": "east", "settlement": "s1", "owes": "0fen", "owed": "10yuan", "digest": DIGEST},
     "Dispute/d1": {
-        "invoice": "i1", "line": "train-1/use", "payee": "seller/east", "amount": "4yuan", "reason": "was killed",
+        "invoice": "i1", "line": "train-1/use", "amount": "4yuan", "reason": "was killed",
         "events": [{"event": "answer", "at": "2026-12-01T08:00:00Z"}, {"event": "settle", "at": "2026-12-02T08:00:00Z", "refund": "1yuan"}],
     },
 }  # fmt: skip

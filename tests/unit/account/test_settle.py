@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from nnix.kernel.life import Impossible
 from nnix.kernel.resource import Ref
@@ -16,7 +17,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.account.book import BookEntry, Posting, Unbalanced, balances, of_dispute, of_line
 from nnix.planes.account.kinds import Dispute, DisputeEvent, Invoice, ServiceCredit, Settlement
 from nnix.planes.account.page import WORDS, html, rows, yuan
-from nnix.planes.account.rate import HOUR_MS, LineKind, Metered
+from nnix.planes.account.rate import HOUR_MS, Line, LineKind, Metered
 from nnix.planes.account.service import Changed
 from nnix.planes.account.settle import Settled, issued, settle
 from nnix.planes.account.states import DISPUTE, DisputeState
@@ -190,12 +191,14 @@ def test_an_entry_that_makes_something_of_nothing_is_refused() -> None:
         BookEntry("x", (Posting("buyer/a", 2), Posting("seller/b", -1)))
 
 
+LINE = Line("l", LineKind.USE, "deal/d", "buyer/buyer", "seller/east", 400)
+
+
 def dispute(*events: tuple[str, int | None]) -> Dispute:
     return Dispute(
         name="d1",
         invoice=Ref.to(Invoice, "i"),
         line="l",
-        payee="seller/east",
         amount=Money(400),
         reason="was killed",
         events=tuple(
@@ -222,8 +225,14 @@ def test_what_is_in_dispute_is_held_and_then_goes_where_it_was_decided(
     events: Sequence[tuple[str, int | None]], buyer: int, seller: int, escrow: int
 ) -> None:
     """What has moved against the invoice: below zero is got back or held, above zero is not paid out."""
-    found = balances(of_dispute(dispute(*events), "buyer/buyer"))
+    found = balances(of_dispute(dispute(*events), LINE))
     assert (found["buyer/buyer"], found["seller/east"], found["escrow/d1"]) == (buyer, seller, escrow)
+
+
+def test_whom_a_dispute_is_about_is_not_its_own_to_say() -> None:
+    """The account that is held back is the one that the line pays."""
+    with pytest.raises(ValidationError, match="payee"):
+        Dispute.model_validate({**dispute().model_dump(), "payee": "seller/innocent"})
 
 
 def test_a_dispute_that_has_ended_does_not_go_on() -> None:
@@ -231,7 +240,7 @@ def test_a_dispute_that_has_ended_does_not_go_on() -> None:
     ended = set(DisputeState) - {state for state, _ in DISPUTE}
     assert ended == {DisputeState.UPHELD, DisputeState.REJECTED, DisputeState.SETTLED, DisputeState.WITHDRAWN}
     with pytest.raises(Impossible, match="it has ended"):
-        balances(of_dispute(dispute(("lapse", None), ("answer", None)), "buyer/buyer"))
+        balances(of_dispute(dispute(("lapse", None), ("answer", None)), LINE))
 
 
 # For people.

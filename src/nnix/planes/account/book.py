@@ -53,9 +53,9 @@ def _moved(about: str, payer: str, payee: str, fen: int) -> BookEntry:
     return BookEntry(about, (Posting(payer, fen), Posting(payee, -fen)))
 
 
-def of_dispute(dispute: Dispute, payer: str) -> Iterator[BookEntry]:
-    """What a dispute has moved so far. `payer` is the account that pays the contested line. Raises life.Impossible."""
-    amount, escrow, payee = int(dispute.amount), f"escrow/{dispute.name}", dispute.payee
+def of_dispute(dispute: Dispute, line: Line) -> Iterator[BookEntry]:
+    """What a dispute has moved so far. `line` is the contested one: whom it pays stands there, and nowhere else. Raises life.Impossible."""
+    amount, escrow, payer, payee = int(dispute.amount), f"escrow/{dispute.name}", line.payer, line.payee
     yield _moved(f"dispute/{dispute.name}: {HOLD}", payee, escrow, amount)
     state = DisputeState.FILED
     for step in dispute.events:

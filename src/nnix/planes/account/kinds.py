@@ -191,9 +191,6 @@ class Dispute(Resource):
 
     invoice: Ref[Invoice] = Field(description="which invoice")
     line: str = Field(min_length=1, max_length=300, description="which of its lines, by its id")
-    payee: str = Field(
-        pattern=r"^[a-z]{1,16}/[a-z0-9-]{1,63}$", description="the account that the line pays into", examples=["seller/east-cloud"]
-    )
     amount: Money = Field(description="how much of it", examples=["12yuan"])
     reason: str = Field(min_length=1, max_length=1000, description="why", examples=["the job was killed by the pool, not by its deadline"])
     events: tuple[DisputeEvent, ...] = Field(default=(), description="what happened since it was filed, in order")
