@@ -129,8 +129,8 @@ def test_every_hour_of_the_calendar_has_a_name_and_is_found_by_it(since_2000: in
     assert re.match(HOUR_PATTERN, hour_named(number))
 
 
-@pytest.mark.parametrize("fields", [{"entry": ["sh", "a\rb"]}, {"entry": ["a\0b"]}])
+@pytest.mark.parametrize("fields", [{"entry": ["sh", "a\rb"]}, {"entry": ["a\0b"]}, {"devices": 0, "workers": 100_000}])
 def test_a_job_that_nothing_could_run_is_refused(fields: Json) -> None:
-    """No program can be given a NUL (execve(2)), and Slurm takes no script with a carriage return."""
+    """No program can be given a NUL (execve(2)), and Slurm takes no script with a carriage return; workers without devices are not what was bought."""
     with pytest.raises(ValidationError):
         snapshot({"Job/train": fields})

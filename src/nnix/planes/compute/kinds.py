@@ -284,10 +284,23 @@ class Job(Resource):
         min_length=1, max_length=256, description="program and arguments of each worker", examples=[["python3", "train.py"]]
     )
     workers: int = Field(default=1, ge=1, le=DEVICES_MAX, description="gang size: they start together or not at all")
-    devices: int = Field(default=1, ge=0, le=1024, description="of each worker", examples=[8])
+    devices: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="of each worker: lots are devices, and a worker that has none would run for nothing",
+        examples=[8],
+    )
     device_percent: int | None = Field(default=None, ge=1, le=99, description="part of one device, instead of whole ones")
-    cpus: int = Field(default=1, ge=1, le=4096, description="processor cores of each worker")
-    memory_gigabytes: int = Field(default=1, ge=1, le=10**6, description="main memory of each worker, in GB")
+    cpus: int = Field(
+        default=1, ge=1, le=4096, description="processor cores of each worker: kept by slurm and kubernetes; ray gives out devices only"
+    )
+    memory_gigabytes: int = Field(
+        default=1,
+        ge=1,
+        le=10**6,
+        description="main memory of each worker, in GB: kept by kubernetes; slurm only refuses what no node has, and ray does not ask",
+    )
     together: str | None = Field(
         default=None,
         pattern=r"^(node|domain|pool)$",
