@@ -330,6 +330,24 @@ def test_a_rank_that_ended_without_having_begun_is_charged_nothing(pool: Pool) -
     assert sum(end - begin for _, _, begin, end, _ in pool.charged()) == 0
 
 
+def test_a_gang_that_only_says_it_has_ended_is_ended(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job can write its own records; its engine knows better, and it is not forgotten before it is gone."""
+    monkeypatch.setattr(pool.engine, "forget", lambda name: None)
+    pool.orders(wanted())
+    pool.engine.begins("j.1", BEGIN + 2)
+    pool.passes(2)
+    pool.engine.ends("j.1", BEGIN + 4)
+    pool.passes(2)
+    assert pool.state()[0] is JobState.FINISHED
+    pool.orders()
+    pool.passes(6)
+    assert pool.engine.stopped[-1] == ("j.1", 0.0)
+    assert "j" in pool.agent.known
+    pool.engine.gangs.clear()
+    pool.passes(6)
+    assert "j" not in pool.agent.known
+
+
 def test_a_deal_s_jobs_have_no_more_devices_at_once_than_it_has(pool: Pool) -> None:
     pool.orders(wanted("a", ranks=2, lots=2), wanted("b", lots=2))
     assert pool.state("a")[0] is JobState.STARTING

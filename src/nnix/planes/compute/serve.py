@@ -305,8 +305,10 @@ class Agent:
 
     def _follow(self, name: str, now: float) -> None:
         known, wanted = self.known[name], self._wanted.get(name)
+        if known.run and not known.seats and known.gang in (self._seen or {}):
+            self._clear(known, now)
         if known.state in OVER:
-            if wanted is None and self._document is not None:
+            if wanted is None and self._document is not None and not self._lives(known):
                 shutil.rmtree(self.here / "jobs" / name, ignore_errors=True)
                 del self.known[name]
             return
@@ -374,6 +376,17 @@ class Agent:
                 # When its engine failed nobody knows; what was seen last was seen to be held.
                 self._over(known, JobEvent.LOST, self.meter.seen_ms / 1000, Cause.NODE_LOST, "its engine lost it")
 
+    def _lives(self, known: Known) -> bool:
+        return (self._seen or {}).get(known.gang, False)
+
+    def _clear(self, known: Known, now: float) -> None:
+        """Its records say that it is over. Where the engine still has it, a rank has written an end that it did not come to: it is ended now."""
+        if not self._lives(known):
+            self._try(lambda: self.engine.forget(known.gang))
+            self._seen = {name: live for name, live in (self._seen or {}).items() if name != known.gang}
+        elif self._is_due(f"clear {known.gang}", max(self.engine.look_seconds, DOWN_SECONDS), now):
+            self._try(lambda: self.engine.stop(known.gang, 0.0))
+
     def _gone_for_good(self, known: Known) -> bool:
         """Two looks in a row: the engine may have ended a gang whose last record was still being written when we read them."""
         gone = f"gone {known.gang}"
@@ -404,6 +417,8 @@ class Agent:
     def _over(self, known: Known, event: JobEvent, at: float, cause: Cause, reason: str = "", *, saved: bool = False) -> None:
         used = self._release(known, at, cause, saved=saved)
         self._try(lambda: self.engine.forget(known.gang))
+        # What was seen before it ended says nothing of it any more; what the next look says, _clear acts on.
+        self._seen = self._seen and {name: live for name, live in self._seen.items() if name != known.gang}
         self._know(
             replace(known, state=after(known.state, event), reason=reason, seats=(), since=at, device_seconds=known.device_seconds + used)
         )
@@ -457,6 +472,9 @@ class Agent:
                 continue
             if self._seen is None:
                 self._say(known, self.away or "its engine was not asked yet")
+                continue
+            if known.run and not known.seats and self._lives(known):
+                self._say(known, "its last run is not gone yet")
                 continue
             if not self._has_lots(wanted, (known,)):
                 self._say(known, f"its deal has {wanted.lots} devices, of which {self._lots_in_use(wanted.deal, ()):g} are in use")
