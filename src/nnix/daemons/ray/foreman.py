@@ -157,10 +157,10 @@ class Foreman:
         threading.Thread(target=self._follow, args=(name, gang, order), daemon=True).start()
 
     def stop(self, name: str, grace_seconds: float) -> None:
-        gang = self._gangs.get(name)
-        if gang is not None:
-            write(self._grace_file(name), str(grace_seconds))
-            gang.stopping.set()
+        with self._lock:  # one that has ended reads its file no more, and nobody would take it away
+            if (gang := self._gangs.get(name)) is not None and gang.state != "ended":
+                write(self._grace_file(name), str(grace_seconds))
+                gang.stopping.set()
 
     def _grace_file(self, name: str) -> Path:
         return self._folder / f"grace-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -179,8 +179,10 @@ class Foreman:
             self._run(name, gang, order)
         except Exception as error:  # whatever Ray says of it; an end without a reason would be taken for the job's own
             gang.why = f"{type(error).__name__}: {error}".splitlines()[0]
-        gang.statuses = [STATUS_LOST if each is None else each for each in gang.statuses]
-        gang.state = "ended"
+        with self._lock:
+            gang.statuses = [STATUS_LOST if each is None else each for each in gang.statuses]
+            gang.state = "ended"
+            self._grace_file(name).unlink(missing_ok=True)
 
     def _run(self, name: str, gang: Gang, order: Mapping[str, Any]) -> None:
         from ray.util.placement_group import placement_group, remove_placement_group
@@ -210,10 +212,10 @@ class Foreman:
                     except ray.exceptions.RayError as error:
                         gang.statuses[rank] = STATUS_LOST
                         gang.why = gang.why or f"{type(error).__name__}: rank {rank} was lost"
-                if any(each not in (None, 0) for each in gang.statuses) and not grace_file.exists():
-                    write(grace_file, "0")  # one for all
+                with self._lock:
+                    if any(each not in (None, 0) for each in gang.statuses) and not grace_file.exists():
+                        write(grace_file, "0")  # one for all
         finally:
-            grace_file.unlink(missing_ok=True)
             if group is not None:
                 remove_placement_group(group)
 
