@@ -460,6 +460,12 @@ def gang(**fields: Any) -> Gang:
     return Gang(**{**given, **fields})
 
 
+def test_a_folder_with_blanks_is_one_word_to_slurm() -> None:
+    lines = batch(gang(folder=Path("/my jobs/j"), records=Path("/my jobs/j/1"))).splitlines()
+    assert "#SBATCH '--chdir=/my jobs/j'" in lines
+    assert "#SBATCH '--output=/my jobs/j/1/batch.log'" in lines
+
+
 def test_no_device_of_the_machine_is_given_to_two(pool: Pool) -> None:
     """Nodes are parts of one machine: the first device of the second is not that of the first."""
     pool.orders(wanted("a", devices=4, deal="d1"), wanted("b", ranks=2, devices=2, deal="d2"))

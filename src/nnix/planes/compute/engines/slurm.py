@@ -119,6 +119,6 @@ def batch(gang: Gang) -> str:
     if gang.together is Together.NODE:
         wishes.append("--nodes=1")
     told = [str(gang.records), " ".join(gang.seats), gang.visible or "", *gang.argv]
-    lines = ["#!/bin/sh", *(f"#SBATCH {each}" for each in wishes)]
+    lines = ["#!/bin/sh", *(f"#SBATCH {shlex.quote(each)}" for each in wishes)]  # sbatch reads quotes as a shell does
     lines += [f"exec srun --kill-on-bad-exit=1 --wait=1 sh -c {shlex.quote(RANK)} {shlex.join(told)}"]
     return "\n".join(lines) + "\n"
