@@ -23,6 +23,7 @@ Here too is no policy of the market: what may run, and until when, was decided w
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -43,6 +44,7 @@ from nnix.planes.compute.states import GRACE_MAX_SECONDS, OVER, PROBE_SECONDS, J
 TURN_SECONDS = 0.01
 FILES_SECONDS = 0.1
 METER_SECONDS = 1.0
+LEAVING_SECONDS = 60.0  # how long an engine that does not answer is asked whether a gang that has ended is gone
 DOWN_SECONDS = 0.5  # between two questions whether the engine is back
 CUT_SECONDS = 10.0  # at checkpoints, at most so often
 GRACE_SECONDS = 2.0  # of a job that does not say how long it needs: to go, not to save itself
@@ -226,6 +228,8 @@ class Agent:
     _seen: Mapping[str, bool] | None = None
     _due: dict[str, float] = field(default_factory=dict)
     _saved: dict[str, str] = field(default_factory=dict)
+    _leaving: dict[str, float] = field(default_factory=dict)
+    """job → until when its engine is asked whether its last gang, which has ended by its records, is gone"""
 
     @property
     def trouble(self) -> str:
@@ -287,7 +291,9 @@ class Agent:
         return True
 
     def _ask(self, now: float) -> None:
-        if all(each.state in OVER for each in self.known.values()):  # nothing to hear of; nor need there be an engine while nothing is sold
+        if not self._leaving and all(
+            each.state in OVER for each in self.known.values()
+        ):  # nothing to hear of; nor need there be an engine while nothing is sold
             self._seen, self.away = None, ""
             return
         if not self._is_due("engine", self.engine.look_seconds, now):
@@ -305,10 +311,10 @@ class Agent:
 
     def _follow(self, name: str, now: float) -> None:
         known, wanted = self.known[name], self._wanted.get(name)
-        if known.run and not known.seats and known.gang in (self._seen or {}):
+        if name in self._leaving:
             self._clear(known, now)
         if known.state in OVER:
-            if wanted is None and self._document is not None and not self._lives(known):
+            if wanted is None and self._document is not None and name not in self._leaving:
                 shutil.rmtree(self.here / "jobs" / name, ignore_errors=True)
                 del self.known[name]
             return
@@ -381,10 +387,14 @@ class Agent:
 
     def _clear(self, known: Known, now: float) -> None:
         """Its records say that it is over. Where the engine still has it, a rank has written an end that it did not come to: it is ended now."""
-        if not self._lives(known):
+        name = known.wanted.job
+        self._leaving[name] = math.inf if self._seen is not None else min(self._leaving[name], now + LEAVING_SECONDS)
+        if now >= self._leaving[name]:
+            del self._leaving[name]  # there is no engine any more, and no gang in it
+        elif self._seen is not None and not self._lives(known):
             self._try(lambda: self.engine.forget(known.gang))
-            self._seen = {name: live for name, live in (self._seen or {}).items() if name != known.gang}
-        elif self._is_due(f"clear {known.gang}", max(self.engine.look_seconds, DOWN_SECONDS), now):
+            del self._leaving[name]
+        elif self._seen is not None and self._is_due(f"clear {known.gang}", max(self.engine.look_seconds, DOWN_SECONDS), now):
             self._try(lambda: self.engine.stop(known.gang, 0.0))
 
     def _gone_for_good(self, known: Known) -> bool:
@@ -417,7 +427,8 @@ class Agent:
     def _over(self, known: Known, event: JobEvent, at: float, cause: Cause, reason: str = "", *, saved: bool = False) -> None:
         used = self._release(known, at, cause, saved=saved)
         self._try(lambda: self.engine.forget(known.gang))
-        # What was seen before it ended says nothing of it any more; what the next look says, _clear acts on.
+        # What was seen before it ended says nothing of it any more: it is looked at once more, and _clear acts on that.
+        self._leaving[known.wanted.job], self._due["engine"] = math.inf, 0.0
         self._seen = self._seen and {name: live for name, live in self._seen.items() if name != known.gang}
         self._know(
             replace(known, state=after(known.state, event), reason=reason, seats=(), since=at, device_seconds=known.device_seconds + used)
@@ -473,7 +484,7 @@ class Agent:
             if self._seen is None:
                 self._say(known, self.away or "its engine was not asked yet")
                 continue
-            if known.run and not known.seats and self._lives(known):
+            if wanted.job in self._leaving:
                 self._say(known, "its last run is not gone yet")
                 continue
             if not self._has_lots(wanted, (known,)):

@@ -22,7 +22,7 @@ GRES = "gpu"
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "PREEMPTED", "DEADLINE"})
 AWAY = re.compile(r"Unable to contact|Socket timed out|Unexpected message|munge", re.IGNORECASE)
 """what sbatch says when it is Slurm that fails; whatever else it says is about the job, and it will say so for ever"""
-COMMAND_SECONDS = 10.0  # the agent\'s pulse must not stop for longer than its driver waits
+COMMAND_SECONDS = 10.0  # the agent's pulse must not stop for longer than its driver waits
 
 # $0 is the folder of records, $1 the devices of all ranks (Gang.seats), $2 the variable that tells them to their maker's runtime. Slurm would tell each
 # the devices that it chose itself; what is metered are those on which the agent has seated it, which seats nobody else there. Slurm signals all processes of a rank; the shell survives TERM, as it has to write down what became of the command.
