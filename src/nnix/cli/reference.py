@@ -39,6 +39,7 @@ KERNEL_RULES = (
     ("kernel.field-type", "docs/files.md", "Every value is of its field's type and within its bounds."),
     ("kernel.name-unique", "docs/files.md", "A name stands once within its kind."),
     ("kernel.owner", "docs/files.md", "Only derived resources have an owner."),
+    ("kernel.derived-once", "docs/change.md", "Nothing else is derived under the name of what is derived already."),
     ("kernel.reference", "docs/files.md", "What is referred to exists, and what is referred to is not removed."),
     ("kernel.evidence", "docs/files.md", "Evidence files exist inside the exchange's folder."),
     ("kernel.daemon-accepts", "docs/change.md", "The daemon's own parser accepts every configuration before anything is touched."),

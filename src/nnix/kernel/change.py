@@ -42,18 +42,40 @@ def completed(planes: Sequence[Plane], declared: Iterable[Resource], before: Sna
     """What was declared, with names allocated (those of `before` kept) and with what planes derive from it.
 
     One plane after the other, from the top, so that what one derives of a plane further down gets its names there like everything else.
-    Allocation and derivation look at references, so dangling ones are refused first. Raises Refused.
+    Allocation and derivation look at references, so dangling ones are refused first. What is declared stands before what would be derived under its name; two
+    things derived under one name are refused, since either of them would be lost without a word. Raises Refused.
     """
     snapshot = Snapshot(declared)
     dangling = tuple(dangling_references(snapshot))
     if dangling:
         raise Refused(dangling)
+    derived: dict[str, Resource] = {}
     for plane in planes:
         if plane.allocate:
             snapshot = snapshot.replaced(plane.allocate(snapshot, before))
         if plane.derive:
-            snapshot = snapshot.replaced(each for each in plane.derive(snapshot) if each.id not in snapshot)
+            found = [each for each in plane.derive(snapshot) if each.id not in snapshot or each.id in derived]
+            twice = []
+            for each in found:
+                if derived.setdefault(each.id, each) != each:
+                    twice.append(_derived_twice(derived[each.id], each))
+            if twice:
+                raise Refused(twice)
+            snapshot = snapshot.replaced(each for each in found if each.id not in snapshot)
     return snapshot
+
+
+def _derived_twice(one: Resource, other: Resource) -> Refusal:
+    owners = " and ".join(dict.fromkeys(str(each.owner or "a plane") for each in (one, other)))
+    return Refusal(
+        one.id,
+        "name",
+        f"derived by {owners}, each time another",
+        "a name of its own",
+        "kernel.derived-once",
+        "docs/change.md",
+        f"rename {owners}",
+    )
 
 
 def dangling_references(snapshot: Snapshot, unread: frozenset[str] = frozenset()) -> Iterator[Refusal]:

@@ -23,7 +23,7 @@ from nnix.lab import latency, registry, wires
 from nnix.lab.kinds import Registry, Router, Speaker
 from nnix.lab.routers import spell
 from nnix.planes.compute.compile import machine_of as pool_machine
-from nnix.planes.compute.derive import circuit_of, named
+from nnix.planes.compute.derive import buyers_end, circuit_of
 from nnix.planes.compute.kinds import Bid, Pool
 from nnix.planes.fabric import names as interfaces
 from nnix.planes.fabric.iproute import shaper
@@ -331,7 +331,7 @@ def _shelves(snapshot: Snapshot) -> Iterator[Artifact]:
         circuit = snapshot.get(Circuit, circuit_of(bid.name))
         if bid.data is None or bid.port is None or circuit is None:
             continue
-        end = next((str(each) for each in circuit.ends if each in (bid.port, named("deal", bid.name, "buyer"))), None)
+        end = next((str(each) for each in circuit.ends if each in (bid.port, buyers_end(bid.name))), None)
         if end is not None:
             settings = {"gigabytes": {bid.data.dataset: bid.data.gigabytes}}
             about = frozenset({bid.id, circuit.id})

@@ -12,9 +12,10 @@ import pytest
 
 from nnix.daemons.paper import PaperDriver
 from nnix.kernel.apply import Applied, Office, Stale
-from nnix.kernel.change import BadPlan, ChangeState, admit, inverse, loaded
+from nnix.kernel.change import BadPlan, ChangeState, admit, completed, inverse, loaded
 from nnix.kernel.drive import World, converge
 from nnix.kernel.evidence import Evidence
+from nnix.kernel.plane import Plane
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
@@ -413,3 +414,17 @@ def test_a_changed_copy_keeps_fields_that_files_spell_otherwise() -> None:
 
     member = Member.model_validate({"name": "m", "title": {"en": "M"}, "asn": 4134, "class": "carrier"})
     assert member.changed(asn=4809).member_class == "carrier"
+
+
+def test_two_things_derived_under_one_name_are_refused() -> None:
+    """Of one plane or of two: one of them would be lost. Derived twice alike it is one, and what is declared stands before what would be derived."""
+
+    def deriving(*lengths: int) -> Plane:
+        return Plane("deriving", derive=lambda _: [shelf("x", each) for each in lengths])
+
+    for planes in ((deriving(10, 20),), (deriving(10), deriving(20))):
+        with pytest.raises(Refused) as refused:
+            completed(planes, [], Snapshot())
+        assert [(each.rule, each.resource) for each in refused.value.refusals] == [("kernel.derived-once", "shelf/x")]
+    assert list(completed((deriving(10, 10), deriving(10)), [], Snapshot())) == [shelf("x", 10)]
+    assert list(completed((deriving(10, 20),), [shelf("x", 30)], Snapshot())) == [shelf("x", 30)]

@@ -18,6 +18,7 @@ from nnix.planes.data.kinds import DataContract
 from nnix.planes.fabric.kinds import Circuit, Port
 
 NAME_MAX = 63
+BUYER = "buyer"
 
 
 def derive(snapshot: Snapshot) -> Iterator[Resource]:
@@ -30,14 +31,28 @@ def derive(snapshot: Snapshot) -> Iterator[Resource]:
 
 
 def named(*parts: str) -> str:
-    """A name made of parts; one that would be too long ends in a digest instead."""
+    """A name made of parts, of which no other parts make the same: where one has a hyphen itself, or all are too long, it ends in a digest of them.
+
+    Else `a` with `b-c` would be called as `a-b` with `c`, and one bid's circuit end at the other's port. A name has no slash, so the digest is of them apart.
+    """
     name = "-".join(parts)
-    return name if len(name) <= NAME_MAX else f"{name[: NAME_MAX - 13].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    if len(name) <= NAME_MAX and not any("-" in part for part in parts):
+        return name
+    return f"{name[: NAME_MAX - 13].rstrip('-')}-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:12]}"
 
 
 def circuit_of(bid: str) -> str:
     """The name of the circuit of a bid's deals."""
     return named("deal", bid)
+
+
+def buyers_end(bid: str) -> str:
+    """The name of the tagged port at which the circuit of a bid ends on the buyer's side."""
+    return named("deal", bid, BUYER)
+
+
+def _pools_end(bid: str, pool: str) -> str:
+    return named("deal", bid, pool) if pool != BUYER else named("deal", bid, "pool", pool)
 
 
 def _circuit(bid: Bid, deals: Sequence[Deal], snapshot: Snapshot) -> Iterator[Resource]:
@@ -46,14 +61,13 @@ def _circuit(bid: Bid, deals: Sequence[Deal], snapshot: Snapshot) -> Iterator[Re
         return
     ends = []
     buyers = snapshot.at(bid.port)
-    for port, tag, word, deal in (
-        (buyers, deals[0].port_vlan, "buyer", deals[0]),
-        *((_port(deal, snapshot), deal.pool_vlan, pool, deal) for pool, deal in sorted(joined.items())),
+    for port, tag, end, deal in (
+        (buyers, deals[0].port_vlan, buyers_end(bid.name), deals[0]),
+        *((_port(deal, snapshot), deal.pool_vlan, _pools_end(bid.name, pool), deal) for pool, deal in sorted(joined.items())),
     ):
         if not port.tagged:
             ends.append(port.name)
         elif tag is not None:
-            end = named("deal", bid.name, word)
             ends.append(end)
             yield Port(
                 name=end,
