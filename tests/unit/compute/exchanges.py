@@ -70,7 +70,7 @@ def snapshot(changes: Changes) -> Snapshot:
     given = dict(RIGHT)
     for name, change in changes.items():
         if change is None:
-            del given[name]
+            given.pop(name, None)
         else:
             given[name] = {key: value for key, value in {**given.get(name, {}), **change}.items() if value is not None}
     return Snapshot(

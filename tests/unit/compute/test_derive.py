@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from nnix.cli.root import ALL_PLANES
-from nnix.kernel.change import completed
+from nnix.kernel.change import admit, completed
 from nnix.kernel.resource import NAME_PATTERN
+from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
+from nnix.planes.compute import allocate
 from nnix.planes.compute.derive import circuit_of, named
 from nnix.planes.data.kinds import DataContract
 from nnix.planes.fabric.kinds import Circuit, Port
@@ -80,3 +84,18 @@ def test_a_pool_may_be_called_buyer() -> None:
     }  # fmt: skip
     made = completed(ALL_PLANES, snapshot(called), Snapshot())
     assert {str(each.over) for each in made.of(Port) if each.over is not None} == {"archive", "east"}
+
+
+def test_a_deal_for_whose_circuit_no_tag_is_left_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By rule; with a tag for each end it is admitted."""
+
+    def refused() -> set[str]:
+        try:
+            admit(ALL_PLANES, snapshot({}), Snapshot())
+        except Refused as why:
+            return {each.rule for each in why.refusals if each.rule.startswith("compute.")}
+        return set()
+
+    assert refused() == set()
+    monkeypatch.setattr(allocate, "TAGS", range(1, 1))
+    assert refused() == {"compute.deal-has-circuit"}

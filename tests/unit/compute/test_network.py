@@ -82,6 +82,22 @@ def test_what_cannot_be_delivered_says_why() -> None:
     assert "end of another circuit" in why(taken)["wz"]
 
 
+def test_lots_that_are_alike_are_all_delivered_or_none_is() -> None:
+    """A second pool sells the same at the same site, so it may be any of the two: one without a port, or behind a narrow one, hinders both."""
+    more: Changes = {
+        "Bid/train": {"bundles": [{**_BUNDLE, "site": "hz"}], "rate": "10G"},
+        "Pool/z": {**RIGHT["Pool/gpus"], "port": None, "identifiers": []},
+        "Offer/z-day": {**RIGHT["Offer/gpus-day"], "pool": "z", "ask": "7yuan"},
+    }
+    assert why(more)["hz"].startswith("the pool has no port")
+    assert why({**more, "Offer/z-day": None}) == {}
+    narrow: Changes = {"Port/slow": {"member": "east", "site": "hz", "speed": "1G", "tagged": True}}
+    assert "not so much capacity" in why({**more, **narrow, "Pool/z": {**dict(more["Pool/z"] or {}), "port": "slow"}})["hz"]
+    wide: Changes = {"Port/fast": {"member": "east", "site": "hz", "speed": "100G", "tagged": True}}
+    (buy,) = asked({**more, **wide, "Pool/z": {**dict(more["Pool/z"] or {}), "port": "fast"}})[1].buys
+    assert set(buy.wants[0].links) == {"hz-nb", "port/archive", "port/east", "port/fast"}
+
+
 def test_circuits_that_stand_are_taken_off_what_is_left_on_links() -> None:
     """A circuit of 60 G over hz-wz leaves 40; on the way that frames take, both links of it."""
     made, _ = asked({"Port/x": {"member": "south", "site": "wz", "speed": "100G"}, "Port/y": {"member": "east", "site": "nb", "speed": "100G"}, "Circuit/big": {"ends": ["x", "y"], "capacity": "60G"}})  # fmt: skip

@@ -22,6 +22,9 @@ from .exchanges import GPU, NPU, RIGHT, Changes, snapshot
 _BUNDLE: Json = {"device": NPU, "devices": 8, "hours": 4, "start": "2026-11-26T09Z"}
 _CONTRACT: Json = {"provider": "buyer", "consumer": "east", "dataset": "cargo", "site": "nb", "gigabytes": 1, "until": "2027-01-01T00Z"}
 
+CIRCUIT: Changes = {"Circuit/deal-train": {"ends": ["archive", "east"]}}
+"""what follows from the deal, which rules look at"""
+
 WRONG: list[tuple[str, Changes, str]] = [
     ("compute.market-once", {"Market/other": {}}, "market/other"),
     ("compute.clearing-rhythm", {"Market/market": {"spot_every": "0s"}}, "market/market"),
@@ -61,6 +64,9 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("compute.lots-sold-once", {"Offer/gpus-day": {"lots": 7}}, "offer/gpus-day"),
     ("compute.bid-filled-whole", {"Deal/train-1": {"devices": 7}}, "bid/train"),
     ("compute.bid-filled-whole", {"Deal/train-1": {"hours": ["2026-11-26T13Z", "2026-11-26T14Z"]}}, "bid/train"),
+    ("compute.deal-has-circuit", {"Circuit/deal-train": None}, "deal/train-1"),
+    ("compute.deal-has-circuit", {"Circuit/deal-train": {"ends": ["archive", "buyer"]}}, "deal/train-1"),
+    ("compute.deal-has-circuit", {"Pool/gpus": {"port": None}}, "deal/train-1"),
     ("compute.job-has-place", {"Job/train": {"member": "north"}}, "job/train"),
     ("compute.job-has-place", {"Pool/gpus": {"probes": False}}, "job/speed"),
     ("compute.job-fits-deal", {"Job/train": {"workers": 9}}, "job/train"),
@@ -74,13 +80,13 @@ WRONG: list[tuple[str, Changes, str]] = [
 
 
 def test_what_is_right_breaks_no_rule() -> None:
-    assert judge(snapshot({}), (*RULES, *DATA_RULES)) == ()
+    assert judge(snapshot(CIRCUIT), (*RULES, *DATA_RULES)) == ()
 
 
 @pytest.mark.parametrize(("rule", "changes", "resource"), WRONG, ids=[f"{rule} {number}" for number, (rule, _, _) in enumerate(WRONG)])
 def test_each_rule_refuses_what_it_is_for(rule: str, changes: Changes, resource: str) -> None:
     """By name, and naming the resource."""
-    assert (rule, resource) in {(each.rule, each.resource) for each in judge(snapshot(changes), (*RULES, *DATA_RULES))}
+    assert (rule, resource) in {(each.rule, each.resource) for each in judge(snapshot(CIRCUIT | changes), (*RULES, *DATA_RULES))}
 
 
 def test_every_rule_is_broken_here() -> None:

@@ -16,7 +16,7 @@ TAGS = range(1, 4095)
 
 
 def allocate(snapshot: Snapshot, before: Snapshot) -> Iterator[Deal]:
-    """Each live deal of `snapshot` with the tags of its circuit; what `before` says is kept. Where no tag is left it has none, and a rule says so."""
+    """Each live deal of `snapshot` with the tags of its circuit; what `before` says is kept. Where no tag is left it has none, and `compute.deal-has-circuit` says so."""
     taken: dict[str, set[int]] = defaultdict(set)
     for port in snapshot.of(Port):
         if port.over is not None and port.vlan is not None and port.owner is None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from nnix.kernel.resource import Duration
 from nnix.kernel.rule import Broken, Rule, rule
 from nnix.kernel.snapshot import Snapshot
+from nnix.planes.compute.derive import circuit_of
 from nnix.planes.compute.kinds import (
     HOURS_MAX,
     Bid,
@@ -28,7 +29,7 @@ from nnix.planes.compute.kinds import (
 )
 from nnix.planes.compute.states import GRACE_MAX_SECONDS
 from nnix.planes.compute.wanted import alternatives
-from nnix.planes.fabric.kinds import Port
+from nnix.planes.fabric.kinds import Circuit, Port
 from nnix.planes.members.kinds import Money
 
 MODEL = "nnix, kinds of the compute plane"
@@ -362,6 +363,29 @@ def bid_filled_whole(bid: Bid, snapshot: Snapshot) -> Iterator[Broken]:
         yield Broken("", f"deals give it {sum(got.values())} lots that are none of its alternatives", "one alternative, whole")
 
 
+@rule("compute.deal-has-circuit", source="a deal is lots, circuit and contract, or nothing", whole=True)
+def deal_has_circuit(deal: Deal, snapshot: Snapshot) -> Iterator[Broken]:
+    """A deal of a bid that has a port has a circuit from there to its pool, as long as it lives: lots that nobody reaches are not delivered."""
+    bid = snapshot.at(deal.bid)
+    if bid.port is None or deal.state is not DealState.RESERVED:
+        return
+    pool = snapshot.at(deal.pool)
+    if pool.port is None:
+        yield Broken("pool", pool.id, "a pool with a port: the bid's circuit ends there", "release the deal, or give the pool a port")
+        return
+    circuit = snapshot.get(Circuit, circuit_of(bid.name))
+    ends = [snapshot.at(each) for each in circuit.ends] if circuit is not None else []
+    joined = {str(each.over or each.name) for each in ends}
+    for field, port in (("bid", bid.port), ("pool", pool.port)):
+        if port not in joined:
+            yield Broken(
+                field,
+                f"no circuit ends at port/{port}",
+                "a circuit from the bid's port to the pool's",
+                "make room: each circuit needs a tag there",
+            )
+
+
 @rule("compute.job-has-place", source=MODEL)
 def job_has_place(job: Job, snapshot: Snapshot) -> Iterator[Broken]:
     """A job runs on a deal of its member that is not over, or is a probe in a pool that lets itself be probed."""
@@ -441,6 +465,7 @@ RULES: tuple[Rule, ...] = (
     deal_at_no_loss,
     lots_sold_once,
     bid_filled_whole,
+    deal_has_circuit,
     job_has_place,
     job_fits_deal,
     checkpoint_in_time,

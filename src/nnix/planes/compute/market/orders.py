@@ -162,6 +162,7 @@ def orders(
     begin_before: spot. Only what begins before that hour is cleared; a bid that can wait for all of its wants is left alone.
     """
     sells = tuple(for_sale(snapshot, first, end))
+    selling = {each.pool for each in sells}
     own = {(each.seller, each.site, each.device) for each in sells}
     filled = {str(each.bid) for each in snapshot.of(Deal)}
     free = {**free, **_free_at_ports(snapshot)}
@@ -173,13 +174,13 @@ def orders(
             continue
         wants: dict[Want, None] = {}
         waits = set_aside = False
-        for want, pool, undeliverable in _wants(bid, snapshot, reach, first, end, busy):
+        for want, undeliverable in _wants(bid, snapshot, selling, reach, first, end, busy):
             if begin_before is not None and want.start >= begin_before:
                 waits = True
                 continue
             reasons = (
                 undeliverable,
-                Aside.OWN if (str(bid.member), str(pool.site), pool.device) in own else None,
+                Aside.OWN if (str(bid.member), want.site, want.device) in own else None,
                 Aside.RATE if any(free.get(link, 0) < want.rate for link in want.links) else None,
             )
             why = next((each for each in reasons if each is not None), None)
@@ -187,7 +188,7 @@ def orders(
                 wants[want] = None
             else:
                 set_aside = True
-                aside.append((bid.name, str(pool.site), pool.device, why.value))
+                aside.append((bid.name, want.site, want.device, why.value))
         if wants or set_aside or not waits:
             found.append(Buy(bid.name, str(bid.member), tuple(wants)))
     used = {link for buy in found for want in buy.wants for link in want.links}
@@ -210,29 +211,39 @@ def for_sale(snapshot: Snapshot, first: int, end: int) -> Iterator[Sell]:
             yield Sell(offer.name, pool.name, str(pool.member), str(pool.site), pool.device, int(offer.ask), start, lots)
 
 
-def _wants(bid: Bid, snapshot: Snapshot, reach: Reach, first: int, end: int, busy: set[str]) -> Iterator[tuple[Want, Pool, Aside | None]]:
-    """Every want of a bid at every site that has such devices, with the reason why it cannot be."""
+def _wants(
+    bid: Bid, snapshot: Snapshot, selling: set[str], reach: Reach, first: int, end: int, busy: set[str]
+) -> Iterator[tuple[Want, Aside | None]]:
+    """Every want of a bid at every site that has such devices, with the reason why it cannot be.
+
+    Lots of one product are alike, so they may come from any pool that sells it: what hinders one of them hinders the want, and each may be an end of the circuit.
+    """
     fee = int(market_of(snapshot).transfer)
     here = snapshot.at(bid.port).site if bid.port is not None else None
     gigabytes = bid.data.gigabytes if bid.data is not None else 0
     for each in alternatives(bid):
-        pools = {(str(pool.site), pool.device): pool for pool in reversed(snapshot.of(Pool)) if each.is_of(pool)}
-        for (site, device), pool in sorted(pools.items()):
+        there: dict[tuple[str, str], list[Pool]] = defaultdict(list)
+        for pool in snapshot.of(Pool):
+            if each.is_of(pool):
+                there[str(pool.site), pool.device].append(pool)
+        for (site, device), alike in sorted(there.items()):
+            pools = [pool for pool in alike if pool.name in selling] or alike
             way = reach.get((str(here), site)) if here is not None else None
             links = tuple(sorted(way.links)) if way is not None else ()
             rate = int(bid.rate) if here is not None else 0
             transfer = gigabytes * fee * len(links)
-            ends = [snapshot.at(port) for port in (bid.port, pool.port) if port is not None and here is not None]
+            ends = [snapshot.at(port) for port in (bid.port, *(pool.port for pool in pools)) if port is not None and here is not None]
             links += tuple(port.id for port in ends if port.tagged)
             alone = tuple(port.name for port in ends if not port.tagged)
-            why = _undeliverable(bid, pool, here, way, snapshot, busy)
+            hindered = (_undeliverable(bid, pool, here, way, snapshot, busy) for pool in pools)
+            why = next((reason for reason in hindered if reason is not None), None)
             starts = range(max(each.start, first), min(each.latest, end - each.hours) + 1)
             if not starts:
-                yield Want(site, device, each.devices, each.start, each.hours, each.limit, transfer, rate, links, alone), pool, Aside.OVER
+                yield Want(site, device, each.devices, each.start, each.hours, each.limit, transfer, rate, links, alone), Aside.OVER
             for start in starts:
                 late = rate and gigabytes * 8 * 10**9 > rate * 3600 * (start - first + each.hours)
                 want = Want(site, device, each.devices, start, each.hours, each.limit, transfer, rate, links, alone)
-                yield want, pool, why or (Aside.LATE if late else None)
+                yield want, why or (Aside.LATE if late else None)
 
 
 def _free_at_ports(snapshot: Snapshot) -> dict[str, int]:
