@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from nnix.cli.root import ALL_PLANES
+from nnix.kernel.change import completed
+from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.kinds import hour_number
 from nnix.planes.compute.market.clear import clear
 from nnix.planes.compute.market.orders import Orders, orders
+from nnix.planes.compute.market.publish import deals, published
+from nnix.planes.data.rules import RULES as DATA_RULES
 from nnix.planes.fabric.reach import free, reach
 
 from .exchanges import GPU, RIGHT, Changes, snapshot
@@ -96,6 +101,20 @@ def test_lots_that_are_alike_are_all_delivered_or_none_is() -> None:
     wide: Changes = {"Port/fast": {"member": "east", "site": "hz", "speed": "100G", "tagged": True}}
     (buy,) = asked({**more, **wide, "Pool/z": {**dict(more["Pool/z"] or {}), "port": "fast"}})[1].buys
     assert set(buy.wants[0].links) == {"hz-nb", "port/archive", "port/east", "port/fast"}
+
+
+def test_hours_after_the_end_of_the_datas_contract_are_set_aside() -> None:
+    """Nobody may read them then. The bid is filled in the hours before, and without any it keeps no other bid from being filled."""
+    data = {"DataContract/cargo": {**RIGHT["DataContract/cargo"], "until": "2026-11-26T12Z"}}
+    late = {**_BUNDLE, "start": "2026-11-26T11Z"}
+    assert set(why({**data, "Bid/train": {"bundles": [late]}}).values()) == {
+        "the contract under which its data may be read ends before the hours are over"
+    }
+    made, found = asked({**data, "Bid/train": {"bundles": [{**_BUNDLE, "latest": "2026-11-26T18Z"}]}})
+    assert {want.start for buy in found.buys for want in buy.wants} == {hour_number("2026-11-26T09Z"), hour_number("2026-11-26T10Z")}
+    cleared = clear(found)
+    wanted = completed(ALL_PLANES, made.declared.replaced(deals(cleared, published(cleared)["digest"])), made)
+    assert judge(wanted, DATA_RULES) == ()
 
 
 def test_circuits_that_stand_are_taken_off_what_is_left_on_links() -> None:

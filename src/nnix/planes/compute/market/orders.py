@@ -46,6 +46,7 @@ class Aside(StrEnum):
     TOO_FAR = "the latency is above the bid's limit"
     RATE = "a port or a link on the way has not so much capacity left"
     LATE = "the data would not be there before the hours are over"
+    CONTRACT = "the contract under which its data may be read ends before the hours are over"
     FEW = "there are not so many lots in one of the hours"
     DEAR = "even the cheapest lots and the transfer cost more than the limit"
 
@@ -221,6 +222,8 @@ def _wants(
     fee = int(market_of(snapshot).transfer)
     here = snapshot.at(bid.port).site if bid.port is not None else None
     gigabytes = bid.data.gigabytes if bid.data is not None else 0
+    contract = snapshot.at(bid.data.contract) if bid.data is not None and bid.data.contract is not None else None
+    readable_until = number(contract.until) if contract is not None else None
     for each in alternatives(bid):
         there: dict[tuple[str, str], list[Pool]] = defaultdict(list)
         for pool in snapshot.of(Pool):
@@ -243,7 +246,8 @@ def _wants(
             for start in starts:
                 late = rate and gigabytes * 8 * 10**9 > rate * 3600 * (start - first + each.hours)
                 want = Want(site, device, each.devices, start, each.hours, each.limit, transfer, rate, links, alone)
-                yield want, why or (Aside.LATE if late else None)
+                unread = readable_until is not None and start + each.hours > readable_until
+                yield want, why or (Aside.LATE if late else Aside.CONTRACT if unread else None)
 
 
 def _free_at_ports(snapshot: Snapshot) -> dict[str, int]:
