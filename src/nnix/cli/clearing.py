@@ -23,7 +23,7 @@ from nnix.cli.booking import carried_out, drafted
 from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, json_option, pass_setting
 from nnix.cli.files import put_whole
 from nnix.cli.root import Setting, clock
-from nnix.kernel.apply import Applied
+from nnix.kernel.apply import Applied, Stale
 from nnix.kernel.change import Unknown
 from nnix.kernel.ledger import Entry
 from nnix.kernel.rule import Refused
@@ -131,6 +131,8 @@ def clear_command(setting: Setting, spot: bool, hours: int | None, dry_run: bool
         except Refused as refused:
             setting.office.refuse(refused, reason)
             raise
+        if made.plan.base != model.digest:  # what was cleared is no longer the book: another clearing, or an order, came in between
+            raise Stale(f"change {setting.book.model().seq} was made while the market was cleared; nothing is recorded, clear again")
         if fresh:
             noted(setting, CLEARING, record, model.seq, reason)
         what = carried_out(setting, made, reason, quiet=as_json)

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nnix.cli import clearing
 from nnix.kernel.document import write
 from nnix.planes.compute.kinds import Bid, Deal, Job, Offer, hour_named, hour_of
+from nnix.planes.compute.market.clear import Clearing
+from nnix.planes.compute.market.publish import published
 from tests.unit.compute.exchanges import GPU, Changes, snapshot
 
 from .test_cli import Nnix, nnix
@@ -231,3 +235,24 @@ def test_what_is_refused_comes_in_with_neither_order_nor_deal(nnix: Nnix, exchan
     assert (said.status, "compute.window-ahead" in said.err) == (1, True)
     assert nnix("get", "deal", "--json").json == nnix("get", "bid", "--json").json == []
     assert nnix("log", "--what", "refused", "--json").json
+
+
+def test_a_clearing_of_a_book_that_has_moved_is_not_carried_out(nnix: Nnix, exchange: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another clearing ends between the look at the book and the deals: its deals stay, and the late one leaves no trace."""
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    assert nnix("compute", "bid", bid(exchange, "train", NOW + 2)).status == 0
+    said = []
+
+    def slowly(found: Clearing) -> dict[str, Any]:
+        monkeypatch.setattr(clearing, "published", published)
+        said.append(nnix("compute", "offer", offer(exchange, "cheap", NOW + 1, ask="5yuan")))
+        said.append(nnix("compute", "clear", "--json"))
+        return published(found)
+
+    monkeypatch.setattr(clearing, "published", slowly)
+    late = nnix("compute", "clear", "--json")
+    assert [each.status for each in said] == [0, 0]
+    assert (late.status, "clear again" in late.err) == (1, True)
+    (deal,) = nnix("get", "deal", "--json").json
+    assert (deal["offer"], deal["clearing"]) == ("cheap", said[1].json["clearing"])
+    assert len(nnix("log", "--what", "clearing", "--json").json) == 1
