@@ -11,7 +11,9 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,15 +31,15 @@ from nnix.kernel.ledger import Entry
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed
-from nnix.planes.compute.kinds import Bid, Deal, DealState, Offer, hour_named, hour_number, hour_of
+from nnix.planes.compute.kinds import Bid, Deal, DealState, Offer, Pool, hour_named, hour_number, hour_of
 from nnix.planes.compute.market.clear import Clearing, clear, paid
-from nnix.planes.compute.market.orders import Want, orders
+from nnix.planes.compute.market.orders import Aside, Want, cheapest, orders
 from nnix.planes.compute.market.publish import deals, published
 from nnix.planes.compute.market.record import digest_of, inputs_digest
 from nnix.planes.compute.market.verify import faults
 from nnix.planes.compute.rules import market_of
-from nnix.planes.compute.wanted import alternatives
-from nnix.planes.fabric.kinds import Link
+from nnix.planes.compute.wanted import Alternative, alternatives
+from nnix.planes.fabric.kinds import Link, Port
 from nnix.planes.fabric.look import rates
 from nnix.planes.fabric.reach import free, reach
 from nnix.planes.fabric.read import octets, read
@@ -273,27 +275,151 @@ def _against_ledger(setting: Setting, entry: Entry, record: Mapping[str, Any]) -
     for key, value in entry.body.items():
         if key not in ("inputs", "record", "change") and record.get(key) != value:
             wrong.append(f"entry {entry.seq} published other {key}")
-    wrong += _orders_differ(setting.book.model_at(entry.body["change"]).snapshot, record["inputs"])
+    try:
+        wrong += orders_differ(setting.book.model_at(entry.body["change"]).snapshot, record["inputs"])
+    except (KeyError, TypeError, ValueError, AttributeError) as broken:
+        wrong.append(f"its inputs cannot be read: {type(broken).__name__} {broken}")
     return wrong
 
 
-def _orders_differ(book: Snapshot, inputs: Mapping[str, Any]) -> list[str]:
-    """Sells and buys that are not what their offers and bids said. A bid's wants may be fewer than it has, never dearer; a sell no more than its offer."""
-    wrong = []
+def orders_differ(book: Snapshot, inputs: Mapping[str, Any]) -> list[str]:
+    """What differs between the inputs of a clearing and the orders that stood in the book: altered, invented or left out."""
+    first, end, begin_before = inputs.get("first"), inputs.get("end"), inputs.get("begin_before")
+    if type(first) is not int or type(end) is not int or not inputs["instant"].startswith(hour_named(first)[:-1]):
+        return ["it does not say for which hours it was made, or for others than those from its instant on"]
+    if begin_before not in (None, first + SPOT_HOURS) or not first < end <= first + market_of(book).forward_hours_max:
+        return ["it was made for hours that no clearing is made for"]
+    return [*_offers_differ(book, inputs, first, end), *_bids_differ(book, inputs, first, end, begin_before)]
+
+
+def _offers_differ(book: Snapshot, inputs: Mapping[str, Any], first: int, end: int) -> Iterator[str]:
+    """Each offer with lots left is a sell, word for word, and nothing else is."""
+    sold: Counter[tuple[str, int]] = Counter()
+    for deal in book.of(Deal):
+        for hour in deal.hours:
+            sold[str(deal.offer), hour_number(hour)] += deal.devices
+    stood: dict[str, Mapping[str, Any]] = {}
+    for offer in book.of(Offer):
+        pool, start = book.at(offer.pool), max(first, hour_number(offer.start))
+        lots = [offer.lots - sold[offer.name, hour] for hour in range(start, min(end, hour_number(offer.end)))]
+        if any(lots):
+            about = {"pool": pool.name, "seller": str(pool.member), "site": str(pool.site), "device": pool.device}
+            stood[offer.name] = {"offer": offer.name, **about, "ask": int(offer.ask), "start": start, "lots": lots}
+    sells = {each["offer"]: each for each in inputs["sells"]}
+    for name in sorted(set(stood) | set(sells)):
+        if name not in sells:
+            yield f"offer {name} stood in the book and was left out"
+        elif sells[name] != stood.get(name):
+            yield f"offer {name} did not stand so in the book"
+
+
+def _bids_differ(book: Snapshot, inputs: Mapping[str, Any], first: int, end: int, begin_before: int | None) -> Iterator[str]:
+    """Each bid without a deal is a buy of its member, and each alternative at each site is a want as it was asked, or was set aside."""
+    filled = {str(each.bid) for each in book.of(Deal)}
+    selling = {each["pool"] for each in inputs["sells"]}
+    supply: dict[tuple[str, str, int], list[tuple[int, int]]] = defaultdict(list)
     for sell in inputs["sells"]:
-        offer = book.get(Offer, sell["offer"])
-        if offer is None or int(offer.ask) != sell["ask"] or max(sell["lots"]) > offer.lots or offer.pool != sell["pool"]:
-            wrong.append(f"offer {sell['offer']} did not stand so in the book")
-    for buy in inputs["buys"]:
-        bid = book.get(Bid, buy["bid"])
-        known = list(alternatives(bid)) if bid is not None else []
+        for hour, lots in enumerate(sell["lots"], sell["start"]):
+            supply[sell["site"], sell["device"], hour].append((sell["ask"], lots))
+    aside: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for row in inputs["aside"]:
+        aside[row["bid"], row["site"], row["device"]].add(row["why"])
+    buys = {each["bid"]: each for each in inputs["buys"]}
+    for name in sorted(set(buys) - {each.name for each in book.of(Bid)}):
+        yield f"bid {name} did not stand in the book"
+    for bid in book.of(Bid):
+        known = list(alternatives(bid))
+        buy = buys.get(bid.name)
+        if buy is None:
+            if bid.name not in filled and (begin_before is None or any(each.start < begin_before for each in known)):
+                yield f"bid {bid.name} stood in the book and was left out"
+            continue
+        if bid.name in filled or buy["buyer"] != bid.member:
+            yield f"bid {bid.name} of {buy['buyer']} did not stand so in the book"
+        wanted: dict[tuple[Any, ...], set[int]] = defaultdict(set)
         for want in buy["wants"]:
-            if not any(
-                (each.device, each.devices, each.hours, each.limit) == (want["device"], want["devices"], want["hours"], want["limit"])
-                and each.start <= want["start"] <= each.latest
-                and each.site in (None, want["site"])
-                for each in known
-            ):
-                wrong.append(f"bid {buy['bid']} did not ask for {want['devices']} of {want['device']} at {want['site']} so")
-                break
-    return wrong
+            asked = want["site"], want["device"], want["devices"], want["hours"], want["limit"]
+            wanted[asked].add(want["start"])
+            if not _asked(known, want, first, end, begin_before):
+                yield f"bid {bid.name} did not ask for {want['devices']} of {want['device']} at {want['site']} so"
+            elif wrong := _way_differs(book, bid, want, selling):
+                yield f"bid {bid.name} at {want['site']}: {wrong}"
+        for each in known:
+            starts = range(max(each.start, first), min(each.latest, end - each.hours, (begin_before or end) - 1) + 1)
+            for site, device in {(str(pool.site), pool.device) for pool in book.of(Pool) if each.is_of(pool)}:
+                there = wanted.get((site, device, each.devices, each.hours, each.limit), set())
+                why = aside[bid.name, site, device]
+                if any(not _hindered(book, bid, each, site, start, why, supply, selling) for start in starts if start not in there):
+                    yield f"bid {bid.name} asked for {each.devices} of {device} at {site}, which was left out"
+
+
+OF_THE_NETWORK = frozenset({Aside.PORT_TAKEN, Aside.NO_WAY, Aside.TOO_FAR, Aside.RATE, Aside.LATE})
+"""reasons that hang on which links were up and what they carried: believed, since nobody recorded that"""
+
+
+def _hindered(
+    book: Snapshot,
+    bid: Bid,
+    asked: Alternative,
+    site: str,
+    start: int,
+    why: AbstractSet[str],
+    supply: Mapping[tuple[str, str, int], Sequence[tuple[int, int]]],
+    selling: AbstractSet[str],
+) -> bool:
+    """Whether one of the reasons that were given is one, by the book and the sells."""
+    if why & OF_THE_NETWORK:
+        return True
+    alike = [each for each in book.of(Pool) if (each.site, each.device) == (site, asked.device)]
+    pools = [each for each in alike if each.name in selling] or alike
+    costs = [cheapest(sorted(supply.get((site, asked.device, hour), ())), asked.devices) for hour in range(start, start + asked.hours)]
+    gigabytes, contract = (0, None) if bid.data is None else (bid.data.gigabytes, bid.data.contract)
+    transfer_most = gigabytes * int(market_of(book).transfer) * len(book.of(Link))
+    true = {
+        Aside.FEW: None in costs,
+        Aside.DEAR: sum(each or 0 for each in costs) + transfer_most > asked.limit,
+        Aside.OWN: any(each.member == bid.member for each in pools),
+        Aside.ASSURANCE: any(each.assurance < bid.assurance for each in pools),
+        Aside.NO_PORT: bid.port is not None and any(each.port is None for each in pools),
+        Aside.CONTRACT: contract is not None and start + asked.hours > hour_number(book.at(contract).until),
+    }
+    return any(holds for reason, holds in true.items() if reason in why)
+
+
+def _asked(known: Sequence[Alternative], want: Mapping[str, Any], first: int, end: int, begin_before: int | None) -> bool:
+    asked = want["device"], want["devices"], want["hours"], want["limit"]
+    in_time = first <= want["start"] <= end - want["hours"] and (begin_before is None or want["start"] < begin_before)
+    return in_time and any(
+        (each.device, each.devices, each.hours, each.limit) == asked
+        and each.start <= want["start"] <= each.latest
+        and each.site in (None, want["site"])
+        for each in known
+    )
+
+
+def _way_differs(book: Snapshot, bid: Bid, want: Mapping[str, Any], selling: AbstractSet[str]) -> str:
+    """What is wrong with the network in a want: transfer, rate, links that lead there, ports at its ends. Which links were up then, nobody recorded."""
+    ends: set[str] = set()
+    links = {each for each in want["links"] if not each.startswith("port/")}
+    there = {"" if bid.port is None else str(book.at(bid.port).site)}
+    if bid.port is not None:
+        pools = [each for each in book.of(Pool) if each.name in selling and (each.site, each.device) == (want["site"], want["device"])]
+        ends = {str(bid.port), *(str(each.port) for each in pools if each.port is not None)}
+        left = {(str(link.a), str(link.b)) for link in book.of(Link) if link.name in links}
+        while reached := {site for pair in left if there & set(pair) for site in pair} - there:
+            there |= reached
+        if want["site"] not in there or links - {link.name for link in book.of(Link)}:
+            return "its links do not lead there"
+    elif links:
+        return "it needs no links"
+    ports = [each for each in book.of(Port) if each.name in ends]
+    if {each for each in want["links"] if each.startswith("port/")} != {each.id for each in ports if each.tagged}:
+        return "its circuit ends at other tagged ports"
+    if set(want["alone"]) != {each.name for each in ports if not each.tagged}:
+        return "its circuit ends at other ports without tags"
+    if want["rate"] != (int(bid.rate) if bid.port is not None else 0):
+        return f"it takes {want['rate']} bit/s"
+    gigabytes = bid.data.gigabytes if bid.data is not None else 0
+    if want["transfer"] != gigabytes * int(market_of(book).transfer) * len(links):
+        return f"transfer is not {want['transfer']} fen"
+    return ""

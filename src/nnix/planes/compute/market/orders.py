@@ -106,18 +106,25 @@ class Buy:
 
 @dataclass(frozen=True)
 class Orders:
-    """All that a clearing is given. free: bit/s left on each link that some want uses. aside: (bid, site, device, reason)."""
+    """All that a clearing is given. free: bit/s left on each link that some want uses. aside: (bid, site, device, reason). It is about hours from `first` on and
+    before `end`; with `begin_before` only about what begins before that."""
 
     instant: str
     sells: tuple[Sell, ...]
     buys: tuple[Buy, ...]
     free: Mapping[str, int] = field(default_factory=dict)
     aside: tuple[tuple[str, str, str, str], ...] = ()
+    first: int = 0
+    end: int = 0
+    begin_before: int | None = None
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "instant": self.instant,
+            "first": self.first,
+            "end": self.end,
+            "begin_before": self.begin_before,
             "sells": [{**asdict(each), "lots": list(each.lots)} for each in self.sells],
             "buys": [
                 {
@@ -194,7 +201,7 @@ def orders(
             found.append(Buy(bid.name, str(bid.member), tuple(wants)))
     used = {link for buy in found for want in buy.wants for link in want.links}
     left = {link: bits for link, bits in free.items() if link in used}
-    return feasible(Orders(instant, sells, tuple(found), left, tuple(dict.fromkeys(aside))))
+    return feasible(Orders(instant, sells, tuple(found), left, tuple(dict.fromkeys(aside)), first, end, begin_before))
 
 
 def for_sale(snapshot: Snapshot, first: int, end: int) -> Iterator[Sell]:

@@ -1,6 +1,6 @@
 """A clearing as it is published: plain JSON, from which anybody can check it.
 
-    inputs     instant; sells (offer, pool, seller, site, device, ask, start, lots of each hour); buys (bid, buyer, wants); free bit/s on links; what was set
+    inputs     instant; first, end: for which hours; begin_before: spot, only what begins before that hour (or null); sells (offer, pool, seller, site, device, ask, start, lots of each hour); buys (bid, buyer, wants); free bit/s on links; what was set
                aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
     accepted   bid → number of its want
     deals      bid, offer, devices, hours

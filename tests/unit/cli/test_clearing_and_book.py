@@ -1,0 +1,96 @@
+"""A clearing is held against the book that it was made of: what was altered, invented or left out in its inputs is found."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nnix.cli.clearing import SPOT_HOURS, orders_differ
+from nnix.planes.compute.kinds import hour_named
+from nnix.planes.compute.market.orders import Aside, orders
+from nnix.planes.fabric.reach import free, reach
+from tests.unit.compute.exchanges import GPU, snapshot
+from tests.unit.compute.test_network import FIRST, THREE
+
+Inputs = dict[str, Any]
+
+_BUNDLE = {"device": GPU, "devices": 8, "hours": 2, "start": "2026-11-26T09Z", "latest": "2026-11-26T12Z"}
+BOOK = snapshot(
+    {
+        **THREE,
+        "Bid/train": {"bundles": [_BUNDLE]},
+        "Bid/other": {"member": "archive", "limit": "400yuan", "bundles": [{**_BUNDLE, "devices": 16, "site": "hz"}]},
+        "Bid/later": {"member": "archive", "limit": "400yuan", "bundles": [{**_BUNDLE, "start": "2026-11-26T12Z", "site": "hz"}]},
+        "Bid/filled": {"member": "archive", "limit": "400yuan", "bundles": [{**_BUNDLE, "start": "2026-11-26T12Z", "devices": 2}]},
+        "Deal/filled-1": {
+            "bid": "filled", "offer": "gpus-day", "pool": "gpus", "devices": 2, "hours": ["2026-11-26T12Z", "2026-11-26T13Z"], "prices": ["8yuan"] * 2,
+        },
+    }
+)  # fmt: skip
+
+
+def inputs(begin_before: int | None = None, end: int = FIRST + 24) -> Inputs:
+    known = reach(BOOK)
+    found: Inputs = orders(BOOK, known, free(BOOK, known), f"{hour_named(FIRST)[:-1]}:30:00Z", FIRST, end, begin_before).record()
+    return found
+
+
+@pytest.mark.parametrize("begin_before", [None, FIRST + SPOT_HOURS])
+@pytest.mark.parametrize("end", [FIRST + 3, FIRST + 24, FIRST + 24 * 30])
+def test_what_was_made_of_the_book_agrees_with_it(begin_before: int | None, end: int) -> None:
+    """Of everything, or of what begins soon; a bid that can wait is not missed."""
+    made = inputs(begin_before, end)
+    assert orders_differ(BOOK, made) == []
+    assert ("later" in {each["bid"] for each in made["buys"]}) == (begin_before is None)
+
+
+def _buy(made: Inputs, name: str) -> Inputs:
+    found: Inputs = next(each for each in made["buys"] if each["bid"] == name)
+    return found
+
+
+def _sell(made: Inputs, name: str) -> Inputs:
+    found: Inputs = next(each for each in made["sells"] if each["offer"] == name)
+    return found
+
+
+ALTERED: list[tuple[str, Callable[[Inputs], object]]] = [
+    ("bid other stood in the book and was left out", lambda made: made["buys"].remove(_buy(made, "other"))),
+    ("bid other asked for 16", lambda made: _buy(made, "other").update(wants=[])),
+    (
+        "bid train asked for 8",
+        lambda made: (
+            _buy(made, "train").update(wants=[]),
+            made["aside"].append({"bid": "train", "site": "hz", "device": GPU, "why": Aside.OWN.value}),
+        ),
+    ),
+    ("bid train asked for 8", lambda made: _buy(made, "train")["wants"].pop()),
+    ("bid other of buyer", lambda made: _buy(made, "other").update(buyer="buyer")),
+    ("bid nobody did not stand", lambda made: made["buys"].append({"bid": "nobody", "buyer": "buyer", "wants": []})),
+    ("bid filled of archive", lambda made: made["buys"].append({"bid": "filled", "buyer": "archive", "wants": []})),
+    ("bid train did not ask", lambda made: _buy(made, "train")["wants"][0].update(limit=10**6)),
+    ("transfer is not 0 fen", lambda made: _buy(made, "train")["wants"][0].update(transfer=0)),
+    ("do not lead there", lambda made: _buy(made, "train")["wants"][0].update(transfer=0, links=["port/archive"], rate=0)),
+    ("other tagged ports", lambda made: _buy(made, "train")["wants"][0]["links"].remove("port/archive")),
+    ("takes 0 bit/s", lambda made: _buy(made, "train")["wants"][0].update(rate=0)),
+    ("offer gpus-day stood in the book and was left out", lambda made: made["sells"].remove(_sell(made, "gpus-day"))),
+    ("offer gpus-day did not", lambda made: _sell(made, "gpus-day").update(lots=[0] * 12)),
+    ("offer gpus-day did not", lambda made: _sell(made, "gpus-day")["lots"].__setitem__(4, 16)),
+    ("offer gpus-day did not", lambda made: _sell(made, "gpus-day").update(seller="south")),
+    ("offer gpus-day did not", lambda made: _sell(made, "gpus-day").update(site="wz")),
+    ("offer gpus-day did not", lambda made: _sell(made, "gpus-day").update(start=FIRST + 500)),
+    ("offer gpus-day did not", lambda made: _sell(made, "gpus-day").update(ask=1)),
+    ("for which hours", lambda made: made.update(first=FIRST + 4)),
+    ("for which hours", lambda made: made.pop("first")),
+    ("no clearing is made for", lambda made: made.update(begin_before=FIRST + 1)),
+]
+
+
+@pytest.mark.parametrize(("says", "alter"), ALTERED)
+def test_what_was_altered_invented_or_left_out_is_found(says: str, alter: Callable[[Inputs], object]) -> None:
+    made = copy.deepcopy(inputs())
+    alter(made)
+    assert any(says in each for each in orders_differ(BOOK, made)), orders_differ(BOOK, made)
