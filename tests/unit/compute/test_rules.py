@@ -25,6 +25,9 @@ _CONTRACT: Json = {"provider": "buyer", "consumer": "east", "dataset": "cargo", 
 CIRCUIT: Changes = {"Circuit/deal-train": {"ends": ["archive", "east"]}}
 """what follows from the deal, which rules look at"""
 
+LIMITED: list[Json] = [{"device": GPU, "devices": 8, "hours": 2, "start": "2026-11-26T10Z", "limit": "155yuan"}]
+"""what the deal gives, which costs 156 yuan, at a limit below that"""
+
 WRONG: list[tuple[str, Changes, str]] = [
     ("compute.market-once", {"Market/other": {}}, "market/other"),
     ("compute.clearing-rhythm", {"Market/market": {"spot_every": "0s"}}, "market/market"),
@@ -44,6 +47,7 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("compute.ask-in-bounds", {"Offer/gpus-day": {"ask": "0fen"}}, "offer/gpus-day"),
     ("compute.ask-in-bounds", {"Offer/gpus-day": {"ask": "200000yuan"}}, "offer/gpus-day"),
     ("compute.bid-asks-something", {"Bid/search": {"conversions": []}}, "bid/search"),
+    ("compute.bid-asks-something", {"Bid/search": {"start": None}}, "bid/search"),
     ("compute.bid-asks-something", {"Bid/search": {"bundles": [_BUNDLE]}}, "bid/search"),
     ("compute.start-before-latest", {"Bid/search": {"latest": "2026-11-26T08Z"}}, "bid/search"),
     ("compute.bundle-once", {"Bid/train": {"bundles": [_BUNDLE, _BUNDLE]}}, "bid/train"),
@@ -52,6 +56,8 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("compute.device-known", {"Bid/train": {"bundles": [{**_BUNDLE, "site": "hz"}]}}, "bid/train"),
     ("compute.limit-in-bounds", {"Bid/train": {"limit": "0fen"}}, "bid/train"),
     ("compute.limit-in-bounds", {"Bid/train": {"limit": "9999999999yuan"}}, "bid/train"),
+    ("compute.limit-in-bounds", {"Bid/search": {"limit": "0fen"}}, "bid/search"),
+    ("compute.limit-in-bounds", {"Bid/search": {"limit": "9999999999yuan"}}, "bid/search"),
     ("compute.bid-port-fits", {"Bid/train": {"port": "buyer"}}, "bid/train"),
     ("compute.bid-port-fits", {"Bid/search": {"latency_max": "2ms"}}, "bid/search"),
     ("compute.data-by-contract", {"DataContract/cargo": {"consumer": "north"}}, "bid/train"),
@@ -61,6 +67,8 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("compute.deal-adds-up", {"Deal/train-1": {"hours": ["2026-11-26T19Z", "2026-11-26T20Z"]}}, "deal/train-1"),
     ("compute.deal-at-no-loss", {"Deal/train-1": {"prices": ["8yuan", "7.99yuan"]}}, "deal/train-1"),
     ("compute.deal-at-no-loss", {"Deal/train-1": {"prices": ["18yuan", "17.01yuan"]}}, "deal/train-1"),
+    ("compute.deal-at-no-loss", {"Bid/train": {"limit": "1000yuan", "bundles": [*LIMITED, {**LIMITED[0], "hours": 10, "limit": "900yuan"}]}}, "deal/train-1"),
+    ("compute.deal-at-no-loss", {"Bid/train": {"limit": "1000yuan", "bundles": [*LIMITED, {**LIMITED[0], "start": "2026-11-26T14Z", "limit": "900yuan"}]}}, "deal/train-1"),
     ("compute.lots-sold-once", {"Offer/gpus-day": {"lots": 7}}, "offer/gpus-day"),
     ("compute.bid-filled-whole", {"Deal/train-1": {"devices": 7}}, "bid/train"),
     ("compute.bid-filled-whole", {"Deal/train-1": {"hours": ["2026-11-26T13Z", "2026-11-26T14Z"]}}, "bid/train"),

@@ -239,8 +239,13 @@ def limit_in_bounds(bid: Bid, snapshot: Snapshot) -> Iterator[Broken]:
             yield Broken(
                 field, limit, f"from 1fen to {Money(most)}, that is {highest} for each of {each.devices * each.hours} device-hours"
             )
-    if bid.limit == 0 and not bid.bundles:
-        yield Broken("limit", bid.limit, "1fen or more")
+    by_work = [] if bid.bundles else [each.devices * min(each.hours, HOURS_MAX) for each in alternatives(bid)]
+    if by_work:
+        most = int(highest) * max(by_work)
+        if not 0 < bid.limit <= most:
+            yield Broken(
+                "limit", bid.limit, f"from 1fen to {Money(most)}, that is {highest} for each device-hour that its work takes at most"
+            )
 
 
 @rule("compute.bid-port-fits", source="E-Line: MEF 6.3; " + MODEL)
@@ -313,7 +318,14 @@ def deal_at_no_loss(deal: Deal, snapshot: Snapshot) -> Iterator[Broken]:
     same = snapshot.where(Deal, bid=deal.bid)
     if deal is same[0]:
         bid = snapshot.at(deal.bid)
-        limits = [each.limit for each in alternatives(bid) if each.is_of(snapshot.at(deal.pool)) and each.devices == _devices(same)]
+        hours = sorted({hour_number(hour) for each in same for hour in each.hours})
+        limits = [
+            each.limit
+            for each in alternatives(bid)
+            if each.is_of(snapshot.at(deal.pool))
+            and (each.devices, each.hours) == (_devices(same), len(hours))
+            and each.start <= hours[0] <= each.latest
+        ]
         paid = sum(int(each.transfer) + sum(map(int, each.prices)) * each.devices for each in same)
         most = max(limits, default=int(bid.limit))
         if paid > most:
