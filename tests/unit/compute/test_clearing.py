@@ -234,6 +234,7 @@ CHEATS: dict[str, tuple[str, Any]] = {
     "a dual below nothing": ("C2", lambda r: r["duals"]["products"][0].update(millifen=-(10**9))),
     "a bound that the duals do not prove": ("C11", lambda r: r.update(bound=r["welfare"], gap_ppm=0) or r["duals"]["products"][0].update(millifen=10**8)),
     "a field more": ("C2", lambda r: r.update(note="trust me")),
+    "more hours than anybody can count": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].update(hours=10**8)),
     "no numbers": ("C2", lambda r: r["prices"][0].update(fen=1.5)),
 }  # fmt: skip
 

@@ -25,6 +25,9 @@ FIELDS = (
     "format", "inputs", "accepted", "deals", "prices", "rejected", "duals", "welfare", "bound", "gap_ppm", "rounds", "banned", "cut_short", "digest",
 )  # fmt: skip
 
+WANT_HOURS_MAX = 24 * 366
+"""in a row: who checks a record counts each hour of a want, so one that claims more is not looked at any further"""
+
 OUTBID = "outbid: every alternative costs more than its limit at these prices"
 NOT_WHOLE = "not whole: it would have gained at these prices, but its bundle did not fit beside those that gain more"
 WOULD_LOSE = "would lose: at one price for all lots it would have paid more than its limit"

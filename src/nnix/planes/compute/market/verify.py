@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnix.planes.compute.market.record import FIELDS, FORMAT, NOT_WHOLE, NOTHING, OUTBID, WOULD_LOSE, digest_of
+from nnix.planes.compute.market.record import FIELDS, FORMAT, NOT_WHOLE, NOTHING, OUTBID, WANT_HOURS_MAX, WOULD_LOSE, digest_of
 
 Product = tuple[str, str, int]
 
@@ -53,6 +53,11 @@ def _all(record: Mapping[str, Any]) -> Iterator[Fault]:
     buys = {each["bid"]: each for each in inputs["buys"]}
     if len(sells) != len(inputs["sells"]) or len(buys) != len(inputs["buys"]):
         yield Fault("C2", "an order stands in the inputs twice")
+    for buy in buys.values():
+        for want in buy["wants"]:
+            if type(want["hours"]) is not int or not 1 <= want["hours"] <= WANT_HOURS_MAX:
+                yield Fault("C2", f"bid {buy['bid']} wants {want['hours']!r} hours in a row")
+                return
     yield from _numbers(record, sells, buys)
     prices: dict[Product, int] = {}
     for row in record["prices"]:
