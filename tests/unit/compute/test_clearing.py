@@ -178,6 +178,26 @@ def example() -> dict[str, Any]:
     return published(clear(feasible(Orders("now", sells, buys, {"hz-nb": 10 * 10**9}))))
 
 
+def test_names_do_not_decide_between_bids_on_other_links_or_ports() -> None:
+    """Two bids alike but for the link that they take, one with more room than the other; or for the port that one of them shares with a third."""
+    sells = (Sell("o", "p", "m", "hz", "a/x", 100, 0, (4,)),)
+
+    def want(limit: int, links: tuple[str, ...], alone: tuple[str, ...]) -> tuple[Want, ...]:
+        return (Want("hz", "a/x", 4, 0, 1, limit, 0, 10**9, links, alone),)
+
+    def winner(one: str, other: str, *, ports: bool) -> set[str]:
+        free = {"l1": 10 * 10**9, "l2": 90 * 10**9}
+        first, second = (((), ("p1",)), ((), ("p2",))) if ports else ((("l1",), ()), (("l2",), ()))
+        third = Buy("low", "w", want(500, (), ("p2",)))
+        found = clear(
+            feasible(Orders("now", sells, (Buy(one, "u", want(1000, *first)), Buy(other, "v", want(1000, *second)), third), free))
+        )
+        return {"first" if found.orders.buys[number].bid == one else "second" for number, _ in found.won}
+
+    for ports in (False, True):
+        assert winner("a", "b", ports=ports) == winner("b", "a", ports=ports)
+
+
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     if isinstance(value, dict | list) and value:
         for key, each in value.items() if isinstance(value, dict) else enumerate(value):

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from nnix.kernel.snapshot import Snapshot
@@ -323,6 +324,8 @@ def in_order(given: Orders) -> Orders:
     sites: dict[str, str] = {}
     devices: dict[str, str] = {}
     members: dict[str, str] = {}
+    links: dict[str, str] = {name: _label(bits) for name, bits in given.free.items()}
+    ports: dict[str, str] = {}
     sold: list[str] = [""] * len(given.sells)
     bought: list[str] = [""] * len(given.buys)
     for _ in range(REFINED_TIMES):
@@ -331,24 +334,29 @@ def in_order(given: Orders) -> Orders:
             _label(
                 members.get(b.buyer),
                 sorted(
-                    (w.devices, w.start, w.hours, w.limit, w.transfer, w.rate, sites.get(w.site, ""), devices.get(w.device, ""))
+                    (
+                        *(w.devices, w.start, w.hours, w.limit, w.transfer, w.rate, sites.get(w.site, ""), devices.get(w.device, "")),
+                        sorted(links.get(link, "") for link in w.links),
+                        sorted(ports.get(port, "") for port in w.alone),
+                    )
                     for w in b.wants
                 ),
             )
             for b in given.buys
         ]
-        near: dict[str, dict[str, list[Any]]] = {"site": defaultdict(list), "device": defaultdict(list), "member": defaultdict(list)}
+        near: dict[str, dict[str, list[Any]]] = {kind: defaultdict(list) for kind in ("site", "device", "member", "link", "port")}
+        for link, bits in given.free.items():
+            near["link"][link].append(("free", str(bits)))
         for sell, label in zip(given.sells, sold, strict=True):
             for kind, name in (("site", sell.site), ("device", sell.device), ("member", sell.seller)):
                 near[kind][name].append(("sells", label))
         for buy, label in zip(given.buys, bought, strict=True):
             near["member"][buy.buyer].append(("buys", label))
             for want in buy.wants:
-                for kind, name in (("site", want.site), ("device", want.device)):
+                on = (("link", link) for link in want.links), (("port", port) for port in want.alone)
+                for kind, name in (("site", want.site), ("device", want.device), *chain(*on)):
                     near[kind][name].append(("wanted", label, want.limit, want.start, want.hours, want.devices))
-        sites, devices, members = (
-            {name: _label(sorted(each)) for name, each in near[kind].items()} for kind in ("site", "device", "member")
-        )
+        sites, devices, members, links, ports = ({name: _label(sorted(each)) for name, each in around.items()} for around in near.values())
 
     def wants(buy: Buy) -> tuple[Want, ...]:
         return tuple(
@@ -363,6 +371,8 @@ def in_order(given: Orders) -> Orders:
                     w.rate,
                     sites[w.site],
                     devices[w.device],
+                    sorted(links.get(link, "") for link in w.links),
+                    sorted(ports.get(port, "") for port in w.alone),
                     w.site,
                     w.device,
                 ),
