@@ -14,7 +14,7 @@ from nnix.cli import tables
 from nnix.cli.booking import carried_out, drafted
 from nnix.cli.clearing import noted
 from nnix.cli.root import Setting, clock
-from nnix.kernel.apply import Applied
+from nnix.kernel.apply import Applied, Stale
 from nnix.kernel.change import Draft
 from nnix.kernel.ledger import Entry
 from nnix.kernel.resource import Resource
@@ -62,7 +62,9 @@ def traded(setting: Setting, orders: Sequence[Resource], why: str, *, dry_run: b
         end = first + market_of(made.snapshot).forward_hours_max
         found = match(made.snapshot, _came(setting, made), f"{now:%Y-%m-%dT%H:%M:%S}Z", first, end)
         if found.fills:
-            made = drafted(setting, [*orders, *found.deals()], now=now)
+            before, made = made, drafted(setting, [*orders, *found.deals()], now=now)
+            if made.plan.base != before.plan.base:  # or lots that were sold meanwhile would be sold again
+                raise Stale(f"change {setting.book.model().seq} was made while the book was matched; nothing is recorded, match again")
     except Refused as refused:
         if not dry_run:
             setting.office.refuse(refused, reason)
