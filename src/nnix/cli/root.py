@@ -243,6 +243,7 @@ class Setting:
     """One state folder, and everything that hangs on it. Opened lazily, so that pure commands need no state at all."""
 
     def __init__(self, state: Path, ledger_url: str | None) -> None:
+        suit_interpreter()
         self.state = state
         self._ledger_url = ledger_url
         default = state == Path("/var/lib/nnix")
@@ -359,5 +360,4 @@ class Setting:
             finally:
                 await self.machines.close()
 
-        suit_interpreter()
         return asyncio.run(whole())

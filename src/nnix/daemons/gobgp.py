@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnix.daemons.process import SILENT, Seen, act, difference, digest, lacking, parsed, placed, probe, remove
+from nnix.daemons.process import SILENT, Seen, act, difference, differing, digest, lacking, parsed, placed, probe, remove
 from nnix.kernel.world import Failed, Host, Step
 
 CONFIG = "gobgpd.toml"
@@ -128,8 +128,7 @@ class GobgpDriver:
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)
-        found = {name: difference(seen[name], digest(placed(host, self.name, name, each)), COMMS) for name, each in wanted.items()}
-        return {name: words for name, words in found.items() if words}
+        return differing(seen, {name: placed(host, self.name, name, each) for name, each in wanted.items()}, COMMS)
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         if wanted is None:

@@ -237,6 +237,12 @@ async def probe(
     }
 
 
+def differing(seen: Mapping[str, Seen], wanted: Mapping[str, bytes], comms: Sequence[str]) -> dict[str, str]:
+    """`difference` of each configuration in `wanted`, as it is to lie there, by name; those that agree are left out."""
+    found = {name: difference(seen[name], digest(content), comms) for name, content in wanted.items()}
+    return {name: words for name, words in found.items() if words}
+
+
 def difference(seen: Seen, wanted: str, comms: Sequence[str]) -> str:
     """How `seen` differs from a daemon that runs the configuration with digest `wanted`, in words; empty when it does not."""
     missing = [comm for comm, pid in zip(comms, seen.pids, strict=True) if pid == "-"]

@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nnix.daemons.process import Seen, act, difference, digest, parsed, placed, probe, remove
+from nnix.daemons.process import Seen, act, difference, differing, digest, parsed, placed, probe, remove
 from nnix.kernel.world import Host, Step
 
 CONFIG = "slurm.conf"
@@ -101,8 +101,7 @@ class SlurmDriver:
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)
-        found = {name: difference(seen[name], digest(placed(host, self.name, name, each)), COMMS) for name, each in wanted.items()}
-        return {name: words for name, words in found.items() if words}
+        return differing(seen, {name: placed(host, self.name, name, each) for name, each in wanted.items()}, COMMS)
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         if wanted is None:

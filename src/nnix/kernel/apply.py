@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -215,14 +216,16 @@ class Office:
         """Carry a plan out. Raises Refused or Stale, and then nothing was done.
 
         Looked at and driven are what the plan goes to, all that it stands on (what comes before it on its machine, and the ground), and what
-        the ground moves under. What stays as it is, is looked at while the parsers judge. Everything is driven with `whole`, where earlier changes are not known to have been brought about, and where the
-        ground was not as the model said (after a reboot, say). What else may have drifted is the loop's business.
+        the ground moves under; of these what stays as it is, is looked at while the parsers judge. Everything is looked at and driven with `whole`,
+        where earlier changes are not known to have been brought about, and where the ground was not as the model said (after a reboot, say). What
+        else may have drifted is the loop's business.
         """
         if not self.book.model().settled:
             await self.settle(told)
         model = self.book.model()
+        whole = whole or not (model.settled and model.driven)
         reached = self._reached(made, model)
-        near: Mapping[Key, Artifact] = self._near(made, model, reached)
+        near: Mapping[Key, Artifact] = {} if whole else self._near(made, model, reached)
         planned = {a.key: "is changed by the plan" if a.key in model.artifacts else "is new" for a in made.plan.actions}
         still = [each for key, each in near.items() if key not in planned and key[:2] not in reached and not self.world.ground(key[0])]
         looking = asyncio.create_task(self._agreeing(model, still))
@@ -232,7 +235,7 @@ class Office:
             agreeing = await looking
         entry = self.record(made, why, drive=True)
         gone = model.leftovers | {key for key in model.artifacts if key not in made.artifacts}
-        if whole or not (model.settled and model.driven) or agreeing is None:
+        if whole or agreeing is None:
             near, known = made.artifacts, planned
         else:  # A new look is owed to the hands of machines whose own ground moves.
             moved = {machine for machine, _ in reached}
@@ -294,20 +297,17 @@ class Office:
         """Append the inverse of `entry` and drive it. What fails even then is left to the loop; and so is `entry` itself, where what others have
         recorded meanwhile rests on it. All else that they have recorded stays."""
         reasons = [f"{'/'.join(each.key)}: {each.failure}" for each in outcomes if each.failure]
-        while True:
+        taken: Entry | None = None
+        while taken is None:  # until nobody records anything between drafting and recording
             try:
                 wanted = admit(self.planes, inverse(self.book, entry.seq).declared, self.book.model().snapshot)
             except Refused as refused:
-                self.refuse(
-                    refused, f"change {entry.seq} could not be brought about, and cannot be taken back: {'; '.join(reasons)[:2000]}"
-                )
+                why = f"change {entry.seq} could not be brought about, and cannot be taken back: {'; '.join(reasons)[:2000]}"
+                self.refuse(refused, why)
                 return Applied(entry, False, outcomes)
             back = self.draft(wanted, self.vault.evidence(before.evidence), undoes=entry.seq)
-            try:
+            with suppress(Stale):
                 taken = self.record(back, f"takes back change {entry.seq}, which could not be brought about", drive=True)
-                break
-            except Stale:
-                continue
         # Only now: a kill before this leaves an unsettled change, never one that counts as settled and was not taken back.
         self.note("reverted", "; ".join(reasons)[:2000], {"change": entry.seq})
         again = await converge(self.world, back.artifacts, self.book.model().leftovers, told)

@@ -102,9 +102,10 @@ class Store(ABC):
         """The first row of `SELECT fields FROM entries rest`, or None."""
 
     def newest(self, what: str | None = None, before: int | None = None) -> Row | None:
-        """The last row, or the last of kind `what`, or the last of these that comes before number `before`."""
-        last, end = "ORDER BY seq DESC LIMIT 1", _END if before is None else before
-        found = self._one(_FIELDS, last) if what is None else self._one(_FIELDS, f"WHERE what = ? AND seq < ? {last}", what, end)
+        """The last row, or the last of kind `what`, of all or of those before number `before`."""
+        kind = "" if what is None else "AND what = ?"
+        end = _END if before is None else before
+        found = self._one(_FIELDS, f"WHERE seq < ? {kind} ORDER BY seq DESC LIMIT 1", end, *(() if what is None else (what,)))
         return found and Row(*found)
 
     def row(self, seq: int) -> Row | None:

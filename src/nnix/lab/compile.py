@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from nnix.daemons.iproute import facts as iproute
 from nnix.kernel.evidence import Evidence
@@ -189,10 +189,11 @@ def _wires(snapshot: Snapshot) -> Artifact:
             near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
             machines.add(gateway(port.name))
             cables.append(wires.Cable(near, wires.End(gateway(port.name), ETHERNET)))
-        else:  # whoever has it stands there, whether he has bought anything yet or not: an order pulls no cable
-            near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
-            machines.add(end_machine(port.name, snapshot))
-            cables.append(wires.Cable(near, wires.End(end_machine(port.name, snapshot), ETHERNET, customer_mac(port.name))))
+    for port in _of_customers(snapshot, plugged):
+        near = wires.End(interfaces.switch_machine(snapshot, snapshot.at(port.site)), interfaces.port_interface(port))
+        machine = end_machine(port.name, snapshot)
+        machines.add(machine)
+        cables.append(wires.Cable(near, wires.End(machine, ETHERNET, customer_mac(port.name))))
     about = frozenset(
         each.id for kind in (Site, Link, Port, Circuit, RouteServer, RtrCache, Router, Pool) for each in snapshot.of(kind)
     ) | {each.id for each in stations(snapshot)}
@@ -206,6 +207,14 @@ def _behind(snapshot: Snapshot) -> dict[Port, list[Router | Station]]:
     for each in (*snapshot.of(Router), *stations(snapshot)):
         behind.setdefault(snapshot.at(snapshot.at(each.session).port), []).append(each)
     return behind
+
+
+def _of_customers(snapshot: Snapshot, plugged: Container[Port]) -> Iterator[Port]:
+    """Ports with a cable of their own that are neither in `plugged` nor a member's gateway: behind each stands whoever has it, whether he has bought
+    anything yet or not, so that an order pulls no cable."""
+    for port in snapshot.of(Port):
+        if port not in plugged and port.over is None and port.gateway is None and not port.tagged:
+            yield port
 
 
 def _machine(router: Router | Station) -> str:
@@ -319,9 +328,8 @@ def _customers(snapshot: Snapshot) -> Iterator[Artifact]:
             facts = _station(v4.ip, v6.ip, v4.network, v6.network)
             about = frozenset({circuit.id, f"port/{port}"})
             yield Artifact(end_machine(port, snapshot), "iproute", "lan", iproute.encode(facts), about)
-    plugged = _behind(snapshot)
-    for each in snapshot.of(Port):
-        if each not in plugged and each.name not in bought and each.over is None and each.gateway is None and not each.tagged:
+    for each in _of_customers(snapshot, _behind(snapshot)):
+        if each.name not in bought:
             yield Artifact(end_machine(each.name, snapshot), "iproute", "lan", iproute.encode(STATION), frozenset({each.id}))
 
 
