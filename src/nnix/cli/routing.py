@@ -160,12 +160,12 @@ SECONDS_WORTH_SAYING = 0.1
 def foreseen(setting: Setting, made: Draft) -> tuple[list[Foreseen], list[str]]:
     """What a plan changes for members, by the routes that they announce at this moment; and, in words, what could not be foreseen. For route servers
     that the plan touches and that run already."""
+    if not any(action.driver in SPEAKERS for action in made.plan.actions) or not setting.begun or not setting.book.model().driven:
+        return [], []
     from nnix.planes.routing.prove import effects
     from nnix.planes.routing.prove.evaluate import Unjudged
     from nnix.planes.routing.trial.running import announced
 
-    if not any(action.driver in SPEAKERS for action in made.plan.actions) or not setting.begun or not setting.book.model().driven:
-        return [], []
     model = setting.book.model()
     wanted = {each.name: each for each in policy(made.snapshot, made.evidence)}
     found: list[Foreseen] = []

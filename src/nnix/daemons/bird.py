@@ -134,7 +134,14 @@ rm -f sh.pid
 
 STOP_WAITING = 'if alive sh; then reap 2 $(brood "$pid"); fi; rm -f sh.pid'
 
+SPLITS_RELOADS = (3, 1)
+"""since when `reload` says whether filters are meant, or the other side is asked: `reload filters in all`, `reload bgp in all`"""
+
 DRIVE = f"""{ASK}
+splits_reloads() {{ # what `asked` heard begins with: BIRD 3.1.8 ready.
+  set -- $(printf '%s\n' "$answer" | sed -n 's/^BIRD \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
+  [ $(($1 * 1000 + $2)) -ge {SPLITS_RELOADS[0] * 1000 + SPLITS_RELOADS[1]} ]
+}}
 settled() {{ asked && ! printf '%s\\n' "$answer" | grep -q '^Reconfiguration in progress'; }}
 up_or_dead() {{ settled || ! stands "$pid"; }}
 settle wanted.conf || exit 1
@@ -158,7 +165,11 @@ if [ -z "$hung" ] && alive bird && asked; then
   esac
   until_true 60 settled || {{ echo 'the reconfiguration does not come to an end' >&2; exit 1; }}
   if [ -s again ]; then
-    while read -r words; do birdc -s {SOCKET} $words >/dev/null </dev/null || exit 1; done <again
+    reload=reload
+    ! splits_reloads || reload='reload filters'
+    while read -r words; do
+      said=$(birdc -s {SOCKET} $reload ${{words#reload }} 2>&1 </dev/null) || {{ printf '%s\n' "$said" >&2; exit 1; }}
+    done <again
     rm -f again
   fi
 else
@@ -372,7 +383,7 @@ _TOLD_ANEW = re.compile(r"^# told anew by import: (\d+)$", re.M)
 
 
 def read_again(old: bytes, new: bytes) -> tuple[str, ...]:
-    """What BIRD, configured softly, is to read again, in birdc's words; empty where it is to find out by itself. Pure.
+    """What BIRD, configured softly, is to read again, in birdc's words of before SPLITS_RELOADS; empty where it is to find out by itself. Pure.
 
     Only where both texts say by which number import marks what a change of theirs concerns, and the numbers differ.
     """
@@ -381,8 +392,8 @@ def read_again(old: bytes, new: bytes) -> tuple[str, ...]:
     if not all(numbers) or numbers[0] == numbers[1]:
         return ()
     (before, _), (after, _) = map(blocks, texts)
-    sessions = [key for key in after if key[0] == "protocol bgp" and key in before]
-    return ("reload in all", *(f"reload out {name}" for key in sessions if before[key] != after[key] and (name := key[1])))
+    changed = (key for key, block in after.items() if before.get(key, block) != block)
+    return ("reload in all", *(f"reload out {name}" for kind, name in changed if kind == "protocol bgp"))
 
 
 def _follows(block: str, template: str) -> bool:

@@ -37,11 +37,8 @@ from typing import TYPE_CHECKING
 
 from nnix.planes.routing.communities import (
     BLACKHOLE,
-    FARTHER,
     GRACEFUL_SHUTDOWN,
-    GROUP,
     LEARNT_FROM,
-    NEARER,
     NO_ADVERTISE,
     NO_EXPORT,
     NO_EXPORT_SUBCONFED,
@@ -102,7 +99,7 @@ _IS_HELD = "roa_check(nnix_held, 0.0.0.0/0, 0) != ROA_UNKNOWN"
 
 def spell(server: ServerPolicy) -> str:
     """The whole configuration of one route server."""
-    families = _families(server)
+    families = server.families
     parts = [_head(server)]
     ordered = " sorted" if server.policy.path_hiding_solved else ""
     parts.append("".join(f"ipv{family} table master{family}{ordered};\n" for family in families))  # BIRD 3: before all other tables
@@ -126,12 +123,6 @@ def _generation(server: ServerPolicy) -> int:
     """A number for what receivers share on the way out, whatever groups they are in: another one for another text, but for one chance in 2^31."""
     text = "\n".join([*_control_sets(server), _LENGTHEN, _heed("nnix_heed", (), server)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1 | 1
-
-
-def _families(server: ServerPolicy) -> tuple[Family, ...]:
-    """IPv4 also where it comes over IPv6 sessions only."""
-    v4 = server.v4 is not None or any(each.v4_over_v6 for each in server.clients)
-    return (*((4,) if v4 else ()), *((6,) if server.v6 is not None else ()))
 
 
 def _needs(server: ServerPolicy) -> Iterator[tuple[str, str, str]]:
@@ -207,7 +198,7 @@ def _feeds(server: ServerPolicy) -> str:
     text = ""
     for feed in server.feeds:
         root, covering, _ = feed.table.partition("_covering")
-        channels = "".join(f"  roa{family} {{ table {root}{family}{covering}; }};\n" for family in _families(server))
+        channels = "".join(f"  roa{family} {{ table {root}{family}{covering}; }};\n" for family in server.families)
         text += f"""protocol rpki {feed.table}_{word(feed.cache)} {{
   description "rtr-cache/{feed.cache}";
 {channels}  remote {feed.address} port {feed.port};
@@ -223,7 +214,7 @@ def _reach(server: ServerPolicy) -> str:
     if all(each.multihop is None for each in server.clients):
         return ""
     text = ""
-    for family in _families(server):
+    for family in server.families:
         everywhere = "0.0.0.0/0" if family == 4 else "::/0"
         text += f"ipv{family} table nnix_reach{family};\n"
         text += f"protocol static st_nnix_reach{family} {{\n ipv{family} {{ table nnix_reach{family}; }};\n"
@@ -324,11 +315,6 @@ def _span(each: tuple[int, int]) -> str:
     return str(each[0]) if each[0] == each[1] else f"{each[0]}..{each[1]}"
 
 
-def _aims(server: ServerPolicy) -> tuple[Aim, ...]:
-    """At whom wishes can be aimed here."""
-    return (PEER, *([GROUP] if server.groups else []), *([NEARER, FARTHER] if server.thresholds else []))
-
-
 def _function(head: str, rows: Iterable[str], variables: str = "") -> str:
     body = "".join(f"  {row}\n" for row in rows if row)
     return f"\nfunction {head}\n{variables}{{\n{body}}}\n"
@@ -350,7 +336,7 @@ _LENGTHEN = _function(
 def _shared(server: ServerPolicy) -> str:
     """Functions for both families: how a route is refused, marked, told and tidied."""
     policy = server.policy
-    functions = _ranges(large_function(wish, aim) for aim in _aims(server) for wish in WISHES)
+    functions = _ranges(large_function(wish, aim) for aim in server.aims for wish in WISHES)
     mapped = [(row.reason, community(row.community)) for row in policy.reason_communities]
     ours = sorted({*server.attached, *(each for _, each in mapped), *(each for _, each in server.says)})
     ours_large = [f"(RS, {each}, *)" for each in _gaps(functions)] + [_value(each) for each in ours if each.form == "large"]
@@ -403,7 +389,7 @@ _CALLED = (
 
 def _control_sets(server: ServerPolicy) -> list[str]:
     """Communities by which members ask for something."""
-    aims = _aims(server)
+    aims = server.aims
     functions = _ranges(large_function(wish, aim) for aim in aims for wish in WISHES)
     keys = _ranges(short_key(wish, aim, server.stand_in) for aim in aims for wish in WISHES)
     standard = ", ".join(f"({_span(each)}, *)" for each in keys)
@@ -626,22 +612,13 @@ def _channel(server: ServerPolicy, family: Family) -> str:
 # whom a route reaches -----------------------------------------------------------------------------------------------
 
 
-def _targets(client: ClientPolicy) -> tuple[tuple[Aim, tuple[int, ...]], ...]:
-    """The groups and bands of round-trip time that wishes can name the client by."""
-    every = ((GROUP, client.groups), (NEARER, client.nearer), (FARTHER, client.farther))
-    return tuple((aim, values) for aim, values in every if values)
-
-
 def _heed_name(client: ClientPolicy) -> str:
-    targets = _targets(client)
-    if not targets:
-        return "nnix_heed"
-    return f"nnix_heed_{hashlib.sha256(repr([(aim.slug, values) for aim, values in targets]).encode()).hexdigest()[:12]}"
+    return f"nnix_heed_{client.targets_key}" if client.targets else "nnix_heed"
 
 
 def _heeding(server: ServerPolicy) -> list[str]:
     """One function for all receivers that are in the same groups and bands."""
-    names = {_heed_name(each): _targets(each) for each in server.clients}
+    names = {_heed_name(each): each.targets for each in server.clients}
     return [_heed(name, targets, server) for name, targets in sorted(names.items())]
 
 
@@ -826,8 +803,8 @@ def _authorised(client: ClientPolicy, server: ServerPolicy, family: Family, name
         if listed:
             registered += f" || {known}"
         return before, [
-            f"if bgp_path.last ~ NNIX_O_{name} then {_say('irrdb_origin_known')} else {_say('irrdb_origin_unknown')}",
-            f"if {registered} then {_say('irrdb_prefix_known')} else {_say('irrdb_prefix_unknown')}",
+            f"if bgp_path.last ~ NNIX_O_{name} then {_called('irrdb_origin_known')} else {_called('irrdb_origin_unknown')}",
+            f"if {registered} then {_called('irrdb_prefix_known')} else {_called('irrdb_prefix_unknown')}",
         ]
     rows = [f"nnix_own({client.asn}, NNIX_O_{name});"]
     if client.irr is Irr.STRICT:
@@ -843,7 +820,7 @@ def _authorised(client: ClientPolicy, server: ServerPolicy, family: Family, name
             f"(bgp_path.last = {origin} && net ~ [{', '.join(_patterns(prefixes_, server, family, longest))}])"
             for origin, prefixes_ in sorted(by_origin.items())
         )
-        rows = [f"if {tests} then {_say('irrdb_excepted')} else {{", *rows, "}"]
+        rows = [f"if {tests} then {_called('irrdb_excepted')} else {{", *rows, "}"]
     return before, rows
 
 

@@ -25,6 +25,7 @@ a finding says so.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,7 +39,7 @@ from nnix.kernel.world import Artifact
 from nnix.planes.fabric.kinds import Lan
 from nnix.planes.members.kinds import Carrier, Exchange, Member
 from nnix.planes.routing import bird, bogons
-from nnix.planes.routing.communities import Community, community, short_asn
+from nnix.planes.routing.communities import FARTHER, GROUP, NEARER, PEER, Aim, Community, community, short_asn
 from nnix.planes.routing.kinds import (
     AcceptedPrefix,
     AddPaths,
@@ -60,6 +61,7 @@ from nnix.planes.routing.kinds import (
     Session,
     TcpKey,
 )
+from nnix.planes.routing.naming import Family
 from nnix.planes.routing.openbgpd.cannot import cannot as openbgpd_cannot
 from nnix.planes.routing.openbgpd.spell import spell as openbgpd_spell
 from nnix.planes.routing.rpki import Roa, RoaTable
@@ -191,6 +193,17 @@ class ClientPolicy:
     blackhole_community: Community | None
     blackhole_community_alone: bool
 
+    @property
+    def targets(self) -> tuple[tuple[Aim, tuple[int, ...]], ...]:
+        """The groups and bands of round-trip time that wishes can name it by."""
+        every = ((GROUP, self.groups), (NEARER, self.nearer), (FARTHER, self.farther))
+        return tuple((aim, values) for aim, values in every if values)
+
+    @property
+    def targets_key(self) -> str:
+        """The same for all that have the same targets, and for nobody else: what they share is named after it."""
+        return hashlib.sha256(repr([(aim.slug, values) for aim, values in self.targets]).encode()).hexdigest()[:12]
+
 
 class Snippet(NamedTuple):
     """Local text for one daemon: no evaluator can read it, so what depends on it is not proved but by the daemon itself."""
@@ -278,6 +291,17 @@ class ServerPolicy:
     snippets: tuple[Snippet, ...]
     about: frozenset[str]
     findings: tuple[str, ...]
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Whose routes it has: IPv4's also where they come over IPv6 sessions only."""
+        v4 = self.v4 is not None or any(each.v4_over_v6 for each in self.clients)
+        return (*((4,) if v4 else ()), *((6,) if self.v6 is not None else ()))
+
+    @property
+    def aims(self) -> tuple[Aim, ...]:
+        """At whom wishes can be aimed here."""
+        return (PEER, *([GROUP] if self.groups else []), *([NEARER, FARTHER] if self.thresholds else []))
 
 
 @dataclass(frozen=True, slots=True)

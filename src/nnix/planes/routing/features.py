@@ -3,8 +3,6 @@
 The rows are those that operators compare route servers by. A row says which field of the model sets it, how far it has been seen on the real
 daemon (the tests that show it), and what is not there, with the reason. `nnix.cli.pages` makes docs/routing/features.md of it, and a test
 holds every name of a test here to the tests that exist, so that the page cannot promise what nobody has seen.
-
-What stands in the configuration and is accepted by the daemon's parser, but was not yet seen on the wire, is `PARSED`, not shown.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ UNIT = "tests/unit/routing/test_compile.py"
 RULED = "tests/unit/routing/test_rules.py"
 SESSIONS = "tests/lab/test_sessions.py"
 PLAYED = "tests/lab/test_prove_routing.py"
-PARSED = "accepted by the parser; not yet seen on the wire"
 NEVER_BEFORE = (99,)  # how the drivers' tables say that there is no such version
 BY_NAME = "refused at plan time (`routing.daemon-can`)"
 
@@ -62,11 +59,6 @@ def _bird(number: str, what: str, fields: str, *shown: str) -> Feature:
 def _apart(number: str, what: str, fields: str, rich: str, wide: str) -> Feature:
     """A row that one test shows on BIRD, and another on both."""
     return Feature(number, what, fields, (f"{RICH}::{rich}", f"{WIDE}::{wide}"), (f"{WIDE}::{wide}",))
-
-
-def _spelled(number: str, what: str, fields: str, *bird: str) -> Feature:
-    """A row that stands in both configurations; `bird` are tests that show it on BIRD, and on OpenBGPD it was not yet seen on the wire."""
-    return Feature(number, what, fields, tuple(f"{RICH}::{each}" for each in bird) or (PARSED,), (PARSED,))
 
 
 _WRONG = "test_each_wrong_route_is_refused_under_its_name_and_stays_visible"

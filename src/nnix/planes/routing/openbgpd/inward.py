@@ -39,7 +39,6 @@ from nnix.planes.routing.openbgpd.sets import excepted_by_origin, transit_free_c
 from nnix.planes.routing.openbgpd.words import (
     EVERYTHING,
     Rule,
-    aims,
     any_form,
     aside,
     clear,
@@ -51,7 +50,6 @@ from nnix.planes.routing.openbgpd.words import (
     longer_than_accepted,
     ours,
     saying,
-    served,
     standard,
     suspect,
     together,
@@ -101,7 +99,7 @@ def _reason(server: ServerPolicy, slug: str) -> Iterator[str]:
 
 def _scrub(server: ServerPolicy) -> Iterator[str]:
     """What the route server says of a route, no member may say in its stead."""
-    unspoken = [large_function(wish, aim) for aim in AIMS if aim not in aims(server) for wish in WISHES]  # of groups where there are none
+    unspoken = [large_function(wish, aim) for aim in AIMS if aim not in server.aims for wish in WISHES]  # of groups where there are none
     for function in (*INSIDE, REFUSED, REFUSED_FROM, *SAY_FUNCTIONS, *unspoken):
         yield without(server, function)
     for function in SAY_FUNCTIONS:
@@ -120,7 +118,7 @@ def _tests(server: ServerPolicy) -> Iterator[Rule]:
     yield Rule(f"large-community {server.asn}:*:*", ours(server, LONG_WAY, 0), known=True)
     for each in server.blackholes:  # one word for one thing, from here on
         yield Rule(any_form(each), together(any_form(each, "delete "), standard(BLACKHOLE)))
-    for family in served(server):
+    for family in server.families:
         yield Rule(f"prefix {EVERYTHING[family]}", refused="default_route")
     if server.v6 is not None:
         yield suspect(server, "not_global_unicast", "inet6")
@@ -140,7 +138,7 @@ def _tests(server: ServerPolicy) -> Iterator[Rule]:
     if policy.blackhole:
         yield clear(server, "prefix_len_too_long", standard(BLACKHOLE))
     yield judge(server, "prefix_len_too_long")
-    for family in served(server):
+    for family in server.families:
         if shortest[family] > 1:
             yield Rule(f"prefix {EVERYTHING[family]} prefixlen < {shortest[family]}", refused="prefix_len_too_short")
     yield suspect(server, "as_path_too_short", f"peer-as {server.asn}")  # an empty path counts as ours

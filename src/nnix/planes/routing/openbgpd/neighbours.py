@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from nnix.planes.routing.communities import FARTHER, GROUP, NEARER, Aim
 from nnix.planes.routing.kinds import AddPaths, LimitAction, Role
 from nnix.planes.routing.naming import Family, protocol_name
 
@@ -93,12 +91,5 @@ def several_sessions(server: ServerPolicy) -> Iterator[tuple[str, int]]:
                 yield str(address), zlib.crc32(address.packed)
 
 
-def targets_of(client: ClientPolicy) -> tuple[tuple[Aim, tuple[int, ...]], ...]:
-    """The groups and bands of round-trip time that wishes can name the client by."""
-    every = ((GROUP, client.groups), (NEARER, client.nearer), (FARTHER, client.farther))
-    return tuple((aim, values) for aim, values in every if values)
-
-
 def group_name(client: ClientPolicy) -> str:
-    targets = targets_of(client)
-    return f"aimed_{hashlib.sha256(repr([(aim.slug, values) for aim, values in targets]).encode()).hexdigest()[:12]}" if targets else ""
+    return f"aimed_{client.targets_key}" if client.targets else ""

@@ -22,7 +22,7 @@ from nnix.planes.routing.communities import (
 from nnix.planes.routing.kinds import NoExport, Place, RefusedRoutes
 from nnix.planes.routing.naming import word
 from nnix.planes.routing.openbgpd.marks import CLOSED, HELD_BACK, HOP6, IN_FRONT, NOBODY, OWN, SAY_FUNCTIONS, SESSION, UNHEARD, WELL_KNOWN
-from nnix.planes.routing.openbgpd.neighbours import group_name, peers, several_sessions, targets_of
+from nnix.planes.routing.openbgpd.neighbours import group_name, peers, several_sessions
 from nnix.planes.routing.openbgpd.words import KINDS_OF_EXTENDED, any_form, aside, controls, local_text, ours, standard, together, without
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _levels(server: ServerPolicy) -> tuple[_Level, ...]:
         if (name := group_name(client)) and name not in aimed:
             aimed[name] = {
                 wish.slug: tuple(
-                    test for aim, values in targets_of(client) for value in values for test in four(wish, aim, value, value, value)
+                    test for aim, values in client.targets for value in values for test in four(wish, aim, value, value, value)
                 )
                 for wish in WISHES
             }

@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from nnix.planes.routing.communities import (
-    FARTHER,
-    GROUP,
-    NEARER,
-    PEER,
     REASON,
     REFUSED,
     SAID,
     WISHES,
-    Aim,
     Community,
     short_key,
 )
@@ -99,11 +94,6 @@ def judge(server: ServerPolicy, slug: str) -> Rule:
     return Rule(ours(server, REFUSED, REASON[slug].number), refused=slug)
 
 
-def served(server: ServerPolicy) -> tuple[Family, ...]:
-    v4 = server.v4 is not None or any(client.v4_over_v6 for client in server.clients)
-    return (*((4,) if v4 else ()), *((6,) if server.v6 is not None else ()))
-
-
 def longest_accepted(server: ServerPolicy, family: Family) -> int:
     return server.policy.prefix_lengths.v4_max if family == 4 else server.policy.prefix_lengths.v6_max
 
@@ -112,19 +102,14 @@ def longer_than_accepted(server: ServerPolicy) -> dict[Family, str]:
     """The test for prefixes that are longer than the policy accepts: host routes, where they are to be blackholed."""
     return {
         family: f"prefix {EVERYTHING[family]} prefixlen > {longest_accepted(server, family)}"
-        for family in served(server)
+        for family in server.families
         if longest_accepted(server, family) < WIDEST[family]
     }
 
 
-def aims(server: ServerPolicy) -> tuple[Aim, ...]:
-    """At whom wishes can be aimed here."""
-    return (PEER, *([GROUP] if server.groups else []), *([NEARER, FARTHER] if server.thresholds else []))
-
-
 def controls(server: ServerPolicy) -> list[str]:
     """Standard and extended communities that are wishes; large ones are all that begin with our ASN."""
-    keys = sorted({short_key(wish, aim, server.stand_in) for aim in aims(server) for wish in WISHES})
+    keys = sorted({short_key(wish, aim, server.stand_in) for aim in server.aims for wish in WISHES})
     return [
         *(f"community {key}:*" for key in keys),
         *(f"ext-community {kind} {key}:*" for kind in KINDS_OF_EXTENDED for key in keys),

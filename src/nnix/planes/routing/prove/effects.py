@@ -27,7 +27,8 @@ INWARD = frozenset(
     [
         *("irr", "irr_more_specifics", "origins", "prefixes_v4", "prefixes_v6", "accepted_v4", "accepted_v6", "rpki", "aspa", "lengths"),
         *("blacklist_v4", "blacklist_v6", "next_hops_v4", "next_hops_v6", "as_sets_in_paths", "kin"),
-        *("routes_max_v4", "routes_max_v6", "limit_action"),
+        *("routes_max_v4", "routes_max_v6", "limit_action", "limit_counts", "graceful_shutdown"),
+        *("communities", "announce_only", "announce_not"),
     ]
 )
 """fields of ClientPolicy that decide what comes in, and nothing of what the client is told"""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 
+from nnix.daemons.bird import SPLITS_RELOADS
 from nnix.kernel.world import Failed, Host
 from nnix.planes.routing import birdc
 from nnix.planes.routing.asking import reason_of_complaint
@@ -20,8 +21,6 @@ from nnix.planes.routing.prove.route import RO, RT, Prefix, Segment, prefix_of
 HOLD = "nnix_hold"
 LIST_CHARACTERS_MAX = 400  # of a long list of communities BIRD 2 prints only the beginning, and does not say so
 ANSWER_LINE_OCTETS = 1 << 22
-SPLITS_RELOADS = (3, 1)
-"""since when a reload says whether filters are meant, or the other side is asked (`reload bgp`)"""
 _ORIGINS = {"IGP": 0, "EGP": 1, "Incomplete": 2}
 _NO_UNICAST = tuple(map(prefix_of, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")))
 """what BIRD takes into no table, whatever the filters say"""
