@@ -25,9 +25,9 @@ NNIX = Path(sys.executable).with_name("nnix")
 GPU, NPU, CPU = "nvidia/l20", "huawei/ascend-910b", "hygon/c86-core"
 GIGABYTES = 8
 
-# Reads all of its data, then works on it; told to stop, it saves how far it is.
+# Reads all of its data, then works on it, and saves how far it is after each step.
 FORECAST = """
-import json, os, signal, sys, time, urllib.request
+import json, os, time, urllib.request
 def say(**words):
     with open(os.environ["NNIX_PROGRESS"], "a") as file: file.write(json.dumps(words) + chr(10))
 octets = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -136,12 +136,11 @@ def _sound(seen: Sequence[MeterSeen]) -> dict[str, Sequence[Metered]]:
     return {each.pool: each.metered for each in seen}
 
 
-def _again(setting: Setting, settlement: Settlement, chains: Mapping[str, Sequence[Metered]]) -> Settled:
-    """A settlement rated anew, from the meters as far as it read them and the model as it was."""
+def _again(settlement: Settlement, then: Snapshot, changes: Iterable[Changed], chains: Mapping[str, Sequence[Metered]]) -> Settled:
+    """A settlement rated anew, from the meters as far as it read them and the model as it was then."""
     read = {each.pool: each.seq for each in settlement.heads}
     records = {pool: [each for each in chains.get(pool, ()) if each.seq <= seq] for pool, seq in read.items()}
-    snapshot = setting.book.model_at(settlement.model).snapshot
-    return settle(snapshot, settlement.model, records, _changes(setting, settlement.model), settlement.until)
+    return settle(then, settlement.model, records, (each for each in changes if each.seq <= settlement.model), settlement.until)
 
 
 def _kept(setting: Setting, settlement: Settlement) -> Settled:
@@ -267,8 +266,11 @@ def verify_command(setting: Setting, offline: bool, restore: bool, as_json: bool
     faults = [f"{each.pool}: {fault}" for each in seen for fault in each.audit.faults]
     chains = {each.pool: each.metered for each in seen}
     sound = []
-    for settlement in sorted(snapshot.of(Settlement), key=lambda each: each.number):
-        found, again = _compared(setting, snapshot, settlement, chains)
+    settlements = sorted(snapshot.of(Settlement), key=lambda each: (each.model, each.number))
+    changes = list(_changes(setting, settlements[-1].model)) if settlements else []  # all read once, however many settlements there are
+    thens = setting.book.models_at(each.model for each in settlements)
+    for settlement, then in zip(settlements, thens, strict=True):
+        found, again = _compared(snapshot, settlement, then.snapshot, changes, chains)
         faults += found
         if not found and again is not None:
             sound.append(settlement)
@@ -285,10 +287,10 @@ def verify_command(setting: Setting, offline: bool, restore: bool, as_json: bool
 
 
 def _compared(
-    setting: Setting, snapshot: Snapshot, settlement: Settlement, chains: Mapping[str, Sequence[Metered]]
+    snapshot: Snapshot, settlement: Settlement, then: Snapshot, changes: Iterable[Changed], chains: Mapping[str, Sequence[Metered]]
 ) -> tuple[list[str], Settled | None]:
     try:
-        again = _again(setting, settlement, chains)
+        again = _again(settlement, then, changes, chains)
     except ValueError as wrong:
         return [f"{settlement.id}: {wrong}"], None
     faults = []
@@ -299,7 +301,6 @@ def _compared(
         if (statement.digest, statement.owes, statement.owed) != (each.digest, each.owes, each.owed):
             now = f"pays {yuan(statement.owes)}, gets {yuan(statement.owed)}"
             faults.append(f"{each.id}: {now} now, and was issued as pays {yuan(each.owes)}, gets {yuan(each.owed)}")
-    balances(map(of_line, again.lines))
     return faults, again
 
 
@@ -355,7 +356,7 @@ def dispute_command(setting: Setting, which: str, line: str, amount: str | None,
     contested = Money(found.amount) if amount is None else _money(amount)
     if contested > found.amount:
         raise click.UsageError(f"{line} comes to {Money(found.amount)}, less than {contested}")
-    number = 1 + sum(1 for each in snapshot.of(Dispute))
+    number = 1 + len(snapshot.of(Dispute))
     dispute = Dispute(
         name=f"d{number:04}",
         invoice=Ref.to(Invoice, chosen.name),

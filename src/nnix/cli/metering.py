@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnix.cli.files import put_whole
 from nnix.cli.root import JOBS, Setting
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed, Unreachable
@@ -91,9 +92,7 @@ async def _seen(setting: Setting, snapshot: Snapshot, pool: Pool, ask: bool) -> 
         return MeterSeen(pool.name, Audit(judged.records, (*judged.faults, Fault(_first_difference(old, whole), words)), judged.torn_bytes))
     if not judged.faults and whole != old:
         kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = kept.with_suffix(".new")
-        fresh.write_bytes(whole)
-        fresh.rename(kept)
+        put_whole(kept, whole)
     return MeterSeen(pool.name, judged)
 
 

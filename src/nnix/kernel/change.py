@@ -256,7 +256,14 @@ class Book:
 
     def model_at(self, seq: int) -> Model:
         """The model as it was after entry `seq`."""
-        return self._folded(Model(), self._ledger.entries(until=seq))
+        return next(self.models_at([seq]))
+
+    def models_at(self, seqs: Iterable[int]) -> Iterator[Model]:
+        """The models as they were after each of these entries, which ascend: the ledger is read once for all of them."""
+        model, read = Model(), 0
+        for seq in seqs:
+            model, read = self._folded(model, self._ledger.entries(since=read, until=seq)), seq
+            yield model
 
     def _folded(self, model: Model, entries: Iterable[Entry]) -> Model:
         for entry in entries:

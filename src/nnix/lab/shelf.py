@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import threading
 import time
@@ -70,15 +69,10 @@ def handler(shelf: Shelf) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    address_family = socket.AF_INET
-
-
 def main(settings: Mapping[str, Any]) -> None:
     """Serve, for ever."""
     shelf = Shelf(settings["gigabytes"])
-    server = _Server(("", PORT), handler(shelf))
+    server = ThreadingHTTPServer(("", PORT), handler(shelf))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:
         shelf.tell()

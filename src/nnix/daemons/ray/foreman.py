@@ -7,7 +7,7 @@ A second process stands outside and says that the first is alive; where Ray fail
 started anew.
 
 A *gang* is so many ranks of one command, each with its share of the machine's resources, all at once or none: a placement group (STRICT_PACK on
-one machine, PACK near one another, SPREAD) is reserved first, and the ranks are started in it. Where one rank fails, the others are ended.
+one machine, PACK near one another) is reserved first, and the ranks are started in it. Where one rank fails, the others are ended.
 
 A rank is a task in a worker that Ray keeps warm, and the task runs the command in a process-ID namespace of its own once more, so that whatever
 the command has started dies with it, also when the worker is killed: a rank that runs on unseen would be charged to nobody.
@@ -74,7 +74,6 @@ class Gang:
     ranks: int
     state: str = "waiting"
     statuses: list[int | None] = field(default_factory=list)
-    why: str = ""
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
@@ -170,17 +169,16 @@ class Foreman:
             if (gang := self._gangs.get(name)) is not None and gang.state == "ended":
                 del self._gangs[name]
 
-    def list(self) -> dict[str, dict[str, Any]]:
+    def list(self) -> dict[str, dict[str, str]]:
         with self._lock:
-            return {name: {"state": g.state, "statuses": list(g.statuses), "why": g.why} for name, g in self._gangs.items()}
+            return {name: {"state": each.state} for name, each in self._gangs.items()}
 
     def _follow(self, name: str, gang: Gang, order: Mapping[str, Any]) -> None:
         try:
             self._run(name, gang, order)
         except Exception as error:  # whatever Ray says of it; an end without a reason would be taken for the job's own
-            gang.why = f"{type(error).__name__}: {error}".splitlines()[0]
+            print(f"{name}: {type(error).__name__}: {error}".splitlines()[0], flush=True)
         with self._lock:
-            gang.statuses = [STATUS_LOST if each is None else each for each in gang.statuses]
             gang.state = "ended"
             self._grace_file(name).unlink(missing_ok=True)
 
@@ -189,16 +187,15 @@ class Foreman:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         ray, share = self._ray, order["resources"]
-        # A bundle of nothing is refused, so a gang that asks for no device is placed by Ray alone.
-        group = placement_group([dict(share)] * gang.ranks, strategy=order["strategy"]) if share else None
+        group = placement_group([dict(share)] * gang.ranks, strategy=order["strategy"])
         grace_file = self._grace_file(name)
         try:
-            while group is not None and not group.wait(0.05):
+            while not group.wait(0.05):
                 if gang.stopping.is_set():
                     return
             tasks = []
             for rank in range(gang.ranks):
-                where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank) if group else "DEFAULT"
+                where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank)
                 env = {**order["env"], **order["own"][rank]}
                 task = self._task.options(num_cpus=0, resources=dict(share), max_retries=0, scheduling_strategy=where, name=name)
                 tasks.append(task.remote(order["argv"], env, order["folder"], order["records"], rank, str(grace_file)))
@@ -211,13 +208,12 @@ class Foreman:
                         gang.statuses[rank] = ray.get(each)
                     except ray.exceptions.RayError as error:
                         gang.statuses[rank] = STATUS_LOST
-                        gang.why = gang.why or f"{type(error).__name__}: rank {rank} was lost"
+                        print(f"{name}: {type(error).__name__}: rank {rank} was lost", flush=True)
                 with self._lock:
                     if any(each not in (None, 0) for each in gang.statuses) and not grace_file.exists():
                         write(grace_file, "0")  # one for all
         finally:
-            if group is not None:
-                remove_placement_group(group)
+            remove_placement_group(group)
 
     def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """What is answered to one line."""

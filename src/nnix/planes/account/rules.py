@@ -103,10 +103,13 @@ def settlement_in_line(settlement: Settlement, snapshot: Snapshot) -> Iterator[B
         for head in before.heads:
             if read.get(head.pool, -1) < head.seq:
                 yield Broken("heads", f"{head.pool} at {read.get(head.pool, 'none')}", f"{head.seq} or more, as far as {before.id} read")
-    for other in snapshot.of(Settlement):
-        if other.number == number and other.name < settlement.name:
+    for other in snapshot.where(Settlement, number=number):
+        if other.name < settlement.name:
             yield Broken("number", number, f"another number; {other.id} has it")
-        if other.number < number and (twice := set(other.credits) & set(settlement.credits)):
+    payers = {other.name: other for credit in settlement.credits for other in snapshot.where(Settlement, credits=credit)}
+    for _, other in sorted(payers.items()):
+        if other.number < number:
+            twice = set(other.credits) & set(settlement.credits)
             yield Broken("credits", ", ".join(sorted(twice)), f"credits that {other.id} has not paid")
 
 

@@ -233,7 +233,7 @@ def subsidized_so_far(snapshot: Snapshot) -> dict[tuple[str, str], int]:
 def _read(pool: str, records: Iterable[Metered], since: int, until_ms: int) -> Sequence[Metered]:
     """The records of a meter up to the first that ends later, whatever order they come in."""
     whole = sorted(records, key=lambda each: each.seq)
-    if (len(whole) or 0) < since:
+    if len(whole) < since:
         raise ValueError(f"the meter of {pool} ends at {len(whole)}, and was settled up to {since}")
     later = next((index for index, each in enumerate(whole) if each.end_ms > until_ms), len(whole))
     return whole[: max(later, since)]

@@ -6,7 +6,7 @@ Terms are values. Rating sees them and the meter, and nothing else of the model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.account.kinds import Subsidy, Tariff, Tier
@@ -62,14 +62,8 @@ def terms_of(deal: Deal, snapshot: Snapshot) -> Terms:
 
 
 def _under(bare: Terms, tariff: Tariff, buyer: Member, seller: Member) -> Terms:
-    return Terms(
-        deal=bare.deal,
-        buyer=bare.buyer,
-        seller=bare.seller,
-        pool=bare.pool,
-        devices=bare.devices,
-        prices=bare.prices,
-        transfer=bare.transfer,
+    return replace(
+        bare,
         buyer_fee=tariff.buyer_fee_permille * _fee_percent(tariff, buyer),
         seller_fee=tariff.seller_fee_permille * _fee_percent(tariff, seller),
         credits={str(each.cause): each.percent for each in tariff.credits},

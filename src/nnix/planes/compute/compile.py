@@ -25,6 +25,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.planes.compute import slurm
 from nnix.planes.compute.kinds import Deal, DealState, Engine, Job, Node, Pool, hour_number
+from nnix.planes.compute.states import probe
 from nnix.planes.members.kinds import Exchange
 
 HOUR_SECONDS = 3600
@@ -111,7 +112,7 @@ def _listed(job: Job, pool: Pool, snapshot: Snapshot) -> dict[str, Any]:
     hours = [hour_number(hour) * HOUR_SECONDS for hour in deal.hours] if deal is not None else []
     return {
         "job": job.name,
-        "deal": deal.name if deal is not None else f"probe/{job.name}",
+        "deal": deal.name if deal is not None else probe(job.name),
         "argv": list(job.entry),
         "image": job.image,
         "ranks": job.workers,

@@ -29,17 +29,17 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nnix.planes.compute.engines import Down, Engine, Gang, Refused, Together, began, ended
+from nnix.planes.compute.engines import SEARCH_PATH, Down, Engine, Gang, Refused, Together, began, ended
 from nnix.planes.compute.engines.kubernetes import Kubernetes
 from nnix.planes.compute.engines.ray import Ray
 from nnix.planes.compute.engines.slurm import Slurm
-from nnix.planes.compute.meter import Cause, Held, Meter
-from nnix.planes.compute.states import GRACE_MAX_SECONDS, OVER, PROBE_SECONDS, JobEvent, JobState, after
+from nnix.planes.compute.meter import Cause, Held, Meter, Record
+from nnix.planes.compute.states import GRACE_MAX_SECONDS, OVER, PROBE_SECONDS, JobEvent, JobState, after, probe
 
 TURN_SECONDS = 0.01
 FILES_SECONDS = 0.1
@@ -51,7 +51,6 @@ GRACE_SECONDS = 2.0  # of a job that does not say how long it needs: to go, not 
 HOUR_MS = 3_600_000
 THOUSANDTHS = 1000
 PROGRESS_BYTES = 4096
-SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 ENGINES: Mapping[str, Callable[[Mapping[str, Any]], Engine]] = {
     "ray": lambda settings: Ray(Path(settings["engine"]["socket"])),
@@ -133,7 +132,7 @@ class Known:
     state: JobState = JobState.WAITING
     reason: str = ""
     run: int = 0
-    seats: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    seats: Seats = ()
     then: JobEvent | None = None
     cause: Cause | None = None
     by: float = 0.0
@@ -202,8 +201,6 @@ def _near(together: Together, names: Sequence[str], domain: Mapping[str, str]) -
 
 def _given(devices: float, free: Mapping[str, int]) -> tuple[tuple[str, int], ...] | None:
     """Devices for one rank: whole ones that nobody shares, or a part of the one where least is left over."""
-    if devices == 0:
-        return ()
     if devices < 1:
         share = round(devices * THOUSANDTHS)
         fits = [(left, device) for device, left in free.items() if left >= share]
@@ -382,16 +379,13 @@ class Agent:
                 # When its engine failed nobody knows; what was seen last was seen to be held.
                 self._over(known, JobEvent.LOST, self.meter.seen_ms / 1000, Cause.NODE_LOST, "its engine lost it")
 
-    def _lives(self, known: Known) -> bool:
-        return (self._seen or {}).get(known.gang, False)
-
     def _clear(self, known: Known, now: float) -> None:
         """Its records say that it is over. Where the engine still has it, a rank has written an end that it did not come to: it is ended now."""
         name = known.wanted.job
         self._leaving[name] = math.inf if self._seen is not None else min(self._leaving[name], now + LEAVING_SECONDS)
         if now >= self._leaving[name]:
             del self._leaving[name]  # there is no engine any more, and no gang in it
-        elif self._seen is not None and not self._lives(known):
+        elif self._seen is not None and not self._seen.get(known.gang, False):
             self._try(lambda: self.engine.forget(known.gang))
             del self._leaving[name]
         elif self._seen is not None and self._is_due(f"clear {known.gang}", max(self.engine.look_seconds, DOWN_SECONDS), now):
@@ -405,7 +399,7 @@ class Agent:
         return not first
 
     def _hold(self, known: Known, at: float) -> None:
-        if any((each.job, each.run) == (known.wanted.job, known.run) for each in self.meter.held):
+        if self._held(known):
             return  # noted by an agent that was killed before it had written down the rest
         shares = Counter[str]()
         for _, devices in known.seats:
@@ -421,8 +415,7 @@ class Agent:
 
     def _release(self, known: Known, at: float, cause: Cause, *, saved: bool) -> float:
         """End its intervals; the device-seconds that they came to."""
-        done = self.meter.stop(self._held(known), int(at * 1000), cause, saved=saved)
-        return sum(each.interval.device_microseconds for each in done) / 1e6
+        return _device_seconds(self.meter.stop(self._held(known), int(at * 1000), cause, saved=saved))
 
     def _over(self, known: Known, event: JobEvent, at: float, cause: Cause, reason: str = "", *, saved: bool = False) -> None:
         used = self._release(known, at, cause, saved=saved)
@@ -455,19 +448,18 @@ class Agent:
         if said.get("saved") and (mark := json.dumps(said.get("done"))) != self._saved.get(known.gang):
             self._saved[known.gang] = mark
             if self._is_due(f"cut {known.gang}", CUT_SECONDS, now):
-                done = self.meter.cut(self._held(known), int(now * 1000), saved=True)
-                used = sum(each.interval.device_microseconds for each in done) / 1e6
-                return self._know(replace(known, device_seconds=known.device_seconds + used))
+                return self._charged(known, self.meter.cut(self._held(known), int(now * 1000), saved=True))
         return known
+
+    def _charged(self, known: Known, done: Iterable[Record]) -> Known:
+        return self._know(replace(known, device_seconds=known.device_seconds + _device_seconds(done)))
 
     def _cut(self, now: float) -> None:
         """Intervals that outlive the full hour are cut there."""
         hour_ms = int(now * 1000) // HOUR_MS * HOUR_MS
         for known in list(self.known.values()):
             if over := [each for each in self._held(known) if each.begin_ms < hour_ms]:
-                done = self.meter.cut(over, hour_ms)
-                used = sum(each.interval.device_microseconds for each in done) / 1e6
-                self._know(replace(known, device_seconds=known.device_seconds + used))
+                self._charged(known, self.meter.cut(over, hour_ms))
 
     # --- which is next ------------------------------------------------------------------------------------------------
 
@@ -644,9 +636,8 @@ def numbered(nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
     return {device: number for number, device in enumerate(devices)}
 
 
-def probe(job: str) -> str:
-    """What stands for the deal of a job that has none."""
-    return f"probe/{job}"
+def _device_seconds(done: Iterable[Record]) -> float:
+    return sum(each.interval.device_microseconds for each in done) / 1e6
 
 
 def progress(records: Path) -> dict[str, Any]:

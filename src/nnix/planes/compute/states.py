@@ -68,6 +68,11 @@ JOB: Mapping[tuple[JobState, JobEvent], JobState] = {
 OVER = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.KILLED, JobState.REFUSED})
 
 
+def probe(job: str) -> str:
+    """What stands for the deal of a job that has none."""
+    return f"probe/{job}"
+
+
 def after(state: JobState, event: JobEvent) -> JobState:
     """The state after `event`. Raises ValueError for an event that cannot happen in it."""
     try:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 BEGAN = re.compile(r"([0-9]{1,12}\.[0-9]{3})\n?")
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENDED = re.compile(r"(-?[0-9]{1,4}) ([0-9]{1,12}\.[0-9]{3})\n?")
 
 

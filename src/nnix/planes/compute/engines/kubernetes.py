@@ -55,9 +55,8 @@ def manifest(gang: Gang, device: str) -> dict[str, Any]:
     if gang.devices != int(gang.devices):
         raise Refused("a part of a device: device plugins give out whole ones")
     name = gang.name.replace(".", "-")
-    limits: dict[str, str] = {"cpu": str(gang.cpus), "memory": f"{gang.memory_gigabytes}G"}
-    if gang.devices:
-        limits[EXTENDED.get(device.split("/", maxsplit=1)[0], f"{OWN}/{device.replace('/', '.')}")] = str(int(gang.devices))
+    devices = EXTENDED.get(device.split("/", maxsplit=1)[0], f"{OWN}/{device.replace('/', '.')}")
+    limits = {"cpu": str(gang.cpus), "memory": f"{gang.memory_gigabytes}G", devices: str(int(gang.devices))}
     container = {
         "name": "rank",
         "image": gang.image,

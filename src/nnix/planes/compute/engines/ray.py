@@ -30,7 +30,6 @@ class Ray:
             raise Refused(
                 f"image {gang.image}: there is no container runtime beside this Ray; give an entry that runs on the machine itself"
             )
-        share = {DEVICE: gang.devices} if gang.devices else {}
         self._ask(
             do="start",
             gang=gang.name,
@@ -40,7 +39,7 @@ class Ray:
             own=[dict(env_of(gang, rank)) for rank in range(gang.ranks)],
             folder=str(gang.folder),
             records=str(gang.records),
-            resources=share,
+            resources={DEVICE: gang.devices},
             strategy=STRATEGIES[gang.together],
         )
 

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nnix.planes.compute.engines import Down, Gang, Refused, Together
+from nnix.planes.compute.engines import SEARCH_PATH, Down, Gang, Refused
 
 GRES = "gpu"
 OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "PREEMPTED", "DEADLINE"})
@@ -84,7 +84,7 @@ class Slurm:
 
     def _run(self, argv: Sequence[str], stdin: str = "", env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         whole = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": SEARCH_PATH,
             **(env or {}),
             "SLURM_CONF": str(self._configuration),
         }
@@ -113,11 +113,8 @@ def batch(gang: Gang) -> str:
         f"--ntasks={gang.ranks}",
         f"--cpus-per-task={gang.cpus}",
         f"--mem={max(map(gang.nodes.count, nodes)) * gang.memory_gigabytes * 1000}M",
+        f"--gpus-per-task={int(gang.devices)}",
     ]
-    if gang.devices:
-        wishes.append(f"--gpus-per-task={int(gang.devices)}")
-    if gang.together is Together.NODE:
-        wishes.append("--nodes=1")
     told = [str(gang.records), " ".join(gang.seats), gang.visible or "", *gang.argv]
     lines = ["#!/bin/sh", *(f"#SBATCH {shlex.quote(each)}" for each in wishes)]  # sbatch reads quotes as a shell does
     lines += [f"exec srun --kill-on-bad-exit=1 --wait=1 sh -c {shlex.quote(RANK)} {shlex.join(told)}"]
