@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.booking import booked, orders_in
+from nnix.cli.booking import booked, orders_in, told
 from nnix.cli.command import DONE, REFUSED, as_root, begun, json_option, pass_setting
-from nnix.cli.compute import files_argument, told, why_option
+from nnix.cli.compute import files_argument, why_option
 from nnix.cli.metering import MeterSeen, meters
 from nnix.cli.otherwise import Otherwise
 from nnix.cli.root import Setting, clock
@@ -421,7 +421,7 @@ def _money(text: str) -> Money:
 def credit(setting: Setting, files: tuple[Path, ...], why: str, as_json: bool) -> int:
     """Grant credits: FILE has documents of kind ServiceCredit. They are paid with the next settlement."""
     begun(setting)
-    orders = orders_in(files, ServiceCredit).resources
+    orders = orders_in(setting, files, ServiceCredit).resources
     about = f"{', '.join(each.id for each in orders)} granted"
     return told(booked(setting, orders, why or about, quiet=as_json), about, as_json)
 

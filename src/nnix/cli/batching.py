@@ -30,8 +30,9 @@ from nnix.cli.files import put_whole
 from nnix.cli.root import Setting, clock
 from nnix.cli.rounds import again, ended
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.compute.kinds import KINDS, Bid, Deal, Offer
+from nnix.planes.compute.kinds import KINDS, Offer
 from nnix.planes.compute.rules import market_of
+from nnix.planes.compute.wanted import unfilled
 
 RELEASE, FORWARDS, SPOT = "release", "forwards", "spot"
 ROUNDS: Mapping[str, tuple[str, ...]] = {
@@ -94,9 +95,8 @@ def _anything(sort: str, snapshot: Snapshot) -> bool:
     """Whether there is anything to do: deals that are over; offers, and bids without a deal, whose hours are not over."""
     if sort == RELEASE:
         return bool(lapsed(snapshot))
-    now, filled = clock(), {str(each.bid) for each in snapshot.of(Deal)}
-    wanted = (each for each in snapshot.of(Bid) if each.name not in filled)
-    return all(any(not ahead(order, now) for order in orders) for orders in (wanted, snapshot.of(Offer)))
+    now = clock()
+    return all(any(not ahead(order, now) for order in orders) for orders in (unfilled(snapshot), snapshot.of(Offer)))
 
 
 @dataclass
@@ -155,7 +155,7 @@ class Batches:
 
     def _newest(self) -> tuple[int, int, str] | None:
         """The newest clearing of the ledger: its entry, how many bids it filled, and its digest."""
-        entry = next(self.setting.ledger.backwards(CLEARING), None)
+        entry = self.setting.ledger.last(CLEARING)
         return (entry.seq, len(entry.body["accepted"]), str(entry.body["digest"])) if entry else None
 
     def _note(self, sort: str, made: Round) -> None:

@@ -15,20 +15,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nnix.cli import tables
-from nnix.cli.booking import carried_out, drafted
-from nnix.cli.command import DISAGREES, DONE, REFUSED, as_root, begun, json_option, pass_setting
+from nnix.cli.booking import carried_out, drafted, ending, refusals_kept
+from nnix.cli.command import DONE, REFUSED, as_root, begun, json_option, pass_setting
 from nnix.cli.files import put_whole
 from nnix.cli.root import Setting, clock
 from nnix.kernel.apply import Applied, Stale
 from nnix.kernel.change import Unknown
 from nnix.kernel.ledger import Entry
-from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed
 from nnix.planes.compute.kinds import Bid, Deal, DealState, Offer, Pool, hour_named, hour_number, hour_of
@@ -80,7 +80,6 @@ def cleared(snapshot: Snapshot, network: Seen, *, spot: bool, hours: int | None)
     end = first + min(hours or market_of(snapshot).forward_hours_max, market_of(snapshot).forward_hours_max)
     known = reach(snapshot, network.dark)
     left = free(snapshot, known, network.load)
-    left |= dict.fromkeys(network.dark, 0)
     begin_before = first + SPOT_HOURS if spot else None
     return clear(orders(snapshot, known, left, f"{now:%Y-%m-%dT%H:%M:%S}Z", first, end, begin_before))
 
@@ -128,16 +127,12 @@ def clear_command(setting: Setting, spot: bool, hours: int | None, dry_run: bool
     if not dry_run and (found.won or over):
         fresh = list(deals(found, record["digest"])) if found.won else []
         reason = why or (f"clearing {record['digest'][:12]}: {len(found.won)} bids filled" if fresh else f"{len(over)} deals are over")
-        try:
+        publish = partial(noted, setting, CLEARING, record, model.seq, reason)
+        with refusals_kept(setting, reason):
             made = drafted(setting, [*over, *fresh])
-        except Refused as refused:
-            setting.office.refuse(refused, reason)
-            raise
-        if made.plan.base != model.digest:  # what was cleared is no longer the book: another clearing, or an order, came in between
-            raise Stale(f"change {setting.book.model().seq} was made while the market was cleared; nothing is recorded, clear again")
-        if fresh:
-            noted(setting, CLEARING, record, model.seq, reason)
-        what = carried_out(setting, made, reason, quiet=as_json)
+            if made.plan.base != model.digest:  # what was cleared is no longer the book: another clearing, or an order, came in between
+                raise Stale(f"change {setting.book.model().seq} was made while the market was cleared; nothing is recorded, clear again")
+            what = carried_out(setting, made, reason, first=publish if fresh else lambda: None, quiet=as_json)
     return _told(found, record, what, over, dry_run, as_json)
 
 
@@ -170,6 +165,7 @@ def _told(found: Clearing, record: Mapping[str, Any], what: Applied | Entry | No
                 "clearing": record["digest"],
                 "change": entry.seq if entry else None,
                 "verified": verified,
+                "reverted": isinstance(what, Applied) and what.reverted,
                 "dry_run": dry_run,
                 "released": [each.name for each in over],
                 **facts,
@@ -201,12 +197,11 @@ def _told(found: Clearing, record: Mapping[str, Any], what: Applied | Entry | No
             tables.table("Set aside", ("bid", "site", "device", "why"), found.orders.aside)
         proved = f"worth {_yuan(found.welfare)}, proved to be within {found.gap_ppm / 10_000:.4f} % of the best"
         tables.out.print(f"\n{len(found.won)} of {len(found.orders.buys)} bids filled; {proved}; clearing {record['digest'][:16]}")
-        if entry is not None:
-            state = "applied and verified" if verified else "recorded"
-            tables.out.print(f"✓ change {entry.seq} is {state}", markup=False)
-    if isinstance(what, Applied) and not what.verified:
-        return REFUSED if what.reverted else DISAGREES
-    return DONE
+        if isinstance(what, Applied):
+            tables.applied(what)
+        elif what is not None:
+            tables.out.print(f"✓ change {what.seq} is recorded", markup=False)
+    return DONE if what is None else ending(what)
 
 
 def _paid(found: Clearing, want: Want) -> int:
@@ -387,11 +382,10 @@ def _hindered(
 
 
 def _asked(known: Sequence[Alternative], want: Mapping[str, Any], first: int, end: int, begin_before: int | None) -> bool:
-    asked = want["device"], want["devices"], want["hours"], want["limit"]
     in_time = first <= want["start"] <= end - want["hours"] and (begin_before is None or want["start"] < begin_before)
     return in_time and any(
-        (each.device, each.devices, each.hours, each.limit) == asked
-        and each.start <= want["start"] <= each.latest
+        each.allows(want["devices"], want["hours"], want["start"])
+        and (each.device, each.limit) == (want["device"], want["limit"])
         and each.site in (None, want["site"])
         for each in known
     )

@@ -6,26 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import click
 
 from nnix.cli import tables
 from nnix.cli.batching import intervals, rounds_made
-from nnix.cli.booking import booked, orders_in
+from nnix.cli.booking import booked, orders_in, told
 from nnix.cli.clearing import CLEARING, clear_command, lapsed, verify_command
-from nnix.cli.command import DISAGREES, DONE, REFUSED, begun, json_option, pass_setting, resource_named
+from nnix.cli.command import DONE, begun, json_option, pass_setting, resource_named
 from nnix.cli.files import put_whole
 from nnix.cli.matching import traded
 from nnix.cli.root import Setting, clock
-from nnix.kernel.apply import Applied
-from nnix.kernel.ledger import Entry
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.kinds import Bid, Deal, Job, Offer, hour_named, hour_number
 from nnix.planes.compute.market.plot import lines
 from nnix.planes.compute.market.watch import Suspicion, Trade, suspicions, trades
+from nnix.planes.compute.wanted import unfilled
 from nnix.planes.members.kinds import Money
 
 files_argument = click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
@@ -36,31 +34,9 @@ def compute_group() -> None:
     """The compute market: offers, bids, clearings, deals; jobs and what they cost."""
 
 
-def told(what: Applied | Entry | None, about: str, as_json: bool, more: Mapping[str, object] = MappingProxyType({})) -> int:
-    """Say what became of a change, and the exit status that goes with it. `more` is said besides, in JSON."""
-    if what is None:
-        if as_json:
-            tables.as_json({"change": None, "verified": True, "empty": True, **more})
-        else:
-            tables.out.print("Nothing to do: the book says that already.")
-        return DONE
-    entry = what.entry if isinstance(what, Applied) else what
-    verified = isinstance(what, Applied) and what.verified
-    reverted = isinstance(what, Applied) and what.reverted
-    if as_json:
-        tables.as_json({"change": entry.seq, "verified": verified, "reverted": reverted, "offline": isinstance(what, Entry), **more})
-    elif isinstance(what, Entry):
-        tables.out.print(f"✓ change {entry.seq} is recorded: {about}; nothing was driven", markup=False)
-    elif verified:
-        tables.out.print(f"✓ change {entry.seq}: {about}", markup=False)
-    else:
-        tables.applied(what)
-    return DONE if verified or isinstance(what, Entry) else REFUSED if reverted else DISAGREES
-
-
 def _ordered(setting: Setting, files: Sequence[Path], kind: type[Resource], matching: bool, why: str, as_json: bool) -> int:
     begun(setting)
-    orders = orders_in(files, kind).resources
+    orders = orders_in(setting, files, kind).resources
     about = f"{', '.join(each.id for each in orders)} in the book"
     if matching:
         found = traded(setting, orders, why or about, quiet=as_json)
@@ -168,10 +144,9 @@ def book(setting: Setting, output: Path | None, as_json: bool) -> int:
     """What stands in the book: offers with what is left of them, bids without a deal, when `nnix run` clears, and what a supervisor would ask about."""
     begun(setting)
     snapshot = setting.book.model().snapshot
-    filled = {str(each.bid) for each in snapshot.of(Deal)}
     left = {each.name: _left(each, snapshot) for each in snapshot.of(Offer)}
     offers = [(each, snapshot.at(each.pool)) for each in snapshot.of(Offer) if left[each.name]]
-    bids = [each for each in snapshot.of(Bid) if each.name not in filled]
+    bids = unfilled(snapshot)
     found = suspicions(snapshot)
     rounds = _rounds(setting, snapshot)
     if output:

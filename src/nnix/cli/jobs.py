@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.booking import booked, orders_in
+from nnix.cli.booking import booked, orders_in, told
 from nnix.cli.command import DONE, REFUSED, as_root, begun, json_option, pass_setting
-from nnix.cli.compute import files_argument, told, why_option
+from nnix.cli.compute import files_argument, why_option
 from nnix.cli.root import Setting, clock
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.compile import jobs_of
@@ -37,7 +37,7 @@ def run(setting: Setting, files: tuple[Path, ...], follow: bool, why: str, as_js
     `nnix compute withdraw job/NAME` stops one. With --follow, the exit status is 1 when one of them does not finish.
     """
     begun(setting)
-    orders = orders_in(files, Job).resources
+    orders = orders_in(setting, files, Job).resources
     names = [each.name for each in orders]
     about = f"{', '.join(each.id for each in orders)} ordered"
     status = told(booked(setting, orders, why or about, now=clock(), quiet=as_json), about, as_json)

@@ -8,17 +8,18 @@ that change: order and deals, or neither.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from nnix.cli import tables
-from nnix.cli.booking import carried_out, drafted
+from nnix.cli.booking import carried_out, drafted, refusals_kept
 from nnix.cli.clearing import noted
 from nnix.cli.root import Setting, clock
 from nnix.kernel.apply import Applied, Stale
 from nnix.kernel.change import Draft
 from nnix.kernel.ledger import Entry
 from nnix.kernel.resource import Resource
-from nnix.kernel.rule import Refused
 from nnix.planes.compute.kinds import Bid, Offer, hour_named, hour_of
 from nnix.planes.compute.market.continuous import Match, match
 from nnix.planes.compute.rules import market_of
@@ -55,7 +56,7 @@ def traded(setting: Setting, orders: Sequence[Resource], why: str, *, dry_run: b
     """`orders` come in, and all that stands in the book is matched; both are one change. Raises Refused, after recording that, and Stale."""
     now = clock()
     reason = why or "matched between clearings"
-    try:
+    with nullcontext() if dry_run else refusals_kept(setting, reason):
         made = drafted(setting, orders, now=now)
         seq = setting.book.model().seq
         first = hour_of(now)
@@ -65,16 +66,13 @@ def traded(setting: Setting, orders: Sequence[Resource], why: str, *, dry_run: b
             before, made = made, drafted(setting, [*orders, *found.deals()], now=now)
             if made.plan.base != before.plan.base:  # or lots that were sold meanwhile would be sold again
                 raise Stale(f"change {setting.book.model().seq} was made while the book was matched; nothing is recorded, match again")
-    except Refused as refused:
-        if not dry_run:
-            setting.office.refuse(refused, reason)
-        raise
-    if dry_run or made.plan.empty or not (orders or found.fills):
-        return Traded(found, None, None)
-    record = found.record()
-    if found.fills:
-        noted(setting, MATCH, record, seq, reason)
-    return Traded(found, carried_out(setting, made, reason, quiet=quiet), record["digest"] if found.fills else None)
+        if dry_run or made.plan.empty or not (orders or found.fills):
+            return Traded(found, None, None)
+        if not found.fills:
+            return Traded(found, carried_out(setting, made, reason, quiet=quiet), None)
+        record = found.record()
+        publish = partial(noted, setting, MATCH, record, seq, reason)
+        return Traded(found, carried_out(setting, made, reason, first=publish, quiet=quiet), record["digest"])
 
 
 def _came(setting: Setting, made: Draft) -> Mapping[str, int]:

@@ -278,7 +278,7 @@ async def _rsyncd(place: Home, this: Declared, listen: str, port: int) -> asynci
     return await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.DEVNULL)
 
 
-# --- checkpoints ---
+# --- another relay ---
 
 
 @mirror_group.command("erik")
@@ -302,11 +302,12 @@ def erik_command(relay: str, host: str, into: Path, authorities: Path | None, as
     from nnix.planes.trust.mirror import erik
     from nnix.planes.trust.mirror.https import Web, trusting
     from nnix.planes.trust.mirror.reasons import Rejected
+    from nnix.planes.trust.mirror.tree import layable
     from nnix.planes.trust.mirror.uris import origin
 
     if not erik.SCOPE.fullmatch(scope := host.lower()):
         raise click.UsageError(f"{host!r} is no host's name")
-    origin(relay := relay.rstrip("/") + "/")
+    relay = relay.rstrip("/") + "/"
     web, until = Web(trusting(authorities)), time.monotonic() + ERIK_SECONDS_MAX
     held = {
         str(each.relative_to(into)): each.read_bytes() for each in (into / scope).rglob("*") if each.is_file() and not each.is_symlink()
@@ -321,7 +322,9 @@ def erik_command(relay: str, host: str, into: Path, authorities: Path | None, as
             return Path(draft.name).read_bytes()
 
         try:
-            found = layable_tree(erik.synchronized(scope, held, ask))
+            origin(relay)
+            found = erik.synchronized(scope, held, ask)
+            layable(dict.fromkeys(found, ""))
         except Rejected as error:
             raise Failed(f"{relay}: {error}") from None
     for path, content in found.items():
@@ -338,12 +341,7 @@ def erik_command(relay: str, host: str, into: Path, authorities: Path | None, as
     return DONE
 
 
-def layable_tree(found: dict[str, bytes]) -> dict[str, bytes]:
-    """`found`, if it can be laid out as files. Raises Rejected."""
-    from nnix.planes.trust.mirror.tree import layable
-
-    layable(dict.fromkeys(found, ""))
-    return found
+# --- checkpoints ---
 
 
 @mirror_group.command("key")

@@ -1,8 +1,8 @@
 """Rounds: what `nnix run` does again and again beside keeping the world, such as validating and asking registries.
 
 Each round is a process of its own, by the same command that an operator gives. So whatever a hostile repository or a broken server does to it, and
-wherever it is killed, the loop goes on; and who wants to know what a round does gives the command himself. When one is due is asked of the ledger, not
-remembered, so that a loop that starts again goes on where the last one ended.
+wherever it is killed, the loop goes on; and who wants to know what a round does gives the command himself. When one was made last is asked of what
+stands written, in the ledger or in the state folder, so that a loop that starts again goes on where the last one ended.
 """
 
 from __future__ import annotations

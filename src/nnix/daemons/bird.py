@@ -137,11 +137,13 @@ STOP_WAITING = 'if alive sh; then reap 2 $(brood "$pid"); fi; rm -f sh.pid'
 SPLITS_RELOADS = (3, 1)
 """since when `reload` says whether filters are meant, or the other side is asked: `reload filters in all`, `reload bgp in all`"""
 
-DRIVE = f"""{ASK}
-splits_reloads() {{ # what `asked` heard begins with: BIRD 3.1.8 ready.
-  set -- $(printf '%s\n' "$answer" | sed -n 's/^BIRD \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
+SPLITS = f"""splits_reloads() {{ # $answer, as `asked` heard it, begins: BIRD 3.1.8 ready.
+  set -- $(printf '%s\\n' "$answer" | sed -n 's/^BIRD \\([0-9]*\\)\\.\\([0-9]*\\).*/\\1 \\2/p')
   [ $(($1 * 1000 + $2)) -ge {SPLITS_RELOADS[0] * 1000 + SPLITS_RELOADS[1]} ]
-}}
+}}"""
+
+DRIVE = f"""{ASK}
+{SPLITS}
 settled() {{ asked && ! printf '%s\\n' "$answer" | grep -q '^Reconfiguration in progress'; }}
 up_or_dead() {{ settled || ! stands "$pid"; }}
 settle wanted.conf || exit 1

@@ -96,6 +96,14 @@ def traded(nnix: Nnix, exchange: Path) -> str:
     return str(said.json["clearing"])
 
 
+def test_an_order_that_says_nothing_is_no_order(nnix: Nnix, exchange: Path, tmp_path: Path) -> None:
+    """An empty file is refused as wrong use, never taken for something that stands in the book already."""
+    (tmp_path / "empty.yaml").write_text("")
+    said = nnix("compute", "offer", tmp_path / "empty.yaml")
+    assert said.status == 2
+    assert "no Offer in" in said.err
+
+
 def test_offer_and_bid_become_a_deal(nnix: Nnix, exchange: Path) -> None:
     """At one price for all lots, for no more than the limit; who is not filled is told why; a second clearing has nothing to do."""
     digest = traded(nnix, exchange)

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from nnix.kernel.resource import Json
 from nnix.kernel.rule import judge
-from nnix.planes.compute.kinds import HOUR_PATTERN, hour_named, hour_number
+from nnix.planes.compute.kinds import hour_named, hour_number
 from nnix.planes.compute.rules import RULES
+from nnix.planes.data.kinds import HOUR_PATTERN
 from nnix.planes.data.rules import RULES as DATA_RULES
 from nnix.planes.members.kinds import Money
 
@@ -133,6 +134,8 @@ def test_numbers_of_devices_are_positive_and_bounded(field: str, number: float) 
 def test_an_hour_that_no_calendar_has_is_refused(hour: str) -> None:
     with pytest.raises(ValidationError, match="pattern"):
         snapshot({"Offer/gpus-day": {"start": hour}})
+    with pytest.raises(ValidationError, match="pattern"):
+        snapshot({"DataContract/cargo": {"until": hour}})
 
 
 @given(st.integers(min_value=0, max_value=100 * 365 * 24))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from hypothesis import given, settings
@@ -386,6 +387,15 @@ AGREEING = Seen("d1", ("7", "8"), "d1", ("7", "8"), "mark", "mark")
 def test_every_way_to_differ_has_its_words(seen: Seen, words: str) -> None:
     """The loop records them; an operator can tell a crash from a hand edit from an unfinished change."""
     assert difference(seen, "d1", ("a", "b")) == words
+
+
+@pytest.mark.parametrize(
+    ("version", "splits"), [("2.0.12", False), ("2.17.6", False), ("3.0.1", False), ("3.1.8", True), ("3.10.0", True), ("4.0", True)]
+)
+def test_birds_of_3_1_and_newer_are_told_which_reload_is_meant(version: str, splits: bool) -> None:
+    """By what their answer begins with; their `reload in all` is no command any more."""
+    script = f"answer='BIRD {version} ready.\nBIRD {version}'\n{bird.SPLITS}\nsplits_reloads"
+    assert (subprocess.run(["sh", "-c", script], check=False).returncode == 0) is splits
 
 
 def test_what_bird_reads_again_by_itself_and_what_it_is_told_to() -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from nnix.planes.naming.ask import wire
-from nnix.planes.naming.counting import Counter, Loads, Ways, learned
+from nnix.planes.naming.counting import Counter, Loads, Ways, trips_learned
 from nnix.planes.naming.dnstap import Kind, Message
 from nnix.planes.naming.rssac002 import documents
 from nnix.planes.naming.tally import ASKED_SECONDS_MAX, NAMES_MAX, WAITING_MAX, Day, Distinct, lameness
@@ -73,7 +73,7 @@ def test_the_way_is_known_of_those_who_asked_over_tcp() -> None:
         {"dst": "nonsense", "age": 1.0, "rtt": 0.5},
         {"dst": "192.0.2.1", "age": "?", "rtt": 0.5},
     ]
-    found = list(learned(entries, NOON + 2))
+    found = list(trips_learned(entries, NOON + 2))
     assert found[0] == (packed("192.0.2.1"), 0.0101, NOON + 1)
     assert len(found) == 3
     for asker, seconds, _ in found:

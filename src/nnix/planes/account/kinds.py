@@ -18,7 +18,7 @@ from pydantic import Field
 
 from nnix.kernel.resource import BitRate, Name, Record, Ref, Resource
 from nnix.planes.account.states import EVENTS
-from nnix.planes.compute.kinds import HOUR_PATTERN, Hour
+from nnix.planes.data.kinds import HOUR_PATTERN, Hour
 from nnix.planes.members.kinds import Member, MemberClass, Money, Title
 
 Percent = Annotated[int, Field(ge=0, le=100)]

@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from nnix.kernel.resource import BitRate, Duration, Record, Ref, Resource
-from nnix.planes.data.kinds import GIGABYTES_MAX, DataContract, Dataset
+from nnix.planes.data.kinds import GIGABYTES_MAX, DataContract, Dataset, Hour
 from nnix.planes.fabric.kinds import Port
 from nnix.planes.members.kinds import Machine, Member, Money, Site
 
@@ -47,13 +47,6 @@ def hour_of(instant: datetime) -> int:
     """The hour in which an aware instant lies, by number."""
     return int((instant - EPOCH).total_seconds()) // 3600
 
-
-HOUR_PATTERN = (
-    r"^(20[0-9]{2}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
-    r"|20([02468][048]|[13579][26])-02-29)T([01][0-9]|2[0-3])Z$"
-)
-"""days that the calendar has, 29 February in leap years"""
-Hour = Annotated[str, Field(pattern=HOUR_PATTERN, description="an hour in UTC", examples=["2026-11-26T08Z"])]
 
 DeviceType = Annotated[
     str,

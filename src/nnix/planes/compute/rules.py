@@ -322,9 +322,7 @@ def deal_at_no_loss(deal: Deal, snapshot: Snapshot) -> Iterator[Broken]:
         limits = [
             each.limit
             for each in alternatives(bid)
-            if each.is_of(snapshot.at(deal.pool))
-            and (each.devices, each.hours) == (_devices(same), len(hours))
-            and each.start <= hours[0] <= each.latest
+            if each.is_of(snapshot.at(deal.pool)) and each.allows(_devices(same), len(hours), hours[0])
         ]
         paid = sum(int(each.transfer) + sum(map(int, each.prices)) * each.devices for each in same)
         most = max(limits, default=int(bid.limit))
@@ -365,12 +363,7 @@ def bid_filled_whole(bid: Bid, snapshot: Snapshot) -> Iterator[Broken]:
     hours, counts = sorted(got), set(got.values())
     one = len({(str(each.site), each.device) for each in pools}) == 1 and len(counts) == 1
     unbroken = hours == list(hours_between(hours[0], hour_named(hour_number(hours[-1]) + 1)))
-    wanted = any(
-        each.is_of(pools[0])
-        and (each.devices, each.hours) == (min(counts), len(hours))
-        and each.start <= hour_number(hours[0]) <= each.latest
-        for each in alternatives(bid)
-    )
+    wanted = any(each.is_of(pools[0]) and each.allows(min(counts), len(hours), hour_number(hours[0])) for each in alternatives(bid))
     if not (one and unbroken and wanted):
         yield Broken("", f"deals give it {sum(got.values())} lots that are none of its alternatives", "one alternative, whole")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nnix.planes.compute.kinds import Bid, Pool, hour_number
+from nnix.kernel.snapshot import Snapshot
+from nnix.planes.compute.kinds import Bid, Deal, Pool, hour_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,16 @@ class Alternative:
     def is_of(self, pool: Pool) -> bool:
         """Whether a pool has such devices at such a site."""
         return self.device == pool.device and self.site in (None, pool.site)
+
+    def allows(self, devices: int, hours: int, start: int) -> bool:
+        """Whether so many devices for so many hours from `start` on are just what it asks for, wherever they are."""
+        return (self.devices, self.hours) == (devices, hours) and self.start <= start <= self.latest
+
+
+def unfilled(snapshot: Snapshot) -> list[Bid]:
+    """Bids that have no deal."""
+    filled = {str(each.bid) for each in snapshot.of(Deal)}
+    return [each for each in snapshot.of(Bid) if each.name not in filled]
 
 
 def hours_of_work(work: int, per_hour: int, devices: int) -> int:

@@ -99,13 +99,13 @@ class Trips:
             entries = json.loads(done.stdout or "[]")
         except (OSError, ValueError, subprocess.TimeoutExpired):
             return
-        for asker, seconds, at in learned(entries, now):
+        for asker, seconds, at in trips_learned(entries, now):
             if at > self.until:
                 day.travelled(asker, seconds, now)
         self.until = now
 
 
-def learned(entries: Iterable[Mapping[str, Any]], now: float) -> Iterator[tuple[bytes, float, float]]:
+def trips_learned(entries: Iterable[Mapping[str, Any]], now: float) -> Iterator[tuple[bytes, float, float]]:
     """(address, seconds there and back, when that was learned) of what `ip -j tcp_metrics show` prints; entries without are left out. Pure."""
     for each in entries:
         with contextlib.suppress(KeyError, TypeError, ValueError):

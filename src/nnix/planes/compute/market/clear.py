@@ -48,7 +48,6 @@ class Clearing:
     rounds: int = 1
     banned: tuple[tuple[int, Want], ...] = ()
     cut_short: bool = False
-    greedy_welfare: int = 0
 
     @property
     def gap_ppm(self) -> int:
@@ -188,11 +187,10 @@ def clear(orders: Orders, effort: Effort = ENOUGH) -> Clearing:
     """The clearing of `orders`, which must be in order (orders.in_order)."""
     programme = Programme(orders)
     numbers = {pair: number for number, pair in enumerate(programme.wants)}
-    first = greedy(orders, by_value(orders))
     duals = Duals({}, {})
     banned: set[int] = set()
     cut_short = False
-    won = first
+    won = greedy(orders, by_value(orders))
     rounds = 0
     while programme.wants:
         rounds += 1
@@ -231,7 +229,6 @@ def clear(orders: Orders, effort: Effort = ENOUGH) -> Clearing:
         rounds=rounds,
         banned=forbidden,
         cut_short=cut_short,
-        greedy_welfare=welfare_of(orders, first),
     )
 
 

@@ -33,7 +33,7 @@ from nnix.planes.compute.derive import named
 from nnix.planes.compute.kinds import Bid, Deal, Offer, Pool, hour_named
 from nnix.planes.compute.market.orders import Cell, for_sale
 from nnix.planes.compute.market.record import digest_of
-from nnix.planes.compute.wanted import alternatives
+from nnix.planes.compute.wanted import alternatives, unfilled
 from nnix.planes.members.kinds import Money
 
 FORMAT = 1
@@ -155,10 +155,9 @@ def standing(snapshot: Snapshot, came: Mapping[str, int], first: int, end: int) 
             if lots:
                 ask = Ask(came[offer.id], offer.name, sell.pool, sell.seller, sell.ask, offer.lots, lots)
                 found[sell.site, sell.device, hour].asks.append(ask)
-    filled = {str(each.bid) for each in snapshot.of(Deal)}
     assurance = {(str(pool.site), pool.device): pool.assurance for pool in snapshot.of(Pool)}
-    for bid in snapshot.of(Bid):
-        cell = None if bid.name in filled else _standard(bid)
+    for bid in unfilled(snapshot):
+        cell = _standard(bid)
         if cell is None or bid.assurance > assurance.get(cell[:2], 0):
             continue
         (wanted,) = alternatives(bid)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
@@ -25,7 +25,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.kinds import Bid, Deal, Offer, Pool
 from nnix.planes.compute.kinds import hour_number as number
 from nnix.planes.compute.rules import market_of
-from nnix.planes.compute.wanted import alternatives
+from nnix.planes.compute.wanted import alternatives, unfilled
 from nnix.planes.fabric.kinds import Circuit, Port
 
 REFINED_TIMES = 3
@@ -173,14 +173,11 @@ def orders(
     sells = tuple(for_sale(snapshot, first, end))
     selling = {each.pool for each in sells}
     own = {(each.seller, each.site, each.device) for each in sells}
-    filled = {str(each.bid) for each in snapshot.of(Deal)}
     free = {**free, **_free_at_ports(snapshot)}
     busy = {str(port) for circuit in snapshot.of(Circuit) for port in circuit.ends}
     found: list[Buy] = []
     aside: list[tuple[str, str, str, str]] = []
-    for bid in snapshot.of(Bid):
-        if bid.name in filled:
-            continue
+    for bid in unfilled(snapshot):
         wants: dict[Want, None] = {}
         waits = set_aside = False
         for want, undeliverable in _wants(bid, snapshot, selling, reach, first, end, busy):
@@ -383,11 +380,7 @@ def in_order(given: Orders) -> Orders:
         given,
         sells=tuple(each for _, _, each in sorted(zip(sold, (s.offer for s in given.sells), given.sells, strict=True))),
         buys=tuple(
-            replace(each, wants=wants(each)) for _, _, each in sorted(_keyed(bought, given.buys), key=lambda item: (item[0], item[1]))
+            replace(each, wants=wants(each)) for _, _, each in sorted(zip(bought, (b.bid for b in given.buys), given.buys, strict=True))
         ),
         aside=tuple(sorted(given.aside)),
     )
-
-
-def _keyed(labels: Sequence[str], buys: Iterable[Buy]) -> Iterator[tuple[str, str, Buy]]:
-    return ((label, buy.bid, buy) for label, buy in zip(labels, buys, strict=True))

@@ -1,6 +1,6 @@
 """Pictures of the market: the book of a product as a stair of asks, and prices over hours. SVG, the same bytes for the same figures.
 
-Colours are those of Okabe and Ito; lines are told apart by their dashes as well, and each has its name beside its end.
+Colours are those of Okabe and Ito; lines are told apart by their dashes as well, and named in the margin.
 """
 
 from __future__ import annotations

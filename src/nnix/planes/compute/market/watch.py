@@ -2,7 +2,7 @@
 
     cornering      one buyer holds a large part of the lots of a product that were on offer, so that others find none
     self-dealing   a member buys its own lots, through whatever bid
-    wash trades    two members sell each other lots of one product for hours that lie close together: volume without purpose
+    wash trades    two members sell each other lots of one type of device for hours that lie close together: volume without purpose
     price spikes   a product's price is far above what it cost in the hours before
 
 A finding is a question, not a verdict: it names deals, which lead to bids, offers and the clearing. Pure: from deals in a snapshot, and from nothing else, so that

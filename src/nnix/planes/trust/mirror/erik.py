@@ -22,7 +22,7 @@ import re
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -201,12 +201,12 @@ def _placed(ref: ManifestRef) -> ManifestRef:
         if len(parts) == 2 and parts[0][2] == SIGNED_OBJECT and parts[1][0] == URI:
             uris.append(parts[1][1].decode("latin-1"))
     paths = [found[1] for each in uris if len(each) <= PATH_OCTETS_MAX and (found := RSYNC.fullmatch(each))]
-    if not paths or len({_scope(each) for each in paths}) > 1 or any(not each.startswith(("rsync://", "https://")) for each in uris):
+    if not paths or len({scope_of(each) for each in paths}) > 1 or any(not each.startswith(("rsync://", "https://")) for each in uris):
         raise Malformed("no rsync URI, or several hosts")
-    return ManifestRef(ref.digest, ref.octets, ref.key, ref.number, ref.since, ref.locations, paths[0])
+    return replace(ref, path=paths[0])
 
 
-def _scope(path: str) -> str:
+def scope_of(path: str) -> str:
     return path.partition("/")[0].partition(":")[0].lower()
 
 
@@ -236,7 +236,7 @@ def published(scope: str, refs: Iterable[ManifestRef]) -> tuple[bytes, dict[byte
     """(the ErikIndex of a host, its partitions by digest); None where nothing is published there. Pure: the same manifests make the same octets at every relay."""
     groups: dict[int, list[ManifestRef]] = {}
     for each in refs:
-        if _scope(each.path) == scope and each.octets >= MANIFEST_OCTETS_MIN:
+        if scope_of(each.path) == scope and each.octets >= MANIFEST_OCTETS_MIN:
             groups.setdefault(each.key[0], []).append(each)
     if not groups:
         return None
@@ -281,7 +281,7 @@ def partition(content: bytes, scope: str) -> list[ManifestRef]:
         if len(digest) != 32 or len(key) != 20 or not MANIFEST_OCTETS_MIN <= (size := _natural(octets)) <= OBJECT_OCTETS_MAX:
             raise Malformed("a manifest with such a hash, key or size")
         ref = _placed(ManifestRef(digest, size, key, _natural(number, NUMBER_OCTETS_MAX), _time(since), places, ""))
-        if _scope(ref.path) != scope:
+        if scope_of(ref.path) != scope:
             raise Malformed(f"a manifest at another host: rsync://{ref.path}")
         found.append(ref)
     _rising([each.digest for each in found])

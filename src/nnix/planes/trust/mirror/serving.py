@@ -124,13 +124,13 @@ def _paths(index: Path) -> Mapping[str, str]:
 @lru_cache(maxsize=64)
 def _scopes(index: Path) -> frozenset[str]:
     """The hosts at which an index has names."""
-    return frozenset(path.partition("/")[0].partition(":")[0].lower() for path in _paths(index).values())
+    return frozenset(erik.scope_of(path) for path in _paths(index).values())
 
 
 @lru_cache(maxsize=256)
 def _manifests(index: Path, laid: Path, scope: str) -> tuple[tuple[erik.ManifestRef, bytes], ...]:
     """What is told of a tree's manifests with names at `scope`; `laid` is where the tree lies as files."""
-    paths = (path for path in _paths(index).values() if path.endswith(".mft") and path.partition("/")[0].partition(":")[0].lower() == scope)
+    paths = (path for path in _paths(index).values() if path.endswith(".mft") and erik.scope_of(path) == scope)
     return erik.readable((laid / path).read_bytes() for path in paths)
 
 
