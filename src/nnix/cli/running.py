@@ -44,8 +44,6 @@ QUIET_SECONDS = 0.5
 RETRY_SECONDS = 70.0
 OUTLIVING = ("sshd", "openbgpd")
 """drivers that lend their daemons a folder of this machine, and take it back"""
-ON_ITS_WAY = ("missing", "spreading", "proving", "fallback")
-"""states of zones, nodes and resolvers that a few more seconds change"""
 FAR_ENDS = ("member", "session")
 """kinds whose state depends on what a member does with his own router: told, but no disagreement of ours"""
 
@@ -91,8 +89,7 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
     changed, failures, statuses = setting.run(bring())
     for failure in failures:
         tables.err.print(Text(f"✗ {failure}", style=tables.BAD))
-    ours = [each for each in statuses if not each.good and each.resource.partition("/")[0] not in FAR_ENDS]
-    if status == DONE and (failures or (ours and not no_wait)):
+    if status == DONE and (failures or (not no_wait and any(map(_ours, statuses)))):
         status = DISAGREES
     _status_table(statuses, brief=True)
     if made.plan.empty and not changed:
@@ -109,6 +106,11 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
     ):
         tables.out.print(f"  {command:<34} {says}", markup=False)
     return status
+
+
+def _ours(status: Status) -> bool:
+    """Whether it is not as it should be, and that is ours to mend."""
+    return not status.good and status.resource.partition("/")[0] not in FAR_ENDS
 
 
 def _two_members(setting: Setting) -> str:
@@ -130,8 +132,9 @@ async def _statuses(setting: Setting) -> list[Status]:
 
 
 async def _converged(setting: Setting) -> list[Status]:
-    """Wait until sessions stop changing: all up, or the same ones down for a while. It is a short while when the reason is known
-    (a limit, a filter), and as long as the slowest daemon's second try takes when the member merely has not called yet."""
+    """Wait until nothing changes any more: all up, or the same ones down for a while. It is a short while when only members' ends are down and the
+    reason is known (a limit, a filter), and as long as the slowest daemon's second try takes when a member merely has not called yet, or when
+    something of ours is down: a line over which no routes go yet, a zone that is still on its way."""
     deadline = time.monotonic() + CONVERGED_SECONDS_MAX
     last: frozenset[str] = frozenset()
     quiet_since = time.monotonic()
@@ -145,7 +148,7 @@ async def _converged(setting: Setting) -> list[Status]:
             spinner.update(f"waiting for BGP sessions: {sum(each.good for each in sessions)} of {len(sessions)} as they should be")
             members = [each for each in statuses if each.resource.startswith("member/") and not each.good]
             known = all("limit reached" in each.reason or REASONS["mac"] in each.reason for each in members)
-            known = known and not any(each.state in ON_ITS_WAY and not each.good for each in statuses)
+            known = known and not any(_ours(each) for each in statuses)
             now = time.monotonic()
             if not down or now > deadline or now - quiet_since > (QUIET_SECONDS if known else RETRY_SECONDS):
                 return statuses

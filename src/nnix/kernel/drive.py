@@ -46,6 +46,8 @@ class World:
     """drivers that stand guard: where one of them fails on a machine, nothing that comes after it is driven there"""
     unsettled: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """driver → those before it of whose work the kernel may lose some when it drives: they look once more afterwards"""
+    dawdling: frozenset[str] = frozenset()
+    """drivers whose daemons let seconds pass before they do anything: their machines begin first, so that others use these seconds"""
 
     def stage(self, driver: str) -> int:
         return list(self.drivers).index(driver)
@@ -115,12 +117,13 @@ async def converge(
         async with limit:
             await _machine(world, artifacts, tell, known)
 
-    # The longest way first: what has most to do begins at once, so that nobody waits for it alone in the end. Of machines with as much to
-    # do, those whose last driver comes early: what it starts needs time that others may use.
-    longest = sorted(
-        by_machine.values(), key=lambda group: (-len(group), max(world.stage(a.driver) for a in group), -sum(len(a.content) for a in group))
-    )
-    await asyncio.gather(*(one(artifacts) for artifacts in longest))
+    def way(group: Sequence[Artifact]) -> tuple[bool, int, int, int]:
+        """The longest way first: what has most to do begins at once, so that nobody waits for it alone in the end. Of machines with as much to do,
+        those whose last driver comes early: what it starts needs time that others may use."""
+        drivers = {each.driver for each in group}
+        return not drivers & world.dawdling, -len(group), max(map(world.stage, drivers)), -sum(len(each.content) for each in group)
+
+    await asyncio.gather(*(one(group) for group in sorted(by_machine.values(), key=way)))
     for machine, keys in leaving.items():
         if world.ground(machine):
             await away(keys)
