@@ -40,7 +40,7 @@ class Shop:
     def __init__(self, files: dict[str, bytes], lie: Callable[[str, bytes], bytes] = lambda _, content: content) -> None:
         made = published(HOST, (ref for ref, _ in readable(each for path, each in files.items() if path.endswith(".mft"))))
         assert made is not None
-        self.lie, self.asked = lie, 0
+        self.lie, self.asked, self.given = lie, 0, 0
         named = [*files.values(), *made[1].values()]
         self.there = {
             f"/.well-known/ni/sha-256/{base64.urlsafe_b64encode(hashlib.sha256(each).digest()).rstrip(b'=').decode()}": each
@@ -52,7 +52,9 @@ class Shop:
         self.asked += 1
         if path not in self.there:
             raise Rejected(Reason.STATUS, path)
-        return self.lie(path, self.there[path])
+        content = self.lie(path, self.there[path])
+        self.given += len(content)
+        return content
 
 
 def test_the_same_manifests_make_the_same_octets_whoever_tells_of_them() -> None:
@@ -138,11 +140,17 @@ def test_a_relay_that_gives_something_else_is_not_believed(lie: Callable[[str, b
 
 
 def test_a_relay_without_an_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erik, "TREE_OCTETS_MAX", 10_000)
+    """With the object that is too much, which is not the last that there is."""
+    whole = Shop(FILES)
+    synchronized(HOST, {}, whole)
+    index_octets, octets_max = len(told()[0]), whole.given // 2
+    monkeypatch.setattr(erik, "TREE_OCTETS_MAX", octets_max)
     shop = Shop(FILES)
     with pytest.raises(Rejected) as error:
         synchronized(HOST, {}, shop)
-    assert error.value.reason is Reason.TOO_LARGE and shop.asked < 12
+    assert error.value.reason is Reason.TOO_LARGE
+    assert octets_max < shop.given - index_octets <= octets_max + max(map(len, shop.there.values()))
+    assert shop.asked < whole.asked
 
 
 @pytest.mark.parametrize("what", ["another host", "another number", "keys that do not belong together", "twice", "out of order"])
