@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def up(setting: Setting, folder: Path, no_wait: bool) -> int:
                         outcomes = await setting.office.settle(told)
         failures = [f"{'/'.join(each.key)}: {each.failure}" for each in outcomes if each.failure]
         changed = sum(1 for each in outcomes if each.found)
-        waited = [] if no_wait or (made.plan.empty and not changed) else await _converged(setting)
+        waited = [] if no_wait or (made.plan.empty and not changed) else await converged(partial(_statuses, setting))
         return changed, failures, waited or await _statuses(setting)
 
     changed, failures, statuses = setting.run(bring())
@@ -131,7 +132,7 @@ async def _statuses(setting: Setting) -> list[Status]:
     return [*statuses, *member_statuses(snapshot, statuses, refused, REASONS)]
 
 
-async def _converged(setting: Setting) -> list[Status]:
+async def converged(ask: Callable[[], Awaitable[list[Status]]]) -> list[Status]:
     """Wait until nothing changes any more: all up, or the same ones down for a while. It is a short while when only members' ends are down and the
     reason is known (a limit, a filter), and as long as the slowest daemon's second try takes when a member merely has not called yet, or when
     something of ours is down: a line over which no routes go yet, a zone that is still on its way."""
@@ -140,7 +141,7 @@ async def _converged(setting: Setting) -> list[Status]:
     quiet_since = time.monotonic()
     with tables.err.status("waiting for BGP sessions") as spinner:
         while True:
-            statuses = await _statuses(setting)
+            statuses = await ask()
             sessions = [each for each in statuses if each.resource.startswith("session/")]
             down = frozenset(each.resource for each in statuses if not each.good and not each.resource.startswith("member/"))
             if down != last:

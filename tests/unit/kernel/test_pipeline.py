@@ -178,6 +178,23 @@ def test_behind_a_guard_that_failed_nothing_is_driven() -> None:
     assert "room/x" in shelves.hosts["b"].files
 
 
+def test_machines_whose_daemons_dawdle_begin_first_and_then_those_with_most_to_do() -> None:
+    """What a daemon lets pass before it does anything, others can use."""
+    begun: list[str] = []
+
+    class Noting(PaperDriver):
+        async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
+            begun.append(host.name)
+            await super().drive(host, name, wanted)
+
+    quick, slow = Noting("quick"), Noting("slow")
+    work = {"small": ("quick",), "large": ("quick", "quick"), "sleepy": ("slow",)}
+    wish = [Artifact(machine, driver, f"{number}", b"1") for machine, each in work.items() for number, driver in enumerate(each)]
+    world = World(Shelves(), {"quick": quick, "slow": slow}, dawdling=frozenset({"slow"}))
+    asyncio.run(converge(world, {each.key: each for each in wish}))
+    assert list(dict.fromkeys(begun)) == ["sleepy", "large", "small"]
+
+
 def test_a_change_after_one_that_was_only_recorded_brings_about_both(library: Library, office: Office) -> None:
     """Recorded offline, nothing driven: the next application must not call the world verified without it."""
     apply(office, shelf("a"), shelf("b"))
