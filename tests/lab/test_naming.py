@@ -323,7 +323,7 @@ def _udp(address: str, port: int = 53) -> socket.socket:
     return made
 
 
-def test_a_new_version_is_at_every_node_in_seconds_and_a_forged_one_at_none(names: Names) -> None:
+def test_a_new_version_is_at_every_node_without_waiting_for_a_refresh_and_a_forged_one_at_none(names: Names) -> None:
     """NOTIFY, IXFR, verification, IXFR; and a version with a flipped NS is held at the gate, which says why."""
     serial = names.publish()
     until(lambda: names.serving(serial), "it spreads", names.status)  # the SOA's refresh would take half an hour
