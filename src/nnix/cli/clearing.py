@@ -1,4 +1,4 @@
-"""nnix compute clear and verify: the market is cleared with the network as it is, published, and proved.
+"""nnix compute clear: the market is cleared with the network as it is, and published with what proves it (proof.py checks it again).
 
 The clearing itself is pure. Here it gets what it needs of the world: the hour, which links are up and what they carry; and here its result enters the ledger:
 first the clearing, as an entry of its own under the signed head, then all of its deals as one change. Killed in between, a clearing stands there that was not
@@ -23,11 +23,10 @@ import click
 
 from nnix.cli import tables
 from nnix.cli.booking import carried_out, drafted, ending, refusals_kept
-from nnix.cli.command import DONE, REFUSED, as_root, begun, json_option, pass_setting
+from nnix.cli.command import DONE, as_root, begun, json_option, pass_setting
 from nnix.cli.files import put_whole
 from nnix.cli.root import Setting, clock
 from nnix.kernel.apply import Applied, Stale
-from nnix.kernel.change import Unknown
 from nnix.kernel.ledger import Entry
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed
@@ -35,7 +34,7 @@ from nnix.planes.compute.kinds import Bid, Deal, DealState, Offer, Pool, hour_na
 from nnix.planes.compute.market.clear import Clearing, clear, paid
 from nnix.planes.compute.market.orders import Aside, Want, cheapest, orders
 from nnix.planes.compute.market.publish import deals, published
-from nnix.planes.compute.market.record import digest_of, inputs_digest
+from nnix.planes.compute.market.record import inputs_digest
 from nnix.planes.compute.market.verify import faults
 from nnix.planes.compute.rules import market_of
 from nnix.planes.compute.wanted import Alternative, alternatives
@@ -212,69 +211,7 @@ def _yuan(fen: int) -> str:
     return f"{fen // 100}.{fen % 100:02} yuan"
 
 
-# --- proof ------------------------------------------------------------------------------------------------------------
-
-
-@click.command("verify")
-@click.argument("clearing", metavar="CLEARING")
-@json_option
-@pass_setting
-def verify_command(setting: Setting, clearing: str, as_json: bool) -> int:
-    """Is a clearing right? Feasible, balanced, nobody at a loss, the gap proved; from its inputs and duals alone, without a solver.
-
-    CLEARING is a file that `nnix compute clear -o` wrote, or the number of a clearing's entry or the beginning of its digest in this ledger. One of this
-    ledger is also held against its entry, and its inputs against the orders that stood in the book then.
-    """
-    path = Path(clearing)
-    if path.is_file():
-        record: Any = json.loads(path.read_text())
-        about, found = str(path), [str(each) for each in faults(record)]
-    else:
-        begun(setting)
-        entry = _entry(setting, clearing)
-        kept = setting.vault.get(entry.body["record"])
-        if kept is None:
-            raise Unknown(f"the record of clearing {entry.body['digest'][:16]} is no longer in the vault, or was altered")
-        record = json.loads(kept)
-        about = f"entry {entry.seq}"
-        found = [*(str(each) for each in faults(record)), *_against_ledger(setting, entry, record)]
-    if as_json:
-        tables.as_json({"ok": not found, "faults": found, "clearing": record.get("digest") if isinstance(record, dict) else None})
-    elif found:
-        for each in found:
-            tables.err.print(f"✗ {each}", markup=False)
-    else:
-        gap = record["gap_ppm"] / 10_000
-        tables.out.print(f"✓ {about}: clearing {record['digest'][:16]} is right, and within {gap:.4f} % of the best", markup=False)
-    return REFUSED if found else DONE
-
-
-def _entry(setting: Setting, named: str) -> Entry:
-    entries = [
-        each
-        for each in setting.ledger.entries(what=CLEARING)
-        if str(each.seq) == named or (len(named) >= 6 and each.body["digest"].startswith(named))
-    ]
-    if len(entries) != 1:
-        raise Unknown(f"{len(entries)} clearings are called {named}; `nnix log --what clearing` lists them")
-    return entries[0]
-
-
-def _against_ledger(setting: Setting, entry: Entry, record: Mapping[str, Any]) -> list[str]:
-    """What differs between a record and the ledger: its entry, and the orders that stood in the book."""
-    wrong = []
-    if record.get("digest") != entry.body["digest"] or digest_of(record) != entry.body["digest"]:
-        wrong.append(f"entry {entry.seq} published another digest")
-    if inputs_digest(record) != entry.body["inputs"]:
-        wrong.append(f"entry {entry.seq} published other inputs")
-    for key, value in entry.body.items():
-        if key not in ("inputs", "record", "change") and record.get(key) != value:
-            wrong.append(f"entry {entry.seq} published other {key}")
-    try:
-        wrong += orders_differ(setting.book.model_at(entry.body["change"]).snapshot, record["inputs"])
-    except (KeyError, TypeError, ValueError, AttributeError) as broken:
-        wrong.append(f"its inputs cannot be read: {type(broken).__name__} {broken}")
-    return wrong
+# --- against the book ---------------------------------------------------------------------------------------------------
 
 
 def orders_differ(book: Snapshot, inputs: Mapping[str, Any]) -> list[str]:

@@ -13,10 +13,11 @@ import click
 from nnix.cli import tables
 from nnix.cli.batching import intervals, rounds_made
 from nnix.cli.booking import booked, orders_in, told
-from nnix.cli.clearing import CLEARING, clear_command, lapsed, verify_command
+from nnix.cli.clearing import CLEARING, clear_command, lapsed
 from nnix.cli.command import DONE, begun, json_option, pass_setting, resource_named
 from nnix.cli.files import put_whole
 from nnix.cli.matching import traded
+from nnix.cli.proof import verify_command
 from nnix.cli.root import Setting, clock
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot

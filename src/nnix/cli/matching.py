@@ -7,7 +7,7 @@ that change: order and deals, or neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from nnix.kernel.apply import Applied, Stale
 from nnix.kernel.change import Draft
 from nnix.kernel.ledger import Entry
 from nnix.kernel.resource import Resource
+from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.kinds import Bid, Offer, hour_named, hour_of
 from nnix.planes.compute.market.continuous import Match, match
 from nnix.planes.compute.rules import market_of
@@ -76,14 +77,20 @@ def traded(setting: Setting, orders: Sequence[Resource], why: str, *, dry_run: b
 
 
 def _came(setting: Setting, made: Draft) -> Mapping[str, int]:
-    """id of each order in the book → the entry that put it there, or last altered it. What comes in by this change is later than all that is there."""
+    """id of each order → its entry. What comes in by this change is later than all that is there."""
     newest = setting.ledger.head.seq + 1
-    came = {each.new.id: newest for each in made.edits if isinstance(each.new, Offer | Bid)}
-    missing = {each.id for kind in (Offer, Bid) for each in made.snapshot.of(kind)} - set(came)
+    fresh = {each.new.id: newest for each in made.edits if isinstance(each.new, Offer | Bid)}
+    return {**arrivals(setting, made.snapshot, fresh), **fresh}
+
+
+def arrivals(setting: Setting, book: Snapshot, besides: Container[str] = (), until: int | None = None) -> Mapping[str, int]:
+    """id of each order in a book, but those `besides` → the change that put it there, or last altered it; of changes until entry `until`."""
+    missing = {each.id for kind in (Offer, Bid) for each in book.of(kind) if each.id not in besides}
+    came: dict[str, int] = {}
     for entry in setting.ledger.backwards("change"):
         if not missing:
             break
-        for record in entry.body["put"]:
+        for record in entry.body["put"] if until is None or entry.seq <= until else ():
             if record["kind"] in (Offer.kind(), Bid.kind()) and (order := setting.book.resource(record).id) in missing:
                 came[order] = entry.seq
                 missing.remove(order)

@@ -208,6 +208,28 @@ def test_standard_lots_are_matched_as_they_come_in(nnix: Nnix, exchange: Path) -
     assert nnix("compute", "history").status == 0
 
 
+def test_a_match_is_proved_from_the_ledger_and_from_a_file(nnix: Nnix, exchange: Path, tmp_path: Path) -> None:
+    """By its digest or entry, with an order that came in with it; what is altered in a file is found, and what is altered in the vault is not believed."""
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    assert nnix("compute", "bid", lots(exchange, "low", NOW + 2, limit="10yuan"), bid(exchange, "bundle", NOW + 3)).status == 0
+    digest = nnix("compute", "bid", "--match", lots(exchange, "now", NOW + 2, limit="40yuan"), "--json").json["match"]
+    assert nnix("compute", "withdraw", "bid/low").status == 0
+    said = nnix("compute", "verify", digest[:12])
+    assert (said.status, "1 fills by price, then time" in said.out) == (0, True), said.err
+    (entry,) = nnix("log", "--what", "match", "--json").json
+    assert nnix("compute", "verify", entry["seq"], "--json").json == {"ok": True, "faults": [], "match": digest}
+
+    record = next(path for path in (tmp_path / "state/vault").iterdir() if digest.encode() in path.read_bytes())
+    whole = tmp_path / "whole.json"
+    whole.write_bytes(record.read_bytes())
+    assert nnix("compute", "verify", whole).status == 0
+    whole.write_text(record.read_text().replace('"fen":800,"hour"', '"fen":801,"hour"', 1))
+    said = nnix("compute", "verify", whole)
+    assert (said.status, "M5" in said.err) == (1, True)
+    record.write_bytes(whole.read_bytes())
+    assert nnix("compute", "verify", digest[:12]).status == 1
+
+
 def test_a_match_follows_the_ledger_and_not_the_names(nnix: Nnix, exchange: Path) -> None:
     """Of two bids at one price the one that came first; altered, it has lost its place."""
     assert nnix("compute", "bid", lots(exchange, "zz", NOW + 2, limit="40yuan")).status == 0

@@ -32,12 +32,9 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.derive import named
 from nnix.planes.compute.kinds import Bid, Deal, Offer, Pool, hour_named
 from nnix.planes.compute.market.orders import Cell, for_sale
-from nnix.planes.compute.market.record import digest_of
+from nnix.planes.compute.market.record import MATCH_FORMAT, digest_of
 from nnix.planes.compute.wanted import alternatives, unfilled
 from nnix.planes.members.kinds import Money
-
-FORMAT = 1
-"""of the record"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +183,7 @@ class Match:
     def record(self) -> dict[str, Any]:
         """As it is published: what stood there of each product in which something changed hands, each side as it arrived, and who got what of whom."""
         record = {
-            "format": FORMAT,
+            "format": MATCH_FORMAT,
             "inputs": {
                 "instant": self.instant,
                 "products": [
@@ -225,6 +222,12 @@ class Match:
 
 def _spelled(cell: Cell) -> dict[str, Any]:
     return dict(zip(("site", "device", "hour"), cell, strict=True))
+
+
+def meets(snapshot: Snapshot, first: int, end: int) -> bool:
+    """Whether a match would find anything. When orders came in has no say in that."""
+    books = standing(snapshot, defaultdict(int), first, end)
+    return any(_whole(call, {ask: ask.lots for ask in side.asks}) for side in books.values() for call in side.calls)
 
 
 def match(snapshot: Snapshot, came: Mapping[str, int], instant: str, first: int, end: int) -> Match:

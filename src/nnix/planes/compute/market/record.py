@@ -1,4 +1,6 @@
-"""A clearing as it is published: plain JSON, from which anybody can check it.
+"""A clearing, and a match of the continuous book, as they are published: plain JSON, from which anybody can check them.
+
+A clearing:
 
     inputs     instant; first, end: for which hours; begin_before: spot, only what begins before that hour (or null); sells (offer, pool, seller, site, device, ask, start, lots of each hour); buys (bid, buyer, wants); free bit/s on links; what was set
                aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
@@ -10,7 +12,15 @@
     welfare    what the trades are worth in fen; bound: what no trades can be worth more than; gap_ppm: the difference, rounded up
     digest     SHA-256 over the canonical JSON of all the rest
 
-Only the format stands here, and a digest: what makes a clearing (clear.py) and what checks it (verify.py) have nothing else in common.
+A match:
+
+    inputs     instant; products (site, device, hour; asks and bids that stood there, each side as it arrived: `entry` is where in the ledger), of
+               all products in which something changed hands
+    fills      site, device, hour, bid, offer, lots, fen for each: by product, in the sequence in which they were made
+    digest     as above
+
+Only the formats stand here, and a digest: what makes a record (clear.py, continuous.py) and what checks it (verify.py, verify_match.py) have nothing else in
+common.
 """
 
 from __future__ import annotations
@@ -24,6 +34,9 @@ FORMAT = 1
 FIELDS = (
     "format", "inputs", "accepted", "deals", "prices", "rejected", "duals", "welfare", "bound", "gap_ppm", "rounds", "banned", "cut_short", "digest",
 )  # fmt: skip
+
+MATCH_FORMAT = 1
+MATCH_FIELDS = ("format", "inputs", "fills", "digest")
 
 WANT_HOURS_MAX = 24 * 366
 """in a row: who checks a record counts each hour of a want, so one that claims more is not looked at any further"""
