@@ -1,4 +1,5 @@
-"""The clock of the market: while `nnix run` runs, what begins soon is cleared every `spot_every` of the Market, and everything every `forwards_every`.
+"""The clock of the market: while `nnix run` runs, what begins soon is cleared every `spot_every` of the Market, and everything every `forwards_every`;
+standard lots of which orders meet are matched every `match_every`.
 
 A clearing is a batch: orders that stand at its instant count alike, whichever came first. So rounds fall on whole multiples of their interval (with `1min`
 on every full minute, UTC): whoever has an order knows when it will be looked at, and gains nothing by speed.
@@ -6,6 +7,9 @@ on every full minute, UTC): whoever has an order knows when it will be looked at
 A round (rounds.py) is `nnix compute clear`. It leaves an entry in the ledger only where something was filled, so when the last one was stands in
 `clearing.json` of the state folder; a loop that starts again goes on from there, and makes up once for what fell into its absence. Where nothing stands in
 the book, nothing is run. One round runs at a time, since two clearings of one book would sell the same lots.
+
+A match (`nnix compute match`) is no batch: it is by price, then by time. It comes after a clearing that falls on the same instant, and is run only where orders meet;
+that is looked up in the book once for each of its states, and not written down when there are none.
 
 A round that failed is told, and tried again after one interval, then two, four and so on; at once, at the next instant, when the book is another. A clearing
 whose deals could not be brought about and were taken back counts as failed: else the same book would fill the ledger minute by minute.
@@ -27,10 +31,12 @@ from nnix.cli.booking import ahead
 from nnix.cli.clearing import CLEARING, lapsed
 from nnix.cli.command import DISAGREES, DONE
 from nnix.cli.files import put_whole
+from nnix.cli.matching import MATCH
 from nnix.cli.root import Setting, clock
 from nnix.cli.rounds import again, ended
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.compute.kinds import KINDS, Offer
+from nnix.planes.compute.kinds import KINDS, Offer, hour_of
+from nnix.planes.compute.market.continuous import meets
 from nnix.planes.compute.rules import market_of
 from nnix.planes.compute.wanted import unfilled
 
@@ -39,6 +45,7 @@ ROUNDS: Mapping[str, tuple[str, ...]] = {
     RELEASE: ("compute", "release"),
     FORWARDS: ("compute", "clear"),
     SPOT: ("compute", "clear", "--spot"),
+    MATCH: ("compute", "match"),
 }
 """the command of each round, in the order in which they run where several are due"""
 RELEASE_SECONDS = 60.0
@@ -58,6 +65,16 @@ class Round:
     book: str = ""
 
 
+@dataclass(frozen=True)
+class Trades:
+    """The newest clearing, or match, of the ledger: its entry, which of the two it is, how many bids it filled, its digest."""
+
+    seq: int
+    what: str
+    filled: int
+    digest: str
+
+
 def rounds_file(setting: Setting) -> Path:
     """Where the loop says how its last rounds went, by sort."""
     return setting.state / "clearing.json"
@@ -74,7 +91,7 @@ def rounds_made(setting: Setting) -> dict[str, Round]:
 def intervals(snapshot: Snapshot) -> dict[str, float]:
     """Seconds between rounds, of each sort that the loop makes."""
     market = market_of(snapshot)
-    given = {FORWARDS: market.forwards_every, SPOT: market.spot_every}
+    given = {FORWARDS: market.forwards_every, SPOT: market.spot_every, MATCH: market.match_every}
     return {RELEASE: RELEASE_SECONDS, **{sort: every.seconds for sort, every in given.items() if every is not None}}
 
 
@@ -92,10 +109,12 @@ def _book(snapshot: Snapshot) -> str:
 
 
 def _anything(sort: str, snapshot: Snapshot) -> bool:
-    """Whether there is anything to do: deals that are over; offers, and bids without a deal, whose hours are not over."""
+    """Whether there is anything to do: deals that are over; offers, and bids without a deal, whose hours are not over; orders that meet."""
     if sort == RELEASE:
         return bool(lapsed(snapshot))
     now = clock()
+    if sort == MATCH:
+        return meets(snapshot, hour_of(now), hour_of(now) + market_of(snapshot).forward_hours_max)
     return all(any(not ahead(order, now) for order in orders) for orders in (unfilled(snapshot), snapshot.of(Offer)))
 
 
@@ -107,6 +126,8 @@ class Batches:
     report: Callable[[str], None]
     now: Callable[[], datetime] = clock
     _made: dict[str, Round] = field(init=False)
+    _apart: tuple[int, int] | None = field(default=None, init=False)
+    """change and hour for which it was looked up that no standard lots meet: a full book is not gone through every second"""
 
     def __post_init__(self) -> None:
         self._made = rounds_made(self.setting)
@@ -117,18 +138,23 @@ class Batches:
     async def look(self, stop: asyncio.Event) -> None:
         """Make the rounds that are due."""
         for sort in ROUNDS:
-            snapshot = self.setting.book.model().snapshot  # after each round anew
+            model = self.setting.book.model()  # after each round anew
+            snapshot, apart = model.snapshot, (model.seq, hour_of(clock()))
             every_seconds = intervals(snapshot).get(sort)
             now = self.now().timestamp()
             if every_seconds is None or stop.is_set() or not due(self._made.get(sort), every_seconds, now, partial(_book, snapshot)):
                 continue
+            if sort == MATCH and self._apart == apart:
+                continue
             if _anything(sort, snapshot):
                 await self._round(sort, snapshot, now, stop)
+            elif sort == MATCH:
+                self._apart = apart
             else:
                 self._note(sort, Round(now, now, "nothing to do"))
 
     async def _round(self, sort: str, snapshot: Snapshot, began: float, stop: asyncio.Event) -> None:
-        before = self._newest()
+        before = self._newest(sort)
         status, words = await ended(self.setting, ROUNDS[sort], ROUND_SECONDS_MAX, stop)
         if stop.is_set() and status not in (DONE, DISAGREES):
             return  # not its fault: it is due when the loop starts again
@@ -140,12 +166,12 @@ class Batches:
             self.report(f"market: {sort} failed: {words}")
             self._note(sort, Round(began, now, words, failed, _book(self.setting.book.model().snapshot)))
             return
-        found = self._newest()
+        found = self._newest(sort)
         said = "nothing could be filled"
         if sort == RELEASE:
             said = f"{len(lapsed(snapshot))} deals are over, and let go"
         elif found != before and found is not None:
-            said = f"{found[1]} bids filled by clearing {found[2][:12]}"
+            said = f"{found.filled} bids filled by {found.what} {found.digest[:12]}"
         said += "" if status == DONE else "; not everything is confirmed (`nnix status`)"
         if sort == RELEASE or found != before:
             self.report(f"market: {sort}: {said}")
@@ -153,10 +179,12 @@ class Batches:
         if sort == FORWARDS:  # all of spot was in it
             self._note(SPOT, Round(began, now, said))
 
-    def _newest(self) -> tuple[int, int, str] | None:
-        """The newest clearing of the ledger: its entry, how many bids it filled, and its digest."""
-        entry = self.setting.ledger.last(CLEARING)
-        return (entry.seq, len(entry.body["accepted"]), str(entry.body["digest"])) if entry else None
+    def _newest(self, sort: str) -> Trades | None:
+        entry = self.setting.ledger.last(MATCH if sort == MATCH else CLEARING)
+        if entry is None:
+            return None
+        filled = entry.body["accepted"] if entry.what == CLEARING else {each["bid"] for each in entry.body["fills"]}
+        return Trades(entry.seq, entry.what, len(filled), str(entry.body["digest"]))
 
     def _note(self, sort: str, made: Round) -> None:
         self._made[sort] = made

@@ -233,8 +233,8 @@ def run_command(setting: Setting, once: bool, every_seconds: float) -> int:
     """Keep the world as the newest change says, until stopped. What had to be put right is in `nnix log --what drift`.
 
     A relying party that says `every` is fetched for and validated meanwhile; `nnix trust status` says when that went well last. A routing registry that
-    says `every` is asked, and what it answered is taken up; `nnix irr show` says when. A market that says `spot_every` or `forwards_every` is cleared, and deals
-    whose hours are over are let go; `nnix compute book` says when.
+    says `every` is asked, and what it answered is taken up; `nnix irr show` says when. A market that says `spot_every`, `forwards_every` or `match_every` is
+    cleared, and its standard lots matched, by itself; deals whose hours are over are let go; `nnix compute book` says when.
     """
     begun(setting)
     as_root(setting, start=is_lab(setting.book.model().snapshot))

@@ -11,13 +11,14 @@ import pytest
 
 from nnix.cli import batching
 from nnix.cli.batching import FORWARDS, RELEASE, SPOT, Batches, Round, due, rounds_file
+from nnix.cli.matching import MATCH
 from nnix.cli.root import Setting
 from nnix.kernel.document import write
 from nnix.planes.compute.kinds import Job
 from tests.unit.compute.exchanges import Changes, snapshot
 
 from .test_cli import Nnix, nnix
-from .test_compute import NOW, bid, offer, recorded
+from .test_compute import NOW, bid, lots, offer, recorded
 
 __all__ = ["nnix"]
 
@@ -87,6 +88,36 @@ def test_spot_is_filled_at_the_full_minute_and_forwards_at_the_full_hour(nnix: N
     assert "1 bids filled" in rounds[FORWARDS]["words"]
 
 
+def test_standard_lots_of_which_orders_meet_are_matched_between_rounds(nnix: Nnix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next full second without anybody's `match`, each once; where none meet not even a process, and nothing is written. It proves itself."""
+    folder = recorded(nnix, tmp_path / "exchange", {"Market/market": {"match_every": "1s", "forwards_every": "1h"}})
+    loop = Turned(tmp_path / "state")
+    loop.look(0)
+    assert nnix("compute", "offer", offer(folder, "day", NOW, lots=4)).status == 0
+    assert nnix("compute", "bid", lots(folder, "low", NOW + 1, limit="20yuan"), bid(folder, "bundle", NOW + 2)).status == 0
+    before = entries(nnix)
+    with monkeypatch.context() as patched:
+        patched.setattr(batching, "ended", None)  # to call it would fail
+        loop.look(0.1)
+        loop.look(0.2)
+    assert (entries(nnix), MATCH in loop.made) == (before, False)
+
+    assert nnix("compute", "bid", lots(folder, "now", NOW + 1, limit="40yuan")).status == 0
+    loop.look(0.3)
+    assert deals(nnix) == {"now"}, loop.said
+    assert [what for _, what in entries(nnix)[-2:]] == ["match", "change"]
+    assert loop.said == [f"market: match: {loop.made[MATCH].words}"]
+    assert loop.made[MATCH].words.startswith("1 bids filled by match ")
+    assert nnix("compute", "verify", entries(nnix)[-2][0]).status == 0
+    before = entries(nnix)
+    loop.look(0.4)
+    assert entries(nnix) == before
+    rounds = {each["round"]: each for each in nnix("compute", "book", "--json").json["rounds"]}
+    assert (rounds[MATCH]["every_seconds"], rounds[MATCH]["failed"]) == (1, 0)
+    loop.look(60)
+    assert deals(nnix) == {"now", "bundle"}, loop.said
+
+
 def test_an_empty_book_and_an_unchanged_one_leave_no_entry(nnix: Nnix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty: not even a process. With a bid that nobody can fill: looked at, every minute, and nothing is written nor said."""
     folder = recorded(nnix, tmp_path / "exchange", BOTH)
@@ -152,7 +183,7 @@ def test_a_round_that_fails_is_told_and_the_loop_goes_on(nnix: Nnix, tmp_path: P
     right = batching.ROUNDS
     monkeypatch.setattr(batching, "ROUNDS", {**right, SPOT: ("compute", "verify", "999999")})
     loop.look(0)
-    assert "0 clearings are called 999999" in loop.said[-1]
+    assert "0 clearings and matches are called 999999" in loop.said[-1]
     loop.look(1)
     assert loop.made[SPOT].failed == 2
     loop.look(2)

@@ -33,6 +33,7 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("compute.market-once", {"Market/other": {}}, "market/other"),
     ("compute.clearing-rhythm", {"Market/market": {"spot_every": "0s"}}, "market/market"),
     ("compute.clearing-rhythm", {"Market/market": {"forwards_every": "9s"}}, "market/market"),
+    ("compute.clearing-rhythm", {"Market/market": {"match_every": "900ms"}}, "market/market"),
     ("compute.clearing-rhythm", {"Market/market": {"spot_every": "2h"}}, "market/market"),
     ("compute.clearing-rhythm", {"Market/market": {"spot_every": "2min", "forwards_every": "1min"}}, "market/market"),
     ("compute.pool-port-at-home", {"Pool/gpus": {"port": "north"}}, "pool/gpus"),

@@ -87,6 +87,11 @@ class Market(Resource):
     forwards_every: Duration | None = Field(
         default=None, description="how often `nnix run` clears everything; unset: only `nnix compute clear` does", examples=["1h"]
     )
+    match_every: Duration | None = Field(
+        default=None,
+        description="how often `nnix run` matches standard lots of which orders meet, between clearings; unset: only `nnix compute match` and `--match` do",
+        examples=["5s"],
+    )
     corner_percent: int = Field(
         default=50, ge=1, le=100, description="of the lots of one product, held by one buyer: from here on it is a finding"
     )

@@ -39,6 +39,7 @@ PRUDENT = "guidelines for new-type exchange points, compute trading: orders are 
 RATIONAL = "individual rationality: nobody trades at a loss"
 BATCHES = "frequent batch auctions (Budish, Cramton, Shim, 2015)"
 ROUND_LEAST, SPOT_MOST = Duration.parse("10s"), Duration.parse("1h")
+MATCH_LEAST = Duration.parse("1s")
 
 
 def market_of(snapshot: Snapshot) -> Market:
@@ -58,9 +59,13 @@ def market_once(market: Market, snapshot: Snapshot) -> Iterator[Broken]:
 def clearing_rhythm(market: Market, snapshot: Snapshot) -> Iterator[Broken]:
     """A round takes seconds, and what is spot has its hour: one that is never cleared within it would pass unsold. A round of everything is one of spot too."""
     spot, forwards = market.spot_every, market.forwards_every
-    for field, every in (("spot_every", spot), ("forwards_every", forwards)):
-        if every is not None and every < ROUND_LEAST:
-            yield Broken(field, every, f"{ROUND_LEAST} or more")
+    for field, every, least in (
+        ("spot_every", spot, ROUND_LEAST),
+        ("forwards_every", forwards, ROUND_LEAST),
+        ("match_every", market.match_every, MATCH_LEAST),
+    ):
+        if every is not None and every < least:
+            yield Broken(field, every, f"{least} or more")
     if spot is not None and spot > SPOT_MOST:
         yield Broken("spot_every", spot, f"{SPOT_MOST} or less")
     if spot is not None and forwards is not None and forwards < spot:
