@@ -69,7 +69,7 @@ def nnix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drills]:
     drills = Drills(tmp_path_factory.mktemp("drills"))
     try:
         up = drills("up", str(drills.folder))
-        assert up.returncode == 0, up.stderr
+        assert up.returncode == 0, up.stdout + up.stderr
         yield drills
     finally:
         drills("down")
