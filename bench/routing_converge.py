@@ -24,7 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import arouteserver
@@ -167,18 +168,18 @@ def announced(speaker: Speaker, client: Client) -> None:
     speaker.announce(Route(prefixes[0], (client.asn,), client.v4), prefixes)
 
 
-async def at_rest(pid: int, control: Path, made: list[Speaker], wanted: int) -> None:
-    """Return when BIRD has told `wanted` routes and has nothing left to do. Ends the bench when it does not come to that."""
+async def at_rest(pids: list[int], told: Callable[[], int], made: list[Speaker], wanted: int) -> None:
+    """Return when a daemon has `told` as many routes as `wanted` and has nothing left to do. Ends the bench when it does not come to that."""
     until, still, alive = time.monotonic() + PATIENCE_SECONDS, 0.0, time.monotonic()
-    while still < STILL_SECONDS or exported(control) != wanted:
+    while still < STILL_SECONDS or told() != wanted:
         await asyncio.sleep(0.1)
-        still = 0.0 if still >= STILL_SECONDS or working([pid]) else still + 0.1
+        still = 0.0 if still >= STILL_SECONDS or working(pids) else still + 0.1
         if time.monotonic() - alive > 20:
             alive = time.monotonic()
             for each in made:
                 each.say(messages.message(messages.KEEPALIVE))
         if time.monotonic() > until:
-            raise SystemExit(f"BIRD has told {exported(control)} routes, not {wanted}: the two sides did not do the same work")
+            raise SystemExit(f"{told()} routes were told, not {wanted}: the two sides did not do the same work")
 
 
 async def converged(server: ServerPolicy, everybody: list[Client], config: Path, *, driven: bool) -> tuple[float, float]:
@@ -199,7 +200,7 @@ async def converged(server: ServerPolicy, everybody: list[Client], config: Path,
         for each in made:
             announced(each, by_asn[each.client.asn])
             await asyncio.sleep(0)
-        await at_rest(pid, control, made, wanted)
+        await at_rest([pid], partial(exported, control), made, wanted)
         spent, peak = cpu_seconds(pid) - begun, peak_mib(pid)
         for each in made:
             each.close()
