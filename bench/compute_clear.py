@@ -9,8 +9,8 @@ transfer.
 
 Each bid has one to four alternatives (a type of device and its own limit), mostly at any site; six in ten read data that lie at one site, half have a latency
 limit, one in six wants a higher assurance. Sites stand on a ring with a hub; moving a gigabyte over a link costs 5 fen, and circuits fill links. Every clearing of
-ours and of the peers is checked by the same proof (verify.py) or added up here. CPU seconds in one thread, median over instances where there are several;
-`wall_seconds` stands beside them, and nothing is held against it.
+ours and of the peers is checked by the same proof (verify.py) or added up here. CPU seconds in one thread; of the
+proof the least of nine runs, since what else runs on the machine only adds to it. `wall_seconds` stands beside them, and nothing is held against it.
 
 Run: python bench/compute_clear.py [--quick] [--instances N]. The last line is one JSON object; the exit status is 0 when the claim holds.
 """
@@ -158,7 +158,7 @@ def measured(seed: int, hours: int) -> Measured:
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     record = published(found)
     checks = []
-    for _ in range(5):
+    for _ in range(9):
         began = time.process_time()
         wrong = faults(record)
         checks.append(1000 * (time.process_time() - began))
@@ -177,7 +177,7 @@ def measured(seed: int, hours: int) -> Measured:
         rounds=found.rounds,
         winners=len(found.won),
         losers=sum(paid(want, found.prices) > want.worth for _, want in found.won),
-        verify_ms=statistics.median(checks),
+        verify_ms=min(checks),
         faults=len(wrong),
         same=same,
         blind_winners=len(blind.won),

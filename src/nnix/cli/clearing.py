@@ -34,7 +34,7 @@ from nnix.planes.compute.kinds import Bid, Deal, DealState, Offer, Pool, hour_na
 from nnix.planes.compute.market.clear import Clearing, clear, paid
 from nnix.planes.compute.market.orders import Aside, Want, cheapest, orders
 from nnix.planes.compute.market.publish import deals, published
-from nnix.planes.compute.market.record import inputs_digest
+from nnix.planes.compute.market.record import inputs_digest, wants_of
 from nnix.planes.compute.market.verify import faults
 from nnix.planes.compute.rules import market_of
 from nnix.planes.compute.wanted import Alternative, alternatives
@@ -269,7 +269,7 @@ def _bids_differ(book: Snapshot, inputs: Mapping[str, Any], first: int, end: int
         if bid.name in filled or buy["buyer"] != bid.member:
             yield f"bid {bid.name} of {buy['buyer']} did not stand so in the book"
         wanted: dict[tuple[Any, ...], set[int]] = defaultdict(set)
-        for want in buy["wants"]:
+        for want in wants_of(inputs, buy):
             asked = want["site"], want["device"], want["devices"], want["hours"], want["limit"]
             wanted[asked].add(want["start"])
             if not _asked(known, want, first, end, begin_before):

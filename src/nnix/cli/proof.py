@@ -25,7 +25,7 @@ from nnix.kernel.change import Unknown
 from nnix.kernel.ledger import Entry
 from nnix.kernel.resource import Resource
 from nnix.planes.compute.kinds import Deal, hour_number
-from nnix.planes.compute.market.record import digest_of, inputs_digest
+from nnix.planes.compute.market.record import digest_of, inputs_digest, wants_of
 from nnix.planes.compute.market.verify import faults
 from nnix.planes.compute.market.verify_match import match_faults
 
@@ -115,7 +115,7 @@ def deals_differ(put: Iterable[Resource], record: Mapping[str, Any]) -> Iterator
         return
     prices = {(row["site"], row["device"], row["hour"]): row["fen"] for row in record["prices"]}
     places = {each["offer"]: (each["site"], each["device"]) for each in record["inputs"]["sells"]}
-    transfers = {each["bid"]: [want["transfer"] for want in each["wants"]] for each in record["inputs"]["buys"]}
+    transfers = {each["bid"]: [want["transfer"] for want in wants_of(record["inputs"], each)] for each in record["inputs"]["buys"]}
     published = Counter(
         (each["bid"], each["offer"], each["devices"], tuple((hour, prices[(*places[each["offer"]], hour)]) for hour in each["hours"]))
         for each in record["deals"]

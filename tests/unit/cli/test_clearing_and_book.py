@@ -11,6 +11,7 @@ import pytest
 from nnix.cli.clearing import SPOT_HOURS, orders_differ
 from nnix.planes.compute.kinds import hour_named
 from nnix.planes.compute.market.orders import Aside, orders
+from nnix.planes.compute.market.record import WANT
 from nnix.planes.fabric.reach import free, reach
 from tests.unit.compute.exchanges import GPU, snapshot
 from tests.unit.compute.test_network import FIRST, THREE
@@ -57,6 +58,16 @@ def _sell(made: Inputs, name: str) -> Inputs:
     return found
 
 
+def _alter(made: Inputs, **fields: Any) -> None:
+    """The first want of `train`, with its links as a way of their own."""
+    want = _buy(made, "train")["wants"][0]
+    if "links" in fields:
+        made["ways"].append(fields.pop("links"))
+        fields["way"] = len(made["ways"]) - 1
+    for field, value in fields.items():
+        want[WANT.index(field)] = value
+
+
 ALTERED: list[tuple[str, Callable[[Inputs], object]]] = [
     ("bid other stood in the book and was left out", lambda made: made["buys"].remove(_buy(made, "other"))),
     ("bid other asked for 16", lambda made: _buy(made, "other").update(wants=[])),
@@ -71,11 +82,11 @@ ALTERED: list[tuple[str, Callable[[Inputs], object]]] = [
     ("bid other of buyer", lambda made: _buy(made, "other").update(buyer="buyer")),
     ("bid nobody did not stand", lambda made: made["buys"].append({"bid": "nobody", "buyer": "buyer", "wants": []})),
     ("bid filled of archive", lambda made: made["buys"].append({"bid": "filled", "buyer": "archive", "wants": []})),
-    ("bid train did not ask", lambda made: _buy(made, "train")["wants"][0].update(limit=10**6)),
-    ("transfer is not 0 fen", lambda made: _buy(made, "train")["wants"][0].update(transfer=0)),
-    ("do not lead there", lambda made: _buy(made, "train")["wants"][0].update(transfer=0, links=["port/archive"], rate=0)),
-    ("other tagged ports", lambda made: _buy(made, "train")["wants"][0]["links"].remove("port/archive")),
-    ("takes 0 bit/s", lambda made: _buy(made, "train")["wants"][0].update(rate=0)),
+    ("bid train did not ask", lambda made: _alter(made, limit=10**6)),
+    ("transfer is not 0 fen", lambda made: _alter(made, transfer=0)),
+    ("do not lead there", lambda made: _alter(made, transfer=0, links=["port/archive"], rate=0)),
+    ("other tagged ports", lambda made: [way.remove("port/archive") for way in made["ways"] if way]),
+    ("takes 0 bit/s", lambda made: _alter(made, rate=0)),
     ("offer gpus-day stood in the book and was left out", lambda made: made["sells"].remove(_sell(made, "gpus-day"))),
     ("offer gpus-day did not", lambda made: _sell(made, "gpus-day").update(lots=[0] * 12)),
     ("offer gpus-day did not", lambda made: _sell(made, "gpus-day")["lots"].__setitem__(4, 16)),

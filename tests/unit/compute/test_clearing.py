@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nnix.planes.compute.market.clear import Clearing, bound_of, clear, welfare_of
+from nnix.planes.compute.market.clear import SOLVED_TIMES, Clearing, bound_of, clear, last_asks, paid, welfare_of
 from nnix.planes.compute.market.orders import Buy, Orders, Sell, Want, feasible
 from nnix.planes.compute.market.publish import published
-from nnix.planes.compute.market.record import digest_of
+from nnix.planes.compute.market.record import WANT, digest_of
 from nnix.planes.compute.market.verify import faults
 
 SITES, DEVICES, HOURS = ("hz", "nb", "wz"), ("a/x", "b/y"), 3
@@ -109,6 +109,20 @@ def test_the_bound_holds_and_the_best_is_found_where_one_price_allows_it(orders:
     if not found.banned:
         assert found.welfare >= best * (1 - 5e-4) - 1
     assert set(found.rejected) == {buy.bid for buy in orders.buys} - {orders.buys[number].bid for number, _ in found.won}
+
+
+@quick
+@given(markets(buys_max=5))
+def test_what_one_price_for_all_costs_is_no_more_than_half_of_what_nobody_can_prove(orders: Orders) -> None:
+    """Against every set of trades at which nobody loses, unless it was given up after the last round."""
+    fair = max(
+        welfare_of(orders, won)
+        for won in possible(orders)
+        for last in [{cell: last for cell, (last, _) in last_asks(orders, won).items()}]
+        if all(paid(want, last) <= want.worth for _, want in won)
+    )
+    found = clear(orders)
+    assert found.rounds == SOLVED_TIMES or found.welfare >= fair - (found.bound - fair) / 2 - 5e-4 * found.bound - 1
 
 
 def shape(found: Clearing, bids: dict[str, str], sites: dict[str, str]) -> Any:
@@ -254,7 +268,9 @@ CHEATS: dict[str, tuple[str, Any]] = {
     "a dual below nothing": ("C2", lambda r: r["duals"]["products"][0].update(millifen=-(10**9))),
     "a bound that the duals do not prove": ("C11", lambda r: r.update(bound=r["welfare"], gap_ppm=0) or r["duals"]["products"][0].update(millifen=10**8)),
     "a field more": ("C2", lambda r: r.update(note="trust me")),
-    "more hours than anybody can count": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].update(hours=10**8)),
+    "more hours than anybody can count": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].__setitem__(WANT.index("hours"), 10**8)),
+    "a way that is none": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].__setitem__(WANT.index("way"), 99)),
+    "a want of other fields": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].pop()),
     "no numbers": ("C2", lambda r: r["prices"][0].update(fen=1.5)),
 }  # fmt: skip
 

@@ -5,6 +5,10 @@
     each product  Σ devices · x  -  Σ y ≤ 0                y ≤ lots: a sell is sold in any part
     each link     Σ rate · x ≤ what is free on it
     each port     Σ x ≤ 1                                  where circuits are not told apart by tags
+    each cut      x + Σ z ≤ hours                          z whole: whether a product sells lots at such an ask, or dearer ones; y ≤ lots · z
+
+A cut says of one want that it would lose if all of its products sold lots that dear, since all lots of a product have one price: then it is not bought. It
+takes nothing away but that, so other trades around the want stay possible. Cuts are made where a solution broke them (clear.py).
 
 Lots of one product at one ask are one column. With x whole, the best y is whole as well, so it need not be asked for.
 
@@ -15,6 +19,9 @@ The relaxation is nearly whole itself, so it does most of the work. Wants that w
 the programme is solved over those that would not (the core), from the relaxation rounded, and ends where the proved gap is small enough. What the core leaves
 out costs no proof: the bound is that of all wants.
 
+Large programmes end at the root of the search tree, with cutting planes and the heuristics there: all that a tree of 200 nodes found in twelve seconds more was
+less than a thousandth.
+
 One thread, a fixed seed, and limits by nodes instead of by the clock: the same programme gives the same answer on any machine. The clock is a fuse only, and
 a clearing that blew it says so.
 """
@@ -23,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -35,10 +43,15 @@ MEGA = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How hard to try: a gap at which to stop, nodes of the search tree, wants in the core, and a fuse."""
+    """How hard to try: a gap at which to stop, and what is added to it for each product, nodes of the search tree times wants, wants in the core, and a fuse.
+
+    Each product has an ask at which it is sold in part, and a bundle that does not fit whole beside it: so with the products grows what nobody can prove by the
+    relaxation, and it is no use to search for longer.
+    """
 
     gap: float = 2e-4
-    nodes: int = 200
+    gap_of_product: float = 2.5e-6
+    nodes_wants: int = 10_000
     core: int = 1200
     fuse_seconds: float = 600.0
 
@@ -59,6 +72,14 @@ class Duals:
 
     products: Mapping[Cell, int]
     links: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A want, by number, that is not bought where each of its products sells lots at this ask or dearer ones."""
+
+    want: int
+    asks: tuple[tuple[Cell, int], ...]
 
 
 class Programme:
@@ -107,7 +128,7 @@ class Programme:
             indices.append(self._rows.setdefault(row, len(self._rows)))
             values.append(value)
 
-    def _solver(self, banned: frozenset[int], *, whole: bool) -> Any:
+    def _solver(self, left_out: frozenset[int], *, whole: bool) -> Any:
         import highspy
 
         class Silent(highspy.Highs):
@@ -121,7 +142,7 @@ class Programme:
         for option, value in (("threads", 1), ("random_seed", 1), ("parallel", "off")):
             solver.setOptionValue(option, value)
         most = self._most.copy()
-        most[list(banned)] = 0.0
+        most[list(left_out)] = 0.0
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = len(self._costs), len(self._rows)
         lp.sense_ = highspy.ObjSense.kMaximize
@@ -135,9 +156,26 @@ class Programme:
         solver.passModel(lp)
         return solver
 
-    def relaxed(self, banned: frozenset[int]) -> Relaxed:
-        """With x in parts."""
-        solver = self._solver(banned, whole=False)
+    def _cut(self, solver: Any, cuts: Sequence[Cut]) -> None:
+        """Tell the solver, with a column z for each product and ask that the cuts speak of."""
+        import highspy
+
+        columns: dict[tuple[Cell, int], int] = {}
+        no_less = -highspy.kHighsInf
+        for level in dict.fromkeys(chain.from_iterable(cut.asks for cut in cuts)):
+            columns[level] = column = solver.getNumCol()
+            solver.addCol(0.0, 0.0, 1.0, 0, np.array([], np.int32), np.array([]))
+            solver.changeColIntegrality(column, highspy.HighsVarType.kInteger)
+            for number, (cell, ask, lots) in enumerate(self._steps, len(self.wants)):
+                if cell == level[0] and ask >= level[1]:
+                    solver.addRow(no_less, 0.0, 2, np.array([number, column], np.int32), np.array([1.0, -float(lots)]))
+        for cut in cuts:
+            row = np.array([cut.want, *(columns[level] for level in cut.asks)], np.int32)
+            solver.addRow(no_less, float(len(cut.asks)), len(row), row, np.ones(len(row)))
+
+    def relaxed(self) -> Relaxed:
+        """With x in parts, and without cuts."""
+        solver = self._solver(frozenset(), whole=False)
         solver.run()
         found, count = solver.getSolution(), len(self.wants)
         return Relaxed(found.col_value[:count], found.col_dual[:count], solver.getInfo().objective_function_value, found.row_dual)
@@ -162,18 +200,21 @@ class Programme:
             best[buy] = min(key, best.get(buy, key))
         return sorted(best, key=lambda buy: best[buy])
 
-    def solved(self, start: Sequence[int], banned: frozenset[int], relaxed: Relaxed, effort: Effort) -> tuple[list[int], bool]:
-        """(numbers of the wants that are bought, whether the fuse blew), from the solution `start` on, which is kept where nothing better is found."""
+    def solved(self, start: Sequence[int], cuts: Sequence[Cut], relaxed: Relaxed, effort: Effort) -> tuple[list[int], bool]:
+        """(numbers of the wants that are bought, whether the fuse blew), from the solution `start` on, which is kept where nothing better is found; it must keep
+        to the cuts."""
         import highspy
 
         by_gain = sorted(
             range(len(self.wants)), key=lambda number: (relaxed.parts[number] < 1e-9, -round(relaxed.gains[number], 3), number)
         )
-        core = {*by_gain[: effort.core], *start} - banned
+        core = {*by_gain[: effort.core], *start}
         solver = self._solver(frozenset(range(len(self.wants))) - core, whole=True)
-        solver.setOptionValue("mip_rel_gap", effort.gap)
-        solver.setOptionValue("mip_max_nodes", effort.nodes)
-        solver.setOptionValue("objective_target", relaxed.worth * (1 - effort.gap))
+        self._cut(solver, cuts)
+        gap = effort.gap + effort.gap_of_product * len(self.supply)
+        solver.setOptionValue("mip_rel_gap", gap)
+        solver.setOptionValue("mip_max_nodes", max(1, effort.nodes_wants // len(self.wants)))
+        solver.setOptionValue("objective_target", relaxed.worth * (1 - gap))
         solver.setOptionValue("time_limit", effort.fuse_seconds)
         if start:
             chosen = np.array(sorted(start), np.int32)

@@ -121,18 +121,17 @@ class Orders:
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
+        ways = sorted({want.links for buy in self.buys for want in buy.wants})
+        way_of = {way: index for index, way in enumerate(ways)}
         return {
             "instant": self.instant,
             "first": self.first,
             "end": self.end,
             "begin_before": self.begin_before,
             "sells": [{**asdict(each), "lots": list(each.lots)} for each in self.sells],
+            "ways": [list(way) for way in ways],
             "buys": [
-                {
-                    "bid": each.bid,
-                    "buyer": each.buyer,
-                    "wants": [{**asdict(want), "links": list(want.links), "alone": list(want.alone)} for want in each.wants],
-                }
+                {"bid": each.bid, "buyer": each.buyer, "wants": [_row(want, way_of[want.links]) for want in each.wants]}
                 for each in self.buys
             ],
             "free": dict(sorted(self.free.items())),
@@ -147,6 +146,12 @@ class Orders:
                 if lots:
                     steps[sell.site, sell.device, hour][sell.ask] += lots
         return {cell: sorted(asks.items()) for cell, asks in steps.items()}
+
+
+def _row(want: Want, way: int) -> list[Any]:
+    """As record.WANT has it."""
+    row = want.site, want.device, want.devices, want.start, want.hours, want.limit, want.transfer, want.rate, way, list(want.alone)
+    return list(row)
 
 
 def cheapest(steps: Sequence[tuple[int, int]], devices: int) -> int | None:

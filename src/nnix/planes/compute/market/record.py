@@ -2,8 +2,8 @@
 
 A clearing:
 
-    inputs     instant; first, end: for which hours; begin_before: spot, only what begins before that hour (or null); sells (offer, pool, seller, site, device, ask, start, lots of each hour); buys (bid, buyer, wants); free bit/s on links; what was set
-               aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
+    inputs     instant; first, end: for which hours; begin_before: spot, only what begins before that hour (or null); sells (offer, pool, seller, site, device, ask, start, lots of each hour); ways (the links of each); buys (bid, buyer, wants: rows of
+               what WANT names); free bit/s on links; what was set aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
     accepted   bid → number of its want
     deals      bid, offer, devices, hours
     prices     site, device, hour, fen: one for each product that changed hands
@@ -27,16 +27,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 FIELDS = (
     "format", "inputs", "accepted", "deals", "prices", "rejected", "duals", "welfare", "bound", "gap_ppm", "rounds", "banned", "cut_short", "digest",
 )  # fmt: skip
 
 MATCH_FORMAT = 1
 MATCH_FIELDS = ("format", "inputs", "fills", "digest")
+
+WANT = ("site", "device", "devices", "start", "hours", "limit", "transfer", "rate", "way", "alone")
+"""what stands in a want, in this order; `way` is the number of one of the `ways`. There are many wants, and names would be most of the record"""
 
 WANT_HOURS_MAX = 24 * 366
 """in a row: who checks a record counts each hour of a want, so one that claims more is not looked at any further"""
@@ -45,6 +48,13 @@ OUTBID = "outbid: every alternative costs more than its limit at these prices"
 NOT_WHOLE = "not whole: it would have gained at these prices, but its bundle did not fit beside those that gain more"
 WOULD_LOSE = "would lose: at one price for all lots it would have paid more than its limit"
 NOTHING = "nothing could be delivered: see what was set aside"
+
+
+def wants_of(inputs: Mapping[str, Any], buy: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The wants of a buy with their fields by name, and the links of their way."""
+    for row in buy["wants"]:
+        want = dict(zip(WANT, row, strict=True))
+        yield {**want, "links": inputs["ways"][want["way"]]}
 
 
 def digest_of(record: Mapping[str, Any]) -> str:
