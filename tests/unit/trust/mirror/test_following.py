@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -156,6 +157,14 @@ def _endless(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b" " * 65536)
 
 
+def _before_zero(handler: BaseHTTPRequestHandler) -> None:
+    """A chunk of -1 octets, which does not end."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+    handler.close_connection = True
+    for _ in range(160):
+        handler.wfile.write(b" " * (1 << 20))
+
+
 def _cut(handler: BaseHTTPRequestHandler) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
@@ -181,9 +190,12 @@ HOSTILE: dict[str, tuple[Callable[[Origin], None], Reason]] = {
     "gzip that is cut off": (lambda o: o.answers.update({NOTE: _packed(gzip.compress(bytes(100_000))[:-9])}), Reason.ENCODING),
     "something behind the gzip": (lambda o: o.answers.update({NOTE: _packed(gzip.compress(b"x") * 2)}), Reason.ENCODING),
     "a body without an end": (lambda o: o.answers.update({NOTE: _endless}), Reason.TOO_LARGE),
+    "a chunk of less than nothing": (lambda o: o.answers.update({NOTE: _before_zero}), Reason.TOO_LARGE),
     "a body that is cut off": (lambda o: o.answers.update({NOTE: _cut}), Reason.UNREACHABLE),
     "a way to another host": (lambda o: o.answers.update({NOTE: _to("https://rrdp.evil.test/n.xml")}), Reason.REDIRECTED),
     "a way to plain HTTP": (lambda o: o.answers.update({NOTE: _to(o.base.replace("https", "http") + "/n.xml")}), Reason.REDIRECTED),
+    "a way to a file": (lambda o: o.answers.update({NOTE: _to("file:///etc/passwd")}), Reason.REDIRECTED),
+    "a way to brackets": (lambda o: o.answers.update({NOTE: _to("//[x")}), Reason.REDIRECTED),
     "a way in a circle": (lambda o: o.answers.update({NOTE: _to(NOTE)}), Reason.REDIRECTED),
     "a way to nowhere": (lambda o: o.answers.update({NOTE: _to("")}), Reason.REDIRECTED),
     "an error": (lambda o: o.forget(NOTE), Reason.STATUS),
@@ -211,6 +223,32 @@ def test_the_last_good_state_is_held_against_a_hostile_origin(relying: Relying, 
     assert (done.standing, done.state) == (Standing.HELD, before)
     assert [each.split(":")[0] for each in done.findings] == [reason]
     assert relying.files == ONE
+
+
+def test_a_body_that_does_not_end_is_not_collected(relying: Relying) -> None:
+    """160 MB are sent, and less than 40 MB are there at any time: what is refused for its size is not kept until it is."""
+    relying.origin.begin(ONE)
+    relying.origin.answers[NOTE] = _before_zero
+    tracemalloc.start()
+    relying.follow()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 40 << 20
+
+
+def test_a_serial_as_high_as_can_be_is_followed_by_the_snapshot(relying: Relying) -> None:
+    relying.origin.begin(ONE)
+    relying.follow()
+    relying.origin.serial = 10**30
+    relying.origin.snapshot(published(f"{HOST}/a.roa", b"x"))
+    assert relying.follow().how == f"snapshot of serial {10**30}: no delta from serial 1"
+
+
+def test_what_a_stranger_wrote_is_told_without_what_a_terminal_obeys(relying: Relying) -> None:
+    relying.origin.answers[NOTE] = lambda handler: (handler.wfile.write(b"\x1b[2Jall is well" + b"!" * 9000 + b"\r\n\r\n"), None)[1]
+    (words,) = relying.follow().findings
+    assert words.isprintable()
+    assert len(words) < 2200
 
 
 def test_a_serial_that_went_back_is_held_against(relying: Relying) -> None:
@@ -285,6 +323,30 @@ def test_a_slow_server_ends_with_the_time_that_it_has(relying: Relying, pause: s
     done = relying.follow()
     assert time.monotonic() - began < 4
     assert done.standing is Standing.HELD
+    assert done.findings[0].startswith("slow:")
+
+
+def test_a_host_of_many_addresses_has_no_more_time_than_one_of_one(relying: Relying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first of them nobody takes the connection; the second sends a letter now and then, when the time is already over."""
+    relying.origin.begin(ONE)
+
+    def drips(handler: BaseHTTPRequestHandler) -> None:
+        for _ in range(100):
+            time.sleep(0.1)
+            handler.wfile.write(b"x")
+
+    relying.origin.answers[NOTE] = drips
+    with socket.socket() as deaf, socket.socket() as waiting:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        waiting.connect(deaf.getsockname())  # takes the one place there is; whoever comes now is not answered
+        port = int(relying.origin.base.rpartition(":")[2])
+        each = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(*each, deaf.getsockname()), (*each, ("127.0.0.1", port))])
+        relying.seconds_max = 0.7
+        began = time.monotonic()
+        done = relying.follow()
+    assert time.monotonic() - began < 4
     assert done.findings[0].startswith("slow:")
 
 

@@ -126,10 +126,9 @@ def way(state: State | None, found: rrdp.Notification, uri: str) -> Deltas | Sna
         if found.snapshot.digest != state.snapshot:
             return Snapshot(f"another snapshot for serial {found.serial} than there was")
         return Deltas({})
-    wanted = range(state.serial + 1, found.serial + 1)
-    if len(wanted) > DELTAS_APPLIED_MAX or wanted[0] not in found.deltas:
+    if found.serial - state.serial > DELTAS_APPLIED_MAX or state.serial + 1 not in found.deltas:
         return Snapshot(f"no delta from serial {state.serial}")
-    return Deltas({serial: found.deltas[serial] for serial in wanted})
+    return Deltas({serial: found.deltas[serial] for serial in range(state.serial + 1, found.serial + 1)})
 
 
 class Kept:

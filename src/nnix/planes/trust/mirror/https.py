@@ -1,7 +1,8 @@
 """One file over HTTPS, within bounds: of size, as sent and as unpacked; of time, for all of it together; and of place.
 
-A server can be slow in every way there is: it accepts and is silent, sends its head a letter at a time, or a body without an end. Time limits of single
-reads do not end that, so an alarm shuts the connection when the time for all is over, whatever is going on in it.
+A server can be slow in every way there is: it has many addresses at which nobody answers, it accepts and is silent, sends its head a letter at a time, or a body
+without an end. Time limits of single reads do not end that, so what is left of the time goes from one address to the next, and an alarm shuts the
+connection when it is over, whatever is going on in it.
 
 Redirections are followed within one origin and not beyond (RFC 9674), a few times. A packed body is unpacked piece by piece, so that a small one that
 would become a huge one ends at the same limit as a huge one.
@@ -17,6 +18,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -57,25 +59,23 @@ class Web:
 
     def _once(self, uri: str, into: Path, octets_max: int, until: float, tags: Mapping[str, str]) -> Got | str:
         """The file, or where it is said to be."""
-        left = until - time.monotonic()
-        if left <= 0:
+        if time.monotonic() >= until:
             raise Rejected(Reason.SLOW, f"{uri}: no time is left for it")
         host, port = origin(uri)
-        connection = http.client.HTTPSConnection(host, port, timeout=left, context=self.context)
+        connection = http.client.HTTPSConnection(host, port)
         over = threading.Event()
-
-        def ring() -> None:
-            over.set()
-            if (open_socket := connection.sock) is not None:
-                try:
-                    socket.socket.shutdown(open_socket, socket.SHUT_RDWR)  # not SSLSocket's, which touches what another thread is using
-                except OSError:
-                    connection.close()
-
-        alarm = threading.Timer(left, ring)
-        alarm.daemon = True
-        alarm.start()
+        alarm: threading.Timer | None = None
         try:
+            connection.sock = link = self._connected(host, port, until)
+
+            def ring() -> None:
+                over.set()
+                with suppress(OSError):
+                    socket.socket.shutdown(link, socket.SHUT_RDWR)  # not SSLSocket's, which touches what another thread is using
+
+            alarm = threading.Timer(until - time.monotonic(), ring)
+            alarm.daemon = True
+            alarm.start()
             connection.request("GET", target(uri), headers={"User-Agent": f"nnix/{__version__}", "Accept-Encoding": "gzip", **tags})
             answer = connection.getresponse()
             if answer.status in (301, 302, 303, 307, 308):
@@ -92,13 +92,36 @@ class Web:
             if over.is_set():  # then the end that was seen was our own doing
                 raise Rejected(Reason.SLOW, f"{uri}: it did not end in time") from None
             raise
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:  # the last of a port that is none
             if over.is_set() or isinstance(error, TimeoutError):
                 raise Rejected(Reason.SLOW, f"{uri}: it did not end in time") from None
             raise Rejected(Reason.UNREACHABLE, f"{uri}: {error or type(error).__name__}") from None
         finally:
-            alarm.cancel()
+            if alarm is not None:
+                alarm.cancel()
             connection.close()
+
+    def _connected(self, host: str, port: int, until: float) -> ssl.SSLSocket:
+        """TLS with the first of the host's addresses that takes us. Raises OSError, OverflowError."""
+        fault: OSError = OSError(f"{host} has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            link = socket.socket(family, kind, protocol)
+            try:
+                link.settimeout(_left(until))
+                link.connect(address)
+                link.settimeout(_left(until))  # a handshake has it for all of its messages together
+                return self.context.wrap_socket(link, server_hostname=host)
+            except OSError as error:
+                link.close()
+                fault = error
+        raise fault
+
+
+def _left(until: float) -> float:
+    """Raises TimeoutError when nothing is."""
+    if (left := until - time.monotonic()) <= 0:
+        raise TimeoutError
+    return left
 
 
 def _tags(answer: http.client.HTTPResponse) -> dict[str, str]:
@@ -121,16 +144,13 @@ def _body(answer: http.client.HTTPResponse, octets_max: int, uri: str) -> Iterat
         raise Rejected(Reason.TOO_LARGE, f"{uri}: {length} octets, more than {octets_max}")
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding != "identity" else None
     total = received = 0
-    while chunk := answer.read(CHUNK_OCTETS):
+    while chunk := answer.read1(CHUNK_OCTETS):  # read() takes a chunk of -1 octets for all that will ever come, and puts that into memory
         received += len(chunk)
         while chunk:
             if unpacker is None:
                 piece, chunk = chunk, b""
             else:
-                try:
-                    piece = unpacker.decompress(chunk, CHUNK_OCTETS)
-                except zlib.error as error:
-                    raise Rejected(Reason.ENCODING, f"{uri}: {error}") from None
+                piece = _unpacked(unpacker, chunk, uri)
                 if unpacker.unused_data:
                     raise Rejected(Reason.ENCODING, f"{uri}: something behind the end of the packed body")
                 chunk = unpacker.unconsumed_tail
@@ -141,13 +161,21 @@ def _body(answer: http.client.HTTPResponse, octets_max: int, uri: str) -> Iterat
     if expected is not None and received != expected:
         raise Rejected(Reason.UNREACHABLE, f"{uri}: ended after {received} of {expected} octets")
     if unpacker is not None:
-        while piece := unpacker.decompress(unpacker.unconsumed_tail, CHUNK_OCTETS):
+        while piece := _unpacked(unpacker, unpacker.unconsumed_tail, uri):
             total += len(piece)
             if total > octets_max:
                 raise Rejected(Reason.TOO_LARGE, f"{uri}: more than {octets_max} octets")
             yield piece
         if not unpacker.eof:
             raise Rejected(Reason.ENCODING, f"{uri}: the packed body is cut off")
+
+
+def _unpacked(unpacker: zlib._Decompress, chunk: bytes, uri: str) -> bytes:
+    """What comes of `chunk`, as far as CHUNK_OCTETS. Raises Rejected."""
+    try:
+        return unpacker.decompress(chunk, CHUNK_OCTETS)
+    except zlib.error as error:
+        raise Rejected(Reason.ENCODING, f"{uri}: {error}") from None
 
 
 def _written(pieces: Iterator[bytes], into: Path, tags: Mapping[str, str]) -> Got:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+WORDS_MAX = 2000
+
+
 class Reason(StrEnum):
     """Its value is what operators search for and tests count; SOURCES says who forbids it."""
 
@@ -73,10 +76,10 @@ SOURCES: dict[Reason, str] = {
 
 
 class Rejected(Exception):
-    """Not taken, for `reason`; the message says what exactly."""
+    """Not taken, for `reason`; the message says what exactly. What a stranger wrote may stand in it, so it is cut, and holds nothing that a terminal would obey."""
 
     def __init__(self, reason: Reason, words: str) -> None:
-        super().__init__(words)
+        super().__init__("".join(each if each.isprintable() else "\ufffd" for each in words[:WORDS_MAX]))
         self.reason = reason
 
     def __str__(self) -> str:

@@ -64,10 +64,10 @@ def beside(uri: str, of: str) -> str:
 
 def redirected(uri: str, location: str) -> str:
     """Where a redirection from `uri` leads. Raises Rejected when that is another origin (RFC 9674)."""
-    to = urljoin(uri, location)
     try:
+        to = urljoin(uri, location)
         same = origin(to) == origin(uri)
-    except Rejected:
+    except (Rejected, ValueError):  # urljoin's, of brackets without an address in them
         same = False
     if not same:
         raise Rejected(Reason.REDIRECTED, f"{uri} leads to {location[:200]!r}")
