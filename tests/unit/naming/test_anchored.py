@@ -141,16 +141,16 @@ def test_the_roots_own_sets_of_three_years() -> None:
 # -- transfers -------------------------------------------------------------------------------------------------------
 
 
-def record(owner: str, kind: int, rdata: bytes) -> bytes:
-    return wire(owner) + struct.pack("!HHIH", kind, 1, 300, len(rdata)) + rdata
+def record(owner: str, kind: int, rdata: bytes, group: int = 1) -> bytes:
+    return wire(owner) + struct.pack("!HHIH", kind, group, 300, len(rdata)) + rdata
 
 
-def soa(serial: int) -> bytes:
-    return record("zj.", 6, wire("ns.zj.") + wire("h.zj.") + struct.pack("!5I", serial, 1, 2, 3, 4))
+def soa(serial: int, owner: str = "zj.", group: int = 1) -> bytes:
+    return record(owner, 6, wire("ns.zj.") + wire("h.zj.") + struct.pack("!5I", serial, 1, 2, 3, 4), group)
 
 
-def key(n: int) -> bytes:
-    return record("zj.", 48, struct.pack("!HBB", 257, 3, 15) + bytes([n]) * 32)
+def key(n: int, owner: str = "zj.", group: int = 1) -> bytes:
+    return record(owner, 48, struct.pack("!HBB", 257, 3, 15) + bytes([n]) * 32, group)
 
 
 def sig(n: int) -> bytes:
@@ -202,14 +202,36 @@ def test_what_the_keys_are_after_a_transfer(
         [answer(soa(2), *(key(n) for n in range(70)))],
         [answer(soa(2), soa(2), key(1))],
         [b"\0" * 5],
+        [answer(soa(2), key(1)), answer(A, soa(7, "www.zj."))],
+        [answer(soa(2), key(1)), answer(A, soa(2, group=3))],
+        [answer(soa(2), key(1)), answer(A, key(9, group=3))],
+        [answer(soa(2), key(1, group=255))],
+        [answer(soa(2), key(1)), answer(A, record("x.zj.", 50, b"\1\0\xff\xff\0" + bytes(30)))],
+        [answer(soa(2), key(1)), answer(A)[:-3]],
+        [answer(soa(2), key(1)), answer(b"\x40" + A)],
+        [answer(soa(2), A), answer(b"\xc0\x0c" * 2 + A)],
     ],
-    ids=["no-soa", "two-serials", "another-question", "cut", "too-many-keys", "beyond-its-end", "short"],
-)
+    ids=[
+        "no-soa", "two-serials", "another-question", "cut", "too-many-keys", "beyond-its-end", "short", "an-soa-of-another-name", "an-soa-of-another-class",
+        "a-key-of-another-class", "a-key-of-any-class", "65535-iterations", "cut-where-nothing-matters", "no-label", "points-forward",
+    ],
+)  # fmt: skip
 def test_a_transfer_that_is_none_is_unreadable(messages: list[bytes]) -> None:
     watch = Watch(Query(9, "zj.", AXFR))
     with pytest.raises(Unreadable):
         for each in messages:
             watch.take(each)
+
+
+def test_a_key_is_not_taken_away_under_a_name_that_only_looks_like_the_zones() -> None:
+    """Knot passes over what is outside of the zone: the label `a.zj` at the top, unlike `a` in `zj`. So it keeps the stranger's key, and so must the watch."""
+    whose, registered, stranger = Query(9, "a.zj.", IXFR, 1), key(1, "a.zj."), key(9, "a.zj.")
+    outside = b"\x04a.zj" + record(".", 48, stranger[-36:])
+    watch = Watch(whose, {registered[-36:]})
+    assert watch.take(
+        answer(*(soa(each, "a.zj.") for each in (3, 1, 2)), stranger, soa(2, "a.zj."), outside, *(soa(3, "a.zj.") for _ in range(2)))
+    )
+    assert watch.keys == {registered[-36:], stranger[-36:]}
 
 
 def test_a_primary_that_refuses_is_passed_on_as_it_is() -> None:

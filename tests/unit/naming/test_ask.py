@@ -90,3 +90,11 @@ def test_names_are_lower_case_and_end_where_they_end() -> None:
     text = wire("lab.") + b"\x03WWW\xc0\x00"
     assert name_at(text, 5) == ("www.lab.", 11)
     assert name_at(text, 0) == ("lab.", 5)
+
+
+def test_a_dot_in_a_label_is_not_one_between_labels() -> None:
+    """RFC 1035, 5.1; or one label would pass for two."""
+    one, two = b"\x06co\\.Uk\0", b"\x02co\x02uk\0"
+    assert (name_at(one, 0)[0], name_at(two, 0)[0]) == (r"co\\\.uk.", "co.uk.")
+    assert (wire(r"co\\\.uk."), wire("co.uk.")) == (one.lower(), two)
+    assert name_at(b"\x01\xc4\0", 0)[0] == "\xc4."  # names have no case beyond ASCII (RFC 4343, 2)

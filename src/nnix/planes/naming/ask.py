@@ -8,6 +8,7 @@ anybody; what cannot be read is no answer.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import socket
 import struct
@@ -20,6 +21,7 @@ PAYLOAD_OCTETS = 1232  # DNS flag day 2020
 HEADER = struct.Struct("!6H")
 ANSWER, AUTHORITY_FLAG, TRUNCATED = 0x8000, 0x0400, 0x0200
 POINTERS_MAX = 64
+DOTTED, ESCAPED, LABEL = re.compile(rb"[.\\]"), re.compile(rb"\\(.)", re.S), re.compile(rb"(?:\\.|[^.\\])+", re.S)
 
 
 class Unreadable(ValueError):
@@ -139,8 +141,9 @@ def _records(message: bytes, start: int, count: int) -> Iterator[Record]:
 
 
 def name_at(message: bytes, start: int) -> tuple[str, int]:
-    """The name at `start`, and where what follows begins. Raises Unreadable for pointers that go forward or in circles."""
-    labels: list[str] = []
+    """The name at `start`, and where what follows begins. A dot inside of a label is `\\.` (RFC 1035, 5.1), or one label would pass for two. Raises Unreadable for
+    pointers that go forward or in circles."""
+    labels: list[bytes] = []
     end, here = -1, start
     for _ in range(POINTERS_MAX + 128):
         length = message[here]
@@ -153,16 +156,17 @@ def name_at(message: bytes, start: int) -> tuple[str, int]:
         elif length & 0xC0:
             raise Unreadable("a label of an unknown kind")
         elif length == 0:
-            return ".".join(labels).lower() + ".", here + 1 if end < 0 else end
+            return b"".join([each + b"." for each in labels] or [b"."]).decode("latin-1"), here + 1 if end < 0 else end
         else:
-            labels.append(message[here + 1 : here + 1 + length].decode("latin-1"))
+            label = message[here + 1 : here + 1 + length].lower()
+            labels.append(label.replace(b"\\", b"\\\\").replace(b".", b"\\.") if DOTTED.search(label) else label)
             here += 1 + length
     raise Unreadable("a name without end")
 
 
 def wire(name: str) -> bytes:
     """A name in wire form, lower case (RFC 4034, 6.2)."""
-    labels = [label.encode("latin-1") for label in name.lower().rstrip(".").split(".") if label]
+    labels = [ESCAPED.sub(rb"\1", label) for label in LABEL.findall(name.encode("latin-1").lower())]
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 

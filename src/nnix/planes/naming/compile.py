@@ -24,7 +24,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact
 from nnix.planes.members.kinds import Exchange, Site
 from nnix.planes.naming import bird, knot, nsd, unbound
-from nnix.planes.naming.kinds import Address, Anycast, NameGate, NameNode, Resolver, ServerMake, TransferKey, Zone
+from nnix.planes.naming.kinds import ZONE_OCTETS_MAX, Address, Anycast, NameGate, NameNode, Resolver, ServerMake, TransferKey, Zone
 from nnix.planes.routing.kinds import RouteServer, Session
 
 Station = NameGate | NameNode | Resolver
@@ -97,6 +97,7 @@ class GateZone:
     zonemd: bool
     resolvers: tuple[Server, ...]
     guarded: tuple[int, ...] = ()
+    octets_max: int = ZONE_OCTETS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,7 @@ def gate_policy(gate: NameGate, snapshot: Snapshot) -> GatePolicy:
                 ),
                 dnssec=zone.dnssec,
                 zonemd=zone.zonemd,
+                octets_max=zone.octets_max,
                 resolvers=tuple(heard(each, None) for each in snapshot.where(Resolver, root=zone.name)),
                 guarded=ports.get(zone.name, ()),
             )

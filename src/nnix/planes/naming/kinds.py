@@ -14,6 +14,7 @@ from nnix.planes.routing.kinds import Prefix, Session
 
 Address = IPv4Address | IPv6Address
 Secret = Annotated[str, Field(pattern=r"^secret:[A-Za-z0-9._-]{1,64}$", description="reference to a secret", examples=["secret:tsig-cn"])]
+ZONE_OCTETS_MAX = 1 << 30  # ten million delegations and more
 DomainName = Annotated[
     str,
     Field(
@@ -103,6 +104,12 @@ class Zone(Resource):
     )
     algorithms: tuple[Annotated[int, Field(ge=1, le=255)], ...] = Field(
         default=(8, 10, 13, 14, 15, 16), description="DNSSEC algorithms that it may be signed with (RFC 8624, 3.1)"
+    )
+    octets_max: int = Field(
+        default=ZONE_OCTETS_MAX,
+        ge=1 << 10,
+        le=1 << 40,
+        description="the largest version that the gate takes, in octets without compression",
     )
     lag_max: Duration = Field(
         default=Duration(300_000_000), description="how long a node may serve an older serial than its gate", examples=["5min"]

@@ -70,6 +70,7 @@ def _gate(policy: GatePolicy) -> Iterator[str]:
         yield from _listed("acl", [*(f"told-by-{each.name}" for each in zone.primaries), *(f"fetched-by-{each}" for each in told)])
         yield f"    dnssec-validation: {_switch(zone.dnssec)}"
         yield f"    zonemd-verify: {_switch(zone.zonemd)}"
+        yield f"    zone-max-size: {zone.octets_max}"
         yield from _kept()
         if policy.catalog:
             yield "    catalog-role: member"

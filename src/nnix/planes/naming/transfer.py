@@ -4,13 +4,16 @@ A whole transfer (AXFR) is what stands between two SOAs of one serial. An increm
 the old SOA and what is taken away, the newer SOA and what is added, and ends with the new SOA once more; its set is what the receiver had,
 changed by that. An answer to IXFR may be either.
 
-Of a zone of millions of records only those are looked at that matter: a message is taken apart when the octets of an SOA's, a DNSKEY's or its
-signature's type and class occur in it at all. They may occur by chance, which costs time, but no record is missed for it. Pure.
+What is seen here has to be what Knot sees, or a zone could pass that was not looked at. Knot ends a whole transfer, and a step of an incremental one, at an SOA of any name
+and class, and it takes a DNSKEY of any class for one of the zone's. Neither belongs into a zone (RFC 1035, 5.2 and 3.2.4), so a transfer with such a
+record is refused.
+
+Of a zone of millions of records only those are looked at that matter: each message is gone along from type to type, and taken apart where it holds an SOA, a
+DNSKEY or a signature over one. Pure.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,9 +21,11 @@ from enum import StrEnum
 
 from nnix.planes.naming.ask import DNSKEY, IN, RRSIG, SOA, Unreadable, name_at
 
-AXFR, IXFR = 252, 251
+AXFR, IXFR, NSEC3 = 252, 251, 50
 KEYS_MAX = 64
-MATTERS = re.compile(rb"\0\x06\0\x01|\0\x30\0\x01|\0\x2e\0\x01.{6}\0\x30", re.S)
+ITERATIONS_MAX = 150  # beyond which no resolver that we know of believes a proof
+COVERS_KEYS = DNSKEY.to_bytes(2, "big")
+TYPE_CLASS_LENGTH = struct.Struct("!HH4xH")
 
 
 class Stage(StrEnum):
@@ -78,12 +83,13 @@ class Watch:
             if flags & 15:
                 self.refused = True  # by the primary itself: there is nothing to watch
                 return True
-            if self.stage is not Stage.OPENED and not MATTERS.search(message):
-                self.seen += answers
-                return False
             here = 12
             for _ in range(questions):
                 here = name_at(message, here)[1] + 4
+            matters = _matters(message, here, answers)
+            if self.stage is not Stage.OPENED and not matters:
+                self.seen += answers
+                return False
             for owner, kind, serial, rdata in _records(message, here, answers):
                 self._record(owner, kind, serial, rdata)
                 self.seen += 1
@@ -96,7 +102,9 @@ class Watch:
     def _record(self, owner: str, kind: int, serial: int | None, rdata: bytes) -> None:
         if self.stage is Stage.DONE:
             raise Unreadable("more after its end")
-        if kind == SOA and owner == self.query.name:
+        if kind == SOA:
+            if owner != self.query.name:
+                raise Unreadable(f"an SOA of {owner}")
             self._boundary(serial)
             return
         if self.serial is None:
@@ -105,7 +113,7 @@ class Watch:
             self._becomes_whole()
         if owner != self.query.name or kind not in (DNSKEY, RRSIG):
             return
-        if kind == RRSIG and rdata[:2] != DNSKEY.to_bytes(2, "big"):
+        if kind == RRSIG and rdata[:2] != COVERS_KEYS:
             return
         records = self.keys if kind == DNSKEY else self.signatures
         if self.stage is Stage.TAKING:
@@ -138,6 +146,28 @@ class Watch:
         self.signatures.clear()
 
 
+def _matters(message: bytes, here: int, count: int) -> bool:
+    """Whether any of the records is an SOA, a DNSKEY or a signature over one. An NSEC3 costs whoever validates the zone as many hashes for each name as it says. Raises
+    Unreadable, struct.error, IndexError."""
+    found = False
+    for _ in range(count):
+        while 0 < (length := message[here]) < 0x40:
+            here += 1 + length
+        if 0 < length < 0xC0:
+            raise Unreadable("a label of an unknown kind")
+        here += 2 if length else 1
+        kind, group, octets = TYPE_CLASS_LENGTH.unpack_from(message, here)
+        if group != IN:
+            raise Unreadable(f"a record of class {group}")
+        here += 10 + octets
+        if kind == NSEC3 and (times := int.from_bytes(message[here - octets + 2 : here - octets + 4])) > ITERATIONS_MAX:
+            raise Unreadable(f"an NSEC3 of {times} iterations, more than {ITERATIONS_MAX} (RFC 9276, 3.2)")
+        found = found or kind in (SOA, DNSKEY) or (kind == RRSIG and message[here - octets : here - octets + 2] == COVERS_KEYS)
+    if here > len(message):
+        raise Unreadable("a record longer than its message")
+    return found
+
+
 def _records(message: bytes, here: int, count: int) -> Iterator[tuple[str, int, int | None, bytes]]:
     """(owner, type, serial of an SOA, rdata) of each. Raises Unreadable, struct.error, IndexError."""
     for _ in range(count):
@@ -146,10 +176,12 @@ def _records(message: bytes, here: int, count: int) -> Iterator[tuple[str, int, 
         here += 10
         if here + length > len(message):
             raise Unreadable("a record longer than its message")
+        if group != IN:
+            raise Unreadable(f"a record of class {group}")
         serial = None
-        if kind == SOA and group == IN:
+        if kind == SOA:
             _, middle = name_at(message, here)
             _, end = name_at(message, middle)
             serial = struct.unpack_from("!I", message, end)[0]
-        yield owner, kind if group == IN else 0, serial, message[here : here + length]
+        yield owner, kind, serial, message[here : here + length]
         here += length
