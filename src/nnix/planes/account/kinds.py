@@ -97,7 +97,7 @@ class CircuitPrice(Record):
 
 
 class Tariff(Resource):
-    """What the exchange charges and gives back, from one hour on. The fee on a deal and its credits are those of the deal's first hour."""
+    """What the exchange charges and gives back, from one hour on. What it says of deals holds for those whose first hour is under it."""
 
     columns: ClassVar = ("start", "end", "buyer_fee_permille", "seller_fee_permille")
 
@@ -106,6 +106,9 @@ class Tariff(Resource):
     end: Hour | None = Field(default=None, description="end (UTC), not part of it; unset: until another follows")
     buyer_fee_permille: Permille = Field(default=0, description="of what a deal comes to, from its buyer", examples=[10])
     seller_fee_permille: Permille = Field(default=0, description="of what a deal comes to, from its seller", examples=[10])
+    reserved_percent: Percent = Field(
+        default=0, description="of the price of devices that were reserved and not used, from the buyer to the seller", examples=[30]
+    )
     credits: tuple[CreditTerm, ...] = Field(default=(), description="what is given back after an outage; unset: nothing")
     ports: tuple[PortPrice, ...] = Field(default=(), description="by speed; a port of a speed that is not listed costs nothing")
     circuits: tuple[CircuitPrice, ...] = Field(

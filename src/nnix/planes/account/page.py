@@ -18,6 +18,7 @@ from nnix.planes.members.kinds import Title
 WORDS: dict[str, tuple[str, str]] = {
     "invoice": ("invoice", "账单"),
     "use": ("use", "使用"),
+    "reserved": ("reserved and not used", "预留未用"),
     "outside": ("outside its hours, not charged", "时段外(不计费)"),
     "excess": ("beyond what was bought, not charged", "超量(不计费)"),
     "credit": ("credit for an outage", "故障抵扣"),
@@ -37,6 +38,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "preempted": ("preempted", "被抢占"),
     "node-lost": ("node lost", "节点故障"),
     "meter-lost": ("meter lost", "计量中断"),
+    "unused": ("nobody ran on it", "无作业运行"),
+    "late-record": ("taken back: records came late", "迟到记录,冲回"),
     "pays": ("to pay", "应付"),
     "gets": ("to receive", "应收"),
     "balance": ("balance", "结余"),

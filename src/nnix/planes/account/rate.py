@@ -11,7 +11,7 @@ What an outage destroyed is given back. When an interval ends by a cause for whi
 was last saved is worth nothing to the buyer, on whichever of its devices; that much is credited, in the settlement in which it becomes known. So work
 that was saved at the moment of a preemption is paid, and an hour that was lost for want of a checkpoint is not.
 
-Deliberately not here: paying for devices that were reserved and not used. A deal is paid by what ran.
+Deliberately not here: devices that were reserved and not used, of which no record tells (reserved.py).
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class LineKind(StrEnum):
     """What a line is about."""
 
     USE = "use"
+    RESERVED = "reserved"
     OUTSIDE = "outside"
     EXCESS = "excess"
     CREDIT = "credit"
@@ -70,7 +71,8 @@ class LineKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What of one record a line is made of. `seq` and `digest` are the record's in its chain: a meter's, or the ledger."""
+    """What of one record a line is made of. `seq` and `digest` are the record's in its chain: a meter's, or the ledger. Of what was reserved and not used:
+    a gap between records, after that one."""
 
     seq: int
     digest: str
@@ -130,8 +132,9 @@ OVER = frozenset({"finished", "failed", "cancelled", "killed"})
 DEVICE_HOUR = "device-microseconds, priced by the device-hour"
 
 
-def rate(terms: Terms, records: Iterable[Metered], since: int = 0) -> tuple[Line, ...]:
-    """The lines of a deal from all records of its pool's meter so far; what came up to record `since` was settled before and gives none.
+def rate(terms: Terms, records: Iterable[Metered], since: int = 0, kept: Iterable[Line] = ()) -> tuple[Line, ...]:
+    """The lines of a deal from all records of its pool's meter so far; what came up to record `since` was settled before and gives none. `kept` are its
+    lines for what was reserved and not used; fees are taken from these as well.
 
     Records of other deals are passed over. Raises ValueError where one record stands twice.
     """
@@ -141,8 +144,8 @@ def rate(terms: Terms, records: Iterable[Metered], since: int = 0) -> tuple[Line
     pieces = tuple(_pieces(terms, own))
     use = _use(terms, [each for each in pieces if each.of.seq > since])
     credit = _credits(terms, own, pieces, since)
-    lines = [*use, *credit]
-    net = sum(each.amount for each in use) - sum(each.amount for each in credit)
+    lines = [*use, *credit, *kept]
+    net = sum(each.amount if each.payer == f"buyer/{terms.buyer}" else -each.amount for each in lines)
     of = tuple(each.id for each in lines if each.amount)
     for kind, member, parts in (
         (LineKind.BUYER_FEE, f"buyer/{terms.buyer}", terms.buyer_fee),

@@ -24,6 +24,7 @@ from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.account.kinds import Invoice, MeterHead, Paid, ServiceCredit, Settlement, instant_ms
 from nnix.planes.account.rate import Line, LineKind, Metered, Part, rate, subsidies
+from nnix.planes.account.reserved import reserved
 from nnix.planes.account.service import Changed, service_lines, spans
 from nnix.planes.account.terms import terms_of
 from nnix.planes.compute.kinds import Deal
@@ -192,8 +193,15 @@ def settle(snapshot: Snapshot, model: int, meters: Mapping[str, Iterable[Metered
     for pool, records in read.items():
         for each in records:
             by_deal[pool, each.deal].append(each)
-    terms = [terms_of(deal, snapshot) for deal in snapshot.of(Deal)]
-    lines = {each.deal: rate(each, by_deal.get((each.pool, each.deal), ()), since.get(each.pool, 0)) for each in terms}
+    whole_history = tuple(changes)
+    made = deals_made(whole_history)
+    terms = [terms_of(deal, snapshot, made.get(deal.name, 0)) for deal in snapshot.of(Deal)]
+    since_ms = instant_ms(before.until) if before else 0
+    lines: dict[str, tuple[Line, ...]] = {}
+    for deal in terms:
+        own, read_before = by_deal.get((deal.pool, deal.deal), ()), since.get(deal.pool, 0)
+        kept = reserved(deal, own, since=read_before, since_ms=since_ms, until_ms=until_ms)
+        lines[deal.deal] = rate(deal, own, read_before, kept)
     known = {(each.pool, each.deal) for each in terms}
     unrated = tuple(
         Unrated(each.pool, each.seq, each.digest, each.deal)
@@ -204,12 +212,11 @@ def settle(snapshot: Snapshot, model: int, meters: Mapping[str, Iterable[Metered
     paid = subsidized_so_far(snapshot)
     done = {name for each in snapshot.of(Settlement) for name in each.credits}
     granted = [each for each in snapshot.of(ServiceCredit) if each.name not in done]
-    since_ms = instant_ms(before.until) if before else 0
     whole = [
         *(line for each in lines.values() for line in each),
         *subsidies(terms, lines, paid),
         *map(_granted, granted),
-        *service_lines(spans(changes, since_ms, until_ms), snapshot),
+        *service_lines(spans(whole_history, since_ms, until_ms), snapshot),
     ]
     return Settled(
         number=before.number + 1 if before else 1,
@@ -220,6 +227,20 @@ def settle(snapshot: Snapshot, model: int, meters: Mapping[str, Iterable[Metered
         unrated=unrated,
         credits=tuple(each.name for each in granted),
     )
+
+
+def deals_made(changes: Iterable[Changed]) -> dict[str, int]:
+    """Deal → Unix milliseconds of the change that made it. `changes` are all of the ledger, in order."""
+    found: dict[str, int] = {}
+    for change in changes:
+        for each in change.put:
+            if each["kind"] == "Deal":
+                found.setdefault(str(each["name"]), change.at_ms)
+        for gone in change.gone:
+            kind, _, name = gone.partition("/")
+            if kind == "deal":
+                found.pop(name, None)
+    return found
 
 
 def subsidized_so_far(snapshot: Snapshot) -> dict[tuple[str, str], int]:

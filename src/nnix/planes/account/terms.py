@@ -29,7 +29,7 @@ class Help:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Amounts are fen, hours are numbers since 1970, fees are parts of 100,000, credits are cause → percent."""
+    """Amounts are fen, hours are numbers since 1970, fees are parts of 100,000, credits are cause → percent. made_ms: when the deal was made."""
 
     deal: str
     buyer: str
@@ -41,11 +41,13 @@ class Terms:
     buyer_fee: int = 0
     seller_fee: int = 0
     credits: Mapping[str, int] = field(default_factory=dict)
+    reserved_percent: int = 0
+    made_ms: int = 0
     subsidies: tuple[Help, ...] = ()
 
 
-def terms_of(deal: Deal, snapshot: Snapshot) -> Terms:
-    """The terms of a deal."""
+def terms_of(deal: Deal, snapshot: Snapshot, made_ms: int = 0) -> Terms:
+    """The terms of a deal that was made then."""
     pool = snapshot.at(deal.pool)
     buyer, seller = snapshot.at(snapshot.at(deal.bid).member), snapshot.at(pool.member)
     tariff = tariff_at(snapshot, deal.hours[0])
@@ -57,6 +59,7 @@ def terms_of(deal: Deal, snapshot: Snapshot) -> Terms:
         devices=deal.devices,
         prices={hour_number(hour): int(price) for hour, price in zip(deal.hours, deal.prices, strict=True)},
         transfer=int(deal.transfer),
+        made_ms=made_ms,
     )
     return bare if tariff is None else _under(bare, tariff, buyer, seller)
 
@@ -67,6 +70,7 @@ def _under(bare: Terms, tariff: Tariff, buyer: Member, seller: Member) -> Terms:
         buyer_fee=tariff.buyer_fee_permille * _fee_percent(tariff, buyer),
         seller_fee=tariff.seller_fee_permille * _fee_percent(tariff, seller),
         credits={str(each.cause): each.percent for each in tariff.credits},
+        reserved_percent=tariff.reserved_percent,
         subsidies=tuple(
             Help(
                 each.name,
