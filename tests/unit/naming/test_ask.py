@@ -85,6 +85,12 @@ def test_no_message_makes_the_reader_stumble(rubbish: bytes, behind_a_head: bool
         return
 
 
+@pytest.mark.parametrize("cut", [b"", b"\x03ab", b"\xc0", b"\x01a\xc0"])
+def test_a_name_that_is_cut_off_is_no_worse_than_a_message_that_is(cut: bytes) -> None:
+    with pytest.raises(IndexError):
+        name_at(b"\0" + cut, 1)
+
+
 def test_names_are_lower_case_and_end_where_they_end() -> None:
     """With a pointer, what follows begins after the pointer."""
     text = wire("lab.") + b"\x03WWW\xc0\x00"

@@ -221,7 +221,9 @@ def test_what_makes_a_delegation_lame(response: bytes, fault: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "response", [b"", b"\0" * 11, dns("x.zj.", code=2)[:14], b"\0\0\0\2" + b"\xff" * 60], ids=["empty", "short", "cut", "counts"]
+    "response",
+    [b"", b"\0" * 11, dns("x.zj.", code=2)[:14], b"\0\0\0\2" + b"\xff" * 60, dns("x.zj.", code=2)[:12] + b"\xc0"],
+    ids=["empty", "short", "cut", "counts", "half-a-pointer"],
 )
 def test_an_answer_that_cannot_be_read_is_counted_as_that(response: bytes) -> None:
     """And no exception leaves the tally."""
@@ -229,6 +231,15 @@ def test_an_answer_that_cannot_be_read_is_counted_as_that(response: bytes) -> No
     counted.take(Message(Kind.CLIENT_RESPONSE, 1, packed("192.0.2.1"), 1, b"", 53, 0, NOON, b"", response, b""))
     counted.take(Message(77, 1, b"", 1, b"", 53, 0, NOON, b"", b"", b""))
     assert counted.unreadable >= 1
+
+
+@pytest.mark.parametrize("zone", [b"\xc0", b"\x05zj", b"\x40"])
+def test_a_stranger_whose_answer_cannot_be_read_does_not_end_the_counting(zone: bytes) -> None:
+    """What a resolver is told comes from anybody, and goes into its tap as it came."""
+    counted = day()
+    for response in (dns("x.zj.")[:12] + b"\xc0", dns("x.zj.", code=5)):
+        counted.take(Message(4, 1, b"", 1, packed("192.0.2.9"), 53, NOON, NOON, b"", response, zone))
+    assert (counted.unreadable, sum(counted.lame.counts.values())) == (1, 1)
 
 
 def test_who_starts_anew_goes_on_and_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,10 @@ def verifies(key: bytes, signature: bytes, signed: bytes) -> bool:
             (place / name).write_bytes(content)
         argv = ["openssl", "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", "key", "-rawin"]
         argv += [*(["-digest", digest] if digest else []), "-in", "signed", "-sigfile", "signature"]
-        return subprocess.run(argv, cwd=place, capture_output=True, check=False, timeout=10).returncode == 0
+        try:
+            return subprocess.run(argv, cwd=place, capture_output=True, check=False, timeout=10).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
 
 def _rsa(key: bytes) -> bytes:

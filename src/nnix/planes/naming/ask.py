@@ -142,13 +142,13 @@ def _records(message: bytes, start: int, count: int) -> Iterator[Record]:
 
 def name_at(message: bytes, start: int) -> tuple[str, int]:
     """The name at `start`, and where what follows begins. A dot inside of a label is `\\.` (RFC 1035, 5.1), or one label would pass for two. Raises Unreadable for
-    pointers that go forward or in circles."""
+    pointers that go forward or in circles, and IndexError for a name that is cut off."""
     labels: list[bytes] = []
     end, here = -1, start
     for _ in range(POINTERS_MAX + 128):
         length = message[here]
         if length & 0xC0 == 0xC0:
-            target = struct.unpack_from("!H", message, here)[0] & 0x3FFF
+            target = (length & 0x3F) << 8 | message[here + 1]
             end = here + 2 if end < 0 else end
             if target >= here:
                 raise Unreadable("a name that points forward")
