@@ -27,14 +27,14 @@ from cryptography.x509.oid import NameOID
 Answer = bytes | Callable[[BaseHTTPRequestHandler], None]
 
 
-def authority(folder: Path, *names: str) -> tuple[Path, Path, Path]:
-    """(CA, certificate for `names`, its key), PEM files in `folder`."""
+def authority(folder: Path, *names: str, days: float = 30) -> tuple[Path, Path, Path]:
+    """(CA, certificate for `names`, its key), PEM files in `folder`; good from yesterday on and for so many `days` from now."""
     now = datetime.now(UTC)
 
     def built(subject: str, issuer: str, public: Any, signer: Any, *extensions: tuple[Any, bool]) -> x509.Certificate:
         made = x509.CertificateBuilder(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]),
-            public, x509.random_serial_number(), now - timedelta(days=1), now + timedelta(days=30),
+            public, x509.random_serial_number(), now - timedelta(days=1), now + timedelta(days=days),
         )  # fmt: skip
         for extension, critical in extensions:
             made = made.add_extension(extension, critical)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from nnix.planes.trust import payloads
 from nnix.planes.trust.gate import EXPIRY_ASSUMED_SECONDS, Accepted, Content, Outcome, Standing, Verdict, judged, withheld
 from nnix.planes.trust.kinds import TrustAnchor
+from nnix.planes.trust.objects import PROVIDERS_MAX
 from nnix.planes.trust.outputs import Concluded, Found
 from nnix.planes.trust.payloads import Network, RouterKey, Vrp, rows_of, vrp_of
+from nnix.planes.trust.rtr import wire
 
 NOW = 1_795_600_000
 LATER = NOW + 86_400
@@ -250,6 +252,20 @@ def test_a_router_key_that_only_one_of_two_readers_has_is_withheld() -> None:
     outcome = judged([LAB], [a, b], {}, NOW)
     assert outcome.served.router_keys == {KEY}
     assert outcome.findings == ("1 router keys unconfirmed: only a validates them",)
+
+
+def test_more_providers_than_a_router_can_be_told_of_are_withheld() -> None:
+    """Else one CA would keep every cache from its next set: the document would be refused whole."""
+    many = frozenset(range(1, PROVIDERS_MAX + 2))
+    sides = [
+        Verdict(who, Concluded({"lab": found("10.0.0.0/8 AS1")}, {1: many, 2: frozenset({3})}), reads=frozenset({"aspa"})) for who in "ab"
+    ]
+    outcome = judged([LAB], sides, {}, NOW)
+    assert outcome.served.aspas == {2: frozenset({3})}
+    assert outcome.findings == (
+        f"ASPA of AS1: withheld, since {len(many)} providers are more than a router can be told of (at most {PROVIDERS_MAX})",
+    )
+    assert PROVIDERS_MAX <= wire.PROVIDERS_MAX
 
 
 def test_what_one_reader_alone_concludes_must_stand_in_some_object() -> None:

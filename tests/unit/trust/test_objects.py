@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnix.planes.trust import tal
-from nnix.planes.trust.objects import Malformed, Words, aspas_said, not_replayed, roa, router_keys_said, said_below, saying
+from nnix.planes.trust.objects import ROA_TYPE, Malformed, Words, aspas_said, not_replayed, roa, router_keys_said, said_below, saying
 from nnix.planes.trust.payloads import RouterKey, Vrp
+from tests.rpki import der
 from tests.rpki.deviations import authority, published
 from tests.rpki.tree import anchor, aspa, public, router_key
 from tests.rpki.tree import roa as roa_object
@@ -36,7 +38,7 @@ def test_vrps_are_found_among_all_objects() -> None:
     assert saying([*SAYS, missing], roas) == dict.fromkeys(SAYS, ("rpki.lab.test/repo/sound/hit.roa",))
 
 
-@settings(max_examples=2000)
+@settings(max_examples=2000, deadline=None)
 @given(st.integers(0, len(HIT) - 1), st.binary(min_size=1, max_size=4))
 def test_what_is_malformed_says_nothing_or_something_else(where: int, octets: bytes) -> None:
     """Never another exception, and never without an end."""
@@ -44,10 +46,35 @@ def test_what_is_malformed_says_nothing_or_something_else(where: int, octets: by
         roa(HIT[:where] + octets + HIT[where + len(octets) :])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_noise_is_no_roa(noise: bytes) -> None:
     with pytest.raises(Malformed):
         roa(noise)
+
+
+def said(asn: int, address: bytes, longest: int | None = None, family: bytes = b"\0\1") -> bytes:
+    """A ROA of one prefix, as bare as it is looked for."""
+    prefix = der.sequence(der.bits(address), *([] if longest is None else [der.integer(longest)]))
+    content = der.sequence(der.integer(asn), der.sequence(der.sequence(der.octets(family), der.sequence(prefix))))
+    return ROA_TYPE + der.explicit(0, der.octets(content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        said(1 << 32, b"\xc6\x12"), said(-1, b"\xc6\x12"), said(1 << 4_000_000, b"\xc6\x12"), said(1, b"\xc6\x12", 33), said(1, b"\xc6\x12", -1),
+        said(1, b"\xc6\x12", 15), said(1, b"\xc6\x12", 1 << 70), said(1, b"\xc6\x12", family=b"\0\3"), said(1, b"\xc6\x12", family=b"\0\1\1"),
+        said(1, b"\xc6\x12\0\0\0"), said(1, b"\xc6\x12")[:-2],
+    ],
+    ids=["asn-33-bits", "asn-negative", "asn-endless", "longest-33", "longest-negative", "longest-below", "longest-endless",
+         "family-3", "family-with-safi", "prefix-40", "cut"],
+)  # fmt: skip
+def test_a_roa_whose_numbers_cannot_be_says_nothing(content: bytes) -> None:
+    """Nobody can compute with them, and what-if reads all ROAs there are."""
+    assert roa(said(1, b"\xc6\x12", 24)) == (Vrp(ip_network("198.18.0.0/16"), 24, 1),)
+    with pytest.raises(Malformed):
+        roa(content)
 
 
 def test_a_ca_takes_along_what_its_certificates_lead_to() -> None:
@@ -99,6 +126,10 @@ def test_a_publication_point_whose_manifest_went_back_is_as_it_was() -> None:
     assert judged(tree(9, sound_a=b"old a"), tree(10, sound_a=b"new a")) == ({"new a"}, 0)
     assert judged(tree(9, sound_a=b"old a"), tree(1, name="rekeyed", sound_a=b"new a")) == ({"new a"}, 0)
     assert judged(tree(9, sound_a=b"old a"), {"h.test/repo/sound/sound.mft": b"rubbish"}) == (set(), 0)
+    endless = tree(1 << 20_000, sound_a=b"old a")
+    assert judged(endless, tree(8, sound_a=b"new a")) == ({"new a"}, 0), (
+        "20 octets are the most (RFC 9286, 4.2.1); more is no number that one could print"
+    )
 
 
 def test_words_are_quoted_from_both_logs() -> None:
@@ -110,6 +141,13 @@ def test_words_are_quoted_from_both_logs() -> None:
     assert ours.about("rpki.lab.test/repo/a/hit.roa") == "certificate has expired"
     assert theirs.about("rpki.lab.test/repo/b/hit.roa") == "b.crl: CRL version (0) is not v2 (1)."
     assert ours.about("rpki.lab.test/repo/b/hit.roa") == ""
+
+
+@pytest.mark.parametrize("line", ["a." * 40_000, "x.y/" * 20_000, "x.y/a.ro" * 10_000], ids=["a-host", "hosts", "almost"])
+def test_a_line_of_a_log_as_long_as_strangers_like_takes_no_time(line: str) -> None:
+    began = time.process_time()
+    assert Words(f"rpki-client: {line}").about("a.test/x.roa") == ""
+    assert time.process_time() - began < 1, "it was 44 s"
 
 
 TAL = published(NOW, "sound")[1]

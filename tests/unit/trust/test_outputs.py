@@ -117,11 +117,30 @@ def test_a_document_that_was_cut_off_is_refused(cut: bytes) -> None:
         b'{"bgpsec_keys": [{"asn": 1, "ski": "' + b"00" * 20 + b'", "pubkey": "M!k="}]}',
         b'{"bgpsec_keys": [{"asn": 1, "ski": "' + b"00" * 20 + b'", "pubkey": null}]}',
         b'{"bgpsec_keys": ' + b"[" * 100_000,
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1, "providers": []}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1, "providers": {}}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1, "providers": ""}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1, "customer_asid": 2, "providers": [3]}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": 1, "providers": [2]}], "aspas": []}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": NaN, "providers": [2]}]}',
+        b'{"bgpsec_keys": [], "aspas": [{"customer_asid": ' + b"9" * 5000 + b', "providers": [2]}]}',
+        b'{"bgpsec_keys": [{"asn": "\\udcff", "ski": "' + b"00" * 20 + b'", "pubkey": "MFk="}]}',
+        b'{"bgpsec_keys": [{"asn": 1, "ski": "\\ud800", "pubkey": "MFk="}]}',
+        b'{"bgpsec_keys": [{"asn": 1, "ski": "' + b"00" * 20 + b'", "pubkey": ""}]}',
+        b'{"bgpsec_keys": [{"asn": 1, "ski": "' + b"00" * 20 + b'", "pubkey": "' + b"AAAA" * 2000 + b'"}]}',
     ],
 )  # fmt: skip
 def test_a_broken_json_is_refused(document: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(Unreadable) as error:
         from_rpki_client(HEAD, document)
+    assert str(error.value).encode(), "it goes into findings and the ledger, where half a character cannot go"
+
+
+@pytest.mark.parametrize("line", [b"AS1_0,7O3u7_Dx8vP09fb3-Pn6-_z9_v8,MFn__v0", b"AS\xd9\xa1,7O3u7_Dx8vP09fb3-Pn6-_z9_v8,MFn__v0",
+                                  b"AS1,7O3u7_Dx8vP09fb3-Pn6-_z9_v8,%%%", b"AS1,7O3u7_Dx8vP09fb3-Pn6-_z9_v8,", b"AS1,7O3u7_Dx8vP09fb3-Pn6-_z9_v8,M!Fn"])  # fmt: skip
+def test_a_router_key_that_is_none_refuses_what_fort_wrote(line: bytes) -> None:
+    with pytest.raises(Unreadable):
+        from_fort({"lab": (fort_csv(set()), NO_KEYS + line + b"\n")})
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def vrps(item: Item) -> Vrps:
             if not length <= longest <= (32 if family == 4 else 128):
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError):
-            findings.append(f"roas[{index}] is no VRP and is left out: {str(entry)[:120]}")
+            findings.append(f"roas[{index}] is no VRP and is left out: {entry!r:.120}")
             continue
         found[family == 6].add((text, longest, origin))
     if not found[0] and not found[1]:

@@ -7,7 +7,7 @@ today's as well: so that one of last year is run in the same way.
 
 A file that was not changed since the last run (size, inode and time of change, which no fetch can forge) is not read again.
 
-What is no plain file, is too large (4 MB, as rpki-client has it) or has a name that no rsync URI can spell is left out and told.
+What is no plain file, is too large (4 MB, as rpki-client has it), lies too deep or has a name that no rsync URI can spell is left out and told.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from nnix.planes.trust.mirror.uris import PATH_OCTETS_MAX
 
 OBJECT_OCTETS_MAX = 4_000_000
 FILES_MAX = 5_000_000
@@ -122,7 +124,7 @@ class Archive:
         seen: dict[str, list[object]] = {}
         left_out: list[str] = []
         fresh = 0
-        for path, entry in _walk(mirror, "", left_out):
+        for path, entry in files_below(mirror, left_out):
             facts = entry.stat(follow_symlinks=False)
             mark: list[object] = [facts.st_size, facts.st_ino, facts.st_ctime_ns]
             before = known.get(path)
@@ -205,9 +207,9 @@ class Archive:
             place.chmod(0o444)
 
 
-def _walk(folder: Path, above: str, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every plain file below `folder`, by its path. Hidden names are the fetching program's own."""
-    queue: list[tuple[Path | str, str]] = [(folder, above)]
+def files_below(folder: Path, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every plain file below `folder`, by its path, however deep strangers have nested it. Hidden names are the fetching program's own."""
+    queue: list[tuple[Path | str, str]] = [(folder, "")]
     count = 0
     while queue:
         place, path = queue.pop()
@@ -218,6 +220,8 @@ def _walk(folder: Path, above: str, left_out: list[str]) -> Iterator[tuple[str, 
                     continue
                 if not NAME.fullmatch(entry.name):
                     left_out.append(f"{below!r}: a name that no rsync URI can spell")
+                elif len(below) > PATH_OCTETS_MAX:
+                    left_out.append(f"{below[:80]}…: a path of more than {PATH_OCTETS_MAX} octets")
                 elif entry.is_dir(follow_symlinks=False):
                     queue.append((entry.path, f"{below}/"))
                 elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):

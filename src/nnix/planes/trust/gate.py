@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnix.planes.trust.kinds import TrustAnchor
+from nnix.planes.trust.objects import PROVIDERS_MAX
 from nnix.planes.trust.outputs import Concluded, Found
 from nnix.planes.trust.payloads import (
     Indices,
@@ -288,7 +289,11 @@ def _few(verdicts: Sequence[Verdict], content: Content | None) -> tuple[dict[int
     for customer in sorted({customer for _, concluded in reading["aspa"] for customer in concluded.aspas}):
         says = {who: concluded.aspas.get(customer) for who, concluded in reading["aspa"]}
         one = frozenset(next(iter(says.values())) or ())
-        if second["aspa"] and not second["aspa"].has_aspa(customer, one):
+        if len(one) > PROVIDERS_MAX:
+            findings.append(
+                f"ASPA of AS{customer}: withheld, since {len(one)} providers are more than a router can be told of (at most {PROVIDERS_MAX})"
+            )
+        elif second["aspa"] and not second["aspa"].has_aspa(customer, one):
             findings.append(
                 f"ASPA of AS{customer}: withheld, since no object of the mirror says what {next(iter(says))} does: {_providers(one)}"
             )

@@ -26,6 +26,9 @@ AS_NUMBERS = bytes.fromhex("06082b06010505070108")  # id-pe-autonomousSysIds, 1.
 ROUTER_PURPOSE = bytes.fromhex("06082b0601050507031e")  # id-kp-bgpsec-router, 1.3.6.1.5.5.7.3.30 (RFC 8209, 3.1.3.2)
 ADDRESSES_MAX = 100_000
 PROVIDERS_MAX = 16_000
+FAMILIES = {b"\0\1": True, b"\0\2": False}  # addressFamily of a ROA (RFC 9582, 4.3.1) → whether it is IPv4
+ASN_MAX = (1 << 32) - 1
+MANIFEST_NUMBER_OCTETS_MAX = 20  # RFC 9286, 4.2.1
 
 
 class Malformed(ValueError):
@@ -56,6 +59,14 @@ def values(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         start = found[2]
 
 
+def _natural(content: bytes, most: int) -> int:
+    """The INTEGER that `content` is. Raises Malformed for one that is negative, or more than `most`."""
+    number = int.from_bytes(content, signed=True)
+    if not content or not 0 <= number <= most:
+        raise Malformed(f"no number from 0 to {most}")
+    return number
+
+
 def _signed(content: bytes, kind: bytes) -> list[tuple[int, int, int]]:
     """The parts of what a signed object says, without its version. Raises Malformed."""
     where = content.find(kind)
@@ -76,8 +87,8 @@ def aspa(content: bytes) -> tuple[int, frozenset[int]]:
     for tag, begin, end in values(content, *parts[1][1:]):
         if tag != 0x02 or len(providers) == PROVIDERS_MAX:
             raise Malformed("no providers, or too many")
-        providers.add(int.from_bytes(content[begin:end]))
-    return int.from_bytes(content[parts[0][1] : parts[0][2]]), frozenset(providers)
+        providers.add(_natural(content[begin:end], ASN_MAX))
+    return _natural(content[parts[0][1] : parts[0][2]], ASN_MAX), frozenset(providers)
 
 
 def aspas_said(files: Iterable[tuple[str, bytes]]) -> dict[int, list[frozenset[int]]]:
@@ -122,7 +133,7 @@ def manifest(content: bytes) -> tuple[bytes, int]:
     """(the identifier of the key that signed it, its number) of a signed object with a manifest in it (RFC 9286). Raises Malformed."""
     parts = _signed(content, MANIFEST_TYPE)
     where = content.find(AUTHORITY_KEY)
-    if not parts or parts[0][0] != 0x02 or where < 0:
+    if not parts or parts[0][0] != 0x02 or where < 0 or parts[0][2] - parts[0][1] > MANIFEST_NUMBER_OCTETS_MAX + 1:
         raise Malformed("not the shape of a manifest")
     _, begin, end = value_at(content, where + len(AUTHORITY_KEY), len(content))
     return content[begin:end], int.from_bytes(content[parts[0][1] : parts[0][2]], signed=True)
@@ -134,7 +145,8 @@ def not_replayed(before: Mapping[str, str], now: Mapping[str, str], get: Callabl
     A manifest that has a lower number than one by the same key before it is a replay, or comes from a backup; what was fetched then counts as not fetched (RFC 9286, 4.2.1
     and 6.6). Our validators cannot see it, since they start with an empty cache each time. A manifest that cannot be read is their affair.
     """
-    found, findings = dict(now), []
+    points: set[str] = set()
+    findings = []
     for path, digest in now.items():
         former = before.get(path)
         if not path.endswith(".mft") or former is None or former == digest:
@@ -143,13 +155,12 @@ def not_replayed(before: Mapping[str, str], now: Mapping[str, str], get: Callabl
             (key, number), (key_before, number_before) = manifest(get(digest)), manifest(get(former))
             if key != key_before or number >= number_before:
                 continue
-            point = path.rpartition("/")[0]
-            found = {each: what for each, what in found.items() if each.rpartition("/")[0] != point}
-            found |= {each: what for each, what in before.items() if each.rpartition("/")[0] == point}
+            points.add(point := path.rpartition("/")[0])
             findings.append(
                 f"rsync://{path}: its number went back from {number_before} to {number} (RFC 9286, 4.2.1); {point}/ counts as it was before"
             )
-    return found, findings
+    found = {path: digest for path, digest in now.items() if path.rpartition("/")[0] not in points}
+    return found | {path: digest for path, digest in before.items() if path.rpartition("/")[0] in points}, findings
 
 
 def roa(content: bytes) -> tuple[Vrp, ...]:
@@ -157,14 +168,15 @@ def roa(content: bytes) -> tuple[Vrp, ...]:
     parts = _signed(content, ROA_TYPE)
     if len(parts) != 2 or parts[0][0] != 0x02:
         raise Malformed("not the shape of a ROA")
-    origin = int.from_bytes(content[parts[0][1] : parts[0][2]])
+    origin = _natural(content[parts[0][1] : parts[0][2]], ASN_MAX)
     found: list[Vrp] = []
     for _, family_begin, family_end in values(content, *parts[1][1:]):
         block = list(values(content, family_begin, family_end))
         if len(block) != 2:
             raise Malformed("not the shape of a block of addresses")
         family, addresses = block
-        v4 = content[family[1] + 1 : family[2]] == b"\1"
+        if (v4 := FAMILIES.get(content[family[1] : family[2]])) is None:
+            raise Malformed("no family of addresses")
         for _, address_begin, address_end in values(content, *addresses[1:]):
             if len(found) == ADDRESSES_MAX:
                 raise Malformed(f"more than {ADDRESSES_MAX} prefixes")
@@ -180,7 +192,9 @@ def _vrp(content: bytes, parts: list[tuple[int, int, int]], v4: bool, origin: in
     length = (len(bits) - 1) * 8 - bits[0]
     address = int.from_bytes(bits[1:].ljust(width // 8, b"\0")) >> (width - length) << (width - length)
     prefix: Network = IPv4Network((address, length)) if v4 else IPv6Network((address, length))
-    longest = int.from_bytes(content[parts[1][1] : parts[1][2]]) if len(parts) > 1 else length
+    longest = _natural(content[parts[1][1] : parts[1][2]], width) if len(parts) > 1 else length
+    if longest < length:
+        raise Malformed("a maximum length below the length")
     return Vrp(prefix, longest, origin)
 
 
@@ -242,7 +256,10 @@ def said_below(path: str, files: Iterable[tuple[str, bytes]]) -> tuple[set[Vrp],
     return inside, outside
 
 
-OBJECT = re.compile(r"([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?/[A-Za-z0-9._~%+/-]+\.(?:roa|mft|crl|cer|asa|gbr))")
+OBJECT = re.compile(
+    r"(?<![A-Za-z0-9.-])([A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++(?::[0-9]{1,5})?/[A-Za-z0-9._~%+/-]{1,1024}\.(?:roa|mft|crl|cer|asa|gbr))"
+)
+LINE_MAX = 2048  # of a log, whose names are strangers': a search in a line of its own length squared would take minutes
 
 
 class Words:
@@ -252,7 +269,7 @@ class Words:
         self._of: dict[str, str] = {}
         self._in: dict[str, str] = {}
         for line in log.splitlines():
-            found = OBJECT.search(line)
+            found = OBJECT.search(line[:LINE_MAX])
             if found is None:
                 continue
             path, said = found[1], line[found.end() :].lstrip(": ")

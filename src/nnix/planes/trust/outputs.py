@@ -29,6 +29,7 @@ from nnix.planes.trust.payloads import HIGH, LOW, REST, Indices, Numbers, Payloa
 
 Octets = NDArray[np.uint8]
 ANCHORS_MAX = 64
+ROUTER_KEY_OCTETS_MAX = 4096
 KEY_ID = re.compile(r"[0-9A-Fa-f]{40}")
 ALL_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 ZEROS, NIBBLES, HIGH_BITS, ABOVE_NINE = (np.uint64(each * 0x0101010101010101) for each in (0x30, 0x0F, 0x80, 0x46))
@@ -209,7 +210,7 @@ def from_rpki_client(csv: bytes, document: bytes) -> Concluded:
     if tail < 0:
         raise Unreadable("the JSON has no bgpsec_keys")
     try:
-        found: dict[str, Any] = json.loads(b"{" + document[tail:])
+        found: dict[str, Any] = json.loads(b"{" + document[tail:], object_pairs_hook=_each_once)
         keys = frozenset(RouterKey(_asn(each["asn"]), _key_id(each["ski"]), _public_key(each["pubkey"])) for each in found["bgpsec_keys"])
         listed = found.get("aspas")
         if listed is None:
@@ -217,7 +218,7 @@ def from_rpki_client(csv: bytes, document: bytes) -> Concluded:
         aspas: dict[int, frozenset[int]] = {}
         for each in listed:
             customer = _asn(each["customer_asid"])
-            aspas[customer] = aspas.get(customer, frozenset()) | frozenset(map(_asn, each["providers"]))
+            aspas[customer] = aspas.get(customer, frozenset()) | _providers(each["providers"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable(f"the JSON cannot be read: {error}") from None
     return Concluded(anchors, aspas, keys)
@@ -233,38 +234,61 @@ def from_fort(outputs: Mapping[str, tuple[bytes, bytes]]) -> Concluded:
         for line in router_csv.decode(errors="replace").splitlines()[1:]:
             parts = line.split(",")
             try:
-                asn, key_id, public = _asn(int(parts[0].removeprefix("AS"))), _key_id(_octets(parts[1]).hex()), _octets(parts[2])
+                asn, key_id = _asn(int(_digits(parts[0].removeprefix("AS")))), _key_id(_octets(parts[1]).hex())
+                keys.add(RouterKey(asn, key_id, _public_key(base64.b64encode(_octets(parts[2])).decode())))
             except (ValueError, IndexError):
                 raise Unreadable(f"no router key: {line[:80]}") from None
-            keys.add(RouterKey(asn, key_id, base64.b64encode(public).decode()))
     return Concluded(anchors, {}, frozenset(keys))
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. With a name twice it says two things, and readers differ in which of them they take (RFC 8259, 4). Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object with a name twice")
+    return found
+
+
+def _providers(value: Any) -> frozenset[int]:
+    """None at all is no ASPA (8210bis, 5.12; who has no provider names AS0). Raises ValueError."""
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"no list of providers: {value!r:.40}")
+    return frozenset(map(_asn, value))
+
+
+def _digits(text: str) -> str:
+    """int() takes more for a number: 1_000, other alphabets' digits, blanks. Raises ValueError."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("no digits")
+    return text
 
 
 def _asn(value: Any) -> int:
     """JSON has numbers that are no AS numbers, such as 1.5, 1e999 and true. Raises ValueError."""
     if type(value) is not int or not 0 <= value < 1 << 32:
-        raise ValueError(f"no AS number: {str(value)[:40]}")
+        raise ValueError(f"no AS number: {value!r:.40}")
     return value
 
 
 def _key_id(value: Any) -> str:
     """Raises ValueError."""
     if not isinstance(value, str) or not KEY_ID.fullmatch(value):
-        raise ValueError(f"no subject key identifier: {str(value)[:40]}")
+        raise ValueError(f"no subject key identifier: {value!r:.40}")
     return value.upper()
 
 
 def _public_key(value: Any) -> str:
     """Raises ValueError."""
     if not isinstance(value, str):
-        raise ValueError(f"no public key: {str(value)[:40]}")
-    base64.b64decode(value, validate=True)
+        raise ValueError(f"no public key: {value!r:.40}")
+    if not 0 < len(base64.b64decode(value, validate=True)) <= ROUTER_KEY_OCTETS_MAX:
+        raise ValueError(f"a public key that is empty, or has more than {ROUTER_KEY_OCTETS_MAX} octets")
     return value
 
 
 def _octets(text: str) -> bytes:
     """FORT writes URL-safe base64 without its padding."""
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 # --- what is served ----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 MOMENT = f"{NOW:%Y%m%d%H%M%S}Z".encode()
 FILES = deviating("sound", "ca-inherits", "unknown-extension").files(NOW)
 BELOW = {path: content for path, content in FILES.items() if not path.endswith("/ta/lab.cer")}
-MANIFESTS = [content for path, content in FILES.items() if path.endswith(".mft")]
+MANIFESTS = [(path, content) for path, content in FILES.items() if path.endswith(".mft")]
 
 
 def told() -> tuple[bytes, dict[bytes, bytes]]:
@@ -38,7 +38,7 @@ class Shop:
     """A relay as a function, which counts what it is asked for."""
 
     def __init__(self, files: dict[str, bytes], lie: Callable[[str, bytes], bytes] = lambda _, content: content) -> None:
-        made = published(HOST, (ref for ref, _ in readable(each for path, each in files.items() if path.endswith(".mft"))))
+        made = published(HOST, (ref for ref, _ in readable(each for each in files.items() if each[0].endswith(".mft"))))
         assert made is not None
         self.lie, self.asked, self.given = lie, 0, 0
         named = [*files.values(), *made[1].values()]
@@ -193,8 +193,50 @@ def test_partitions_that_lie_are_not_believed(what: str) -> None:
     assert error.value.reason is Reason.ERIK
 
 
+def spoilt(what: str) -> dict[str, bytes]:
+    """A tree in which one CA's manifest is not what it should be, properly signed."""
+    root = deviating("sound", "ca-inherits")
+    one = root.ca.children[0]
+    if what == "a file twice":
+        one.manifest.extra.append(("hit.roa", bytes(32)))
+    else:
+        one.manifest.extra.append(("a" * 5_000 + ".roa", hashlib.sha256(b"x").digest()))
+    return root.files(NOW)
+
+
+@pytest.mark.parametrize("what", ["a file twice", "a name as long as a book"])
+def test_a_manifest_that_cannot_be_laid_out_is_not_told_of(what: str) -> None:
+    """RFC 9286, 4.2.1 and 4.2.2; what others publish is."""
+    manifests = [each for each in spoilt(what).items() if each[0].endswith(".mft")]
+    assert len(readable(manifests)) == len(manifests) - 1
+    assert synchronized(HOST, {}, Shop(spoilt(what)))
+
+
+def test_a_manifest_that_says_it_lies_in_anothers_place_is_not_told_of_and_two_at_one_place_not_believed() -> None:
+    """A client lays manifests out by what they say of themselves, so one CA could take away what another has published."""
+    path, content = MANIFESTS[0]
+    assert readable([(path, content)]) and not readable([(path.replace(".mft", "2.mft"), content)])
+    first, second = deviating("sound"), deviating("sound")
+    second.ca.children[0].manifest.number += 1
+    both = [each for root in (first, second) for each in root.files(NOW).items() if each[0].endswith("sound.mft")]
+    shop, lying = Shop(FILES), published(HOST, [ref for each in both for ref, _ in readable([each])])
+    assert lying is not None
+    for each in (*lying[1].values(), *first.files(NOW).values(), *second.files(NOW).values(), *(content for _, content in both)):
+        shop.there[f"/.well-known/ni/sha-256/{base64.urlsafe_b64encode(hashlib.sha256(each).digest()).rstrip(b'=').decode()}"] = each
+    shop.there[f"/.well-known/erik/index/{HOST}"] = lying[0]
+    with pytest.raises(Rejected) as error:
+        synchronized(HOST, {}, shop)
+    assert error.value.reason is Reason.ERIK and "sound.mft twice" in str(error.value)
+
+
+@pytest.mark.parametrize("inside", [b"", b"\x30\0\x30\0", b"\x30\2\x30\0"], ids=["nothing", "two", "no-extension"])
+def test_a_certificate_with_extensions_of_another_shape_is_malformed(inside: bytes) -> None:
+    with pytest.raises(Malformed):
+        erik._access(erik._der(0x30, erik._der(0x30, erik._der(0xA3, inside))))
+
+
 @settings(max_examples=1500, deadline=None)
-@given(st.sampled_from([MANIFESTS[0], *told()[1].values(), told()[0]]), st.data())
+@given(st.sampled_from([MANIFESTS[0][1], *told()[1].values(), told()[0]]), st.data())
 def test_spoiled_octets_are_malformed_and_nothing_worse(content: bytes, data: st.DataObject) -> None:
     """Changed, cut or stretched anywhere: read, or Malformed."""
     start = data.draw(st.integers(0, len(content) - 1))

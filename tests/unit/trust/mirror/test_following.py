@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from nnix.planes.trust.mirror.following import Followed, Follower, Kept, Source,
 from nnix.planes.trust.mirror.https import Web, trusting
 from nnix.planes.trust.mirror.reasons import Reason
 from tests.rpki.killed import killed_at
-from tests.rpki.origin import Origin, origin, published, spelled
+from tests.rpki.origin import Origin, authority, origin, published, spelled
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 HOST = "rpki.lab.test/repo"
@@ -183,6 +184,17 @@ def _to(location: str) -> Callable[[BaseHTTPRequestHandler], None]:
     return answer
 
 
+def _said(*fields: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        for name, value in zip(fields[::2], fields[1::2], strict=True):
+            handler.send_header(name, value)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+
+    return answer
+
+
 NOTE = "/notification.xml"
 HOSTILE: dict[str, tuple[Callable[[Origin], None], Reason]] = {
     "a bomb in gzip": (lambda o: o.answers.update({NOTE: _bomb}), Reason.TOO_LARGE),
@@ -197,6 +209,10 @@ HOSTILE: dict[str, tuple[Callable[[Origin], None], Reason]] = {
     "a way to a file": (lambda o: o.answers.update({NOTE: _to("file:///etc/passwd")}), Reason.REDIRECTED),
     "a way to brackets": (lambda o: o.answers.update({NOTE: _to("//[x")}), Reason.REDIRECTED),
     "a way in a circle": (lambda o: o.answers.update({NOTE: _to(NOTE)}), Reason.REDIRECTED),
+    "a way to another port": (lambda o: o.answers.update({NOTE: _to("https://localhost:1/n.xml")}), Reason.REDIRECTED),
+    "a length in other digits": (lambda o: o.answers.update({NOTE: _said("Content-Length", "\u00b2")}), Reason.UNREACHABLE),
+    "a length of five thousand digits": (lambda o: o.answers.update({NOTE: _said("Content-Length", "9" * 5000)}), Reason.UNREACHABLE),
+    "a thousand lines of a head": (lambda o: o.answers.update({NOTE: _said(*["X", "x"] * 1000)}), Reason.UNREACHABLE),
     "a way to nowhere": (lambda o: o.answers.update({NOTE: _to("")}), Reason.REDIRECTED),
     "an error": (lambda o: o.forget(NOTE), Reason.STATUS),
     "an entity bomb": (lambda o: o.answers.update({NOTE: b'<!DOCTYPE n [<!ENTITY a "b">]><n>&a;</n>'}), Reason.DOCTYPE),
@@ -360,6 +376,18 @@ def test_a_certificate_of_nobody_is_not_spoken_to(relying: Relying, tmp_path: Pa
     assert done.findings[0].startswith("unreachable:")
 
 
+@pytest.mark.parametrize(("name", "days"), [("elsewhere.lab.test", 30), ("localhost", -0.5)], ids=["another-name", "expired"])
+def test_a_certificate_of_another_name_or_time_is_not_spoken_to(tmp_path: Path, name: str, days: float) -> None:
+    authority(tmp_path, name, days=days)
+    with origin(tmp_path) as (at, ca):
+        at.begin(ONE)
+        done = Relying(tmp_path, at, ca).follow()
+    assert done.standing is Standing.LOST
+    assert done.findings[0].startswith("unreachable:")
+    assert "certificate verify failed" in done.findings[0]
+    assert at.asked == []
+
+
 def test_a_state_that_was_damaged_is_fetched_anew(relying: Relying) -> None:
     relying.origin.begin(ONE)
     relying.follow()
@@ -395,7 +423,24 @@ def rsyncd(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         daemon.wait(10)
 
 
-def test_rsync_stands_in_where_rrdp_is_rejected(relying: Relying, rsyncd: tuple[str, Path]) -> None:
+@pytest.fixture
+def bury(tmp_path: Path) -> Iterator[Callable[[Path, str, int], None]]:
+    """Puts a file so deep below a folder that from the root on its path is longer than any path may be; and what clears that away, which Python cannot."""
+
+    def buried(folder: Path, name: str, deep: int) -> None:
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(deep):
+            os.mkdir(name, dir_fd=here)
+            here, above = os.open(name, os.O_RDONLY, dir_fd=here), here
+            os.close(above)
+        os.close(os.open("deep.cer", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        os.close(here)
+
+    yield buried
+    subprocess.run(["rm", "-rf", str(tmp_path)], check=False)
+
+
+def test_rsync_stands_in_where_rrdp_is_rejected(relying: Relying, rsyncd: tuple[str, Path], bury: Callable[[Path, str, int], None]) -> None:
     """Plain files with proper names, and nothing else; and RRDP again, from its snapshot, when it is back."""
     host, folder = rsyncd
     (folder / "ca").mkdir()
@@ -404,6 +449,7 @@ def test_rsync_stands_in_where_rrdp_is_rejected(relying: Relying, rsyncd: tuple[
     (folder / "link.roa").symlink_to("/etc/passwd")
     (folder / "bad name.roa").write_bytes(b"x")
     (folder / "large.roa").write_bytes(bytes(5_000_000))
+    bury(folder, "d" * 250, 16)
     relying.origin.begin(ONE)
     relying.follow()
     whole, source = relying.origin.answers[NOTE], (f"rsync://{host}/repo/",)

@@ -53,6 +53,7 @@ NOTIFICATIONS: dict[str, tuple[str, Reason]] = {
     "a delta at another port": (SNAPSHOT + delta(9, "https://rrdp.lab.test:8443/d.xml"), Reason.ELSEWHERE),
     "a delta over plain HTTP": (SNAPSHOT + delta(9, "http://rrdp.lab.test/d.xml"), Reason.BAD_URI),
     "a host in front of the host": (SNAPSHOT + delta(9, "https://rrdp.lab.test@evil.test/d.xml"), Reason.BAD_URI),
+    "a port that is none": (SNAPSHOT + delta(9, "https://rrdp.lab.test:99999/d.xml"), Reason.BAD_URI),
     "a file of the machine": (SNAPSHOT + delta(9, "file:///etc/passwd"), Reason.BAD_URI),
     "a hash that is none": (SNAPSHOT + delta(9, digest="0" * 63), Reason.SCHEMA),
     "serial 0": (SNAPSHOT + delta(0), Reason.SCHEMA),
@@ -64,6 +65,12 @@ NOTIFICATIONS: dict[str, tuple[str, Reason]] = {
     "an element in an element": (SNAPSHOT.replace("/>", "><b/></snapshot>"), Reason.SCHEMA),
     "another namespace": ('<snapshot xmlns="urn:x" uri="https://rrdp.lab.test/s" hash="00"/>', Reason.SCHEMA),
     "more deltas than anybody needs": (SNAPSHOT + "".join(map(delta, range(30_000, 0, -1))), Reason.TOO_MANY),
+    "prefixes of namespaces without an end": (
+        "".join(f'<delta xmlns:p{n}="x"/>' for n in range(30)).replace(
+            "/>", f' serial="9" uri="https://rrdp.lab.test/d" hash="{HASH}"/>', 1
+        ),
+        Reason.SCHEMA,
+    ),
     "a tag without an end": (f'{SNAPSHOT}<delta uri="{"x" * 400_000}', Reason.TOO_LARGE),
 }
 
@@ -89,6 +96,12 @@ WHOLE: dict[str, tuple[bytes, Reason]] = {
     "a document that is cut off": (spelled("notification", SESSION, 9, SNAPSHOT)[:-5], Reason.NOT_XML),
     "two documents": (spelled("notification", SESSION, 9, SNAPSHOT) * 2, Reason.NOT_XML),
     "an encoding that nobody knows": (b'<?xml version="1.0" encoding="x-none"?><n/>', Reason.NOT_XML),
+    "UTF-16": (spelled("notification", SESSION, 9, SNAPSHOT).decode().encode("utf-16"), Reason.NOT_XML),
+    "an encoding of Python's": (
+        b'<?xml version="1.0" encoding="unicode_escape"?>' + spelled("notification", SESSION, 9, SNAPSHOT),
+        Reason.NOT_XML,
+    ),
+    "Latin-1": (b'<?xml version="1.0" encoding="ISO-8859-1"?>' + spelled("notification", SESSION, 9, SNAPSHOT), Reason.NOT_XML),
     "zeros": (bytes(1000), Reason.NOT_XML),
     "a session that is no UUID": (spelled("notification", "../../etc", 9, SNAPSHOT), Reason.SCHEMA),
     "version 2": (spelled("notification", SESSION, 9, SNAPSHOT).replace(b'version="1"', b'version="2"'), Reason.SCHEMA),

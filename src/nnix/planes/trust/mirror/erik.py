@@ -49,7 +49,7 @@ PARTITION_OCTETS_MAX, OBJECT_OCTETS_MAX = 64 << 20, 64 << 20
 TREE_OCTETS_MAX, OBJECTS_MAX = 4 << 30, 4_000_000
 MANIFESTS_MAX, FILES_MAX, NUMBER_OCTETS_MAX = 200_000, 2_000_000, 20  # a manifest's number has at most 20 octets (RFC 9286, 4.2.1)
 ZULU = re.compile(rb"[0-9]{14}Z")
-FILE = re.compile(r"[A-Za-z0-9_-]+\.[a-z]{3}")  # RFC 9286, 4.2.2
+FILE = re.compile(r"[A-Za-z0-9_-]{1,251}\.[a-z]{3}")  # RFC 9286, 4.2.2; as long as a file system takes
 SCOPE = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+"
 )  # RFC 1123, 2.1; no dot at the end
@@ -165,6 +165,8 @@ def manifest(content: bytes) -> Manifest:
         if not FILE.fullmatch(text) or len(bits) != 33 or bits[0]:
             raise Malformed("a file with such a name or hash")
         files.append((text, bits[1:]))
+    if len({name for name, _ in files}) < len(files):
+        raise Malformed("a file twice")  # RFC 9286, 4.2.1
     key, locations = _access(signed[3][1])
     ref = ManifestRef(hashlib.sha256(content).digest(), len(content), key, _natural(number, NUMBER_OCTETS_MAX), _time(since), locations, "")
     return Manifest(_placed(ref), _time(until), tuple(files))
@@ -179,8 +181,8 @@ def _access(certificate: bytes) -> tuple[bytes, bytes]:
     if not fields or fields[-1][0] != 0xA3:
         raise Malformed("no extensions")
     found: dict[bytes, bytes] = {}
-    ((_, _, extensions),) = _parts(fields[-1][2], 0xA3)
-    for _, _, whole in _parts(extensions, SEQUENCE):
+    (extensions,) = _shape(_parts(fields[-1][2], 0xA3), SEQUENCE)
+    for _, _, whole in _parts(_der(SEQUENCE, extensions), SEQUENCE):
         parts = _parts(whole, SEQUENCE)
         if len(parts) >= 2 and parts[-1][0] == OCTETS:
             found.setdefault(parts[0][2], parts[-1][1])
@@ -320,13 +322,15 @@ class Relay:
         return next((each[digest] for kept in list(self._partitions.values()) for each in kept if digest in each), None)
 
 
-def readable(contents: Iterable[bytes]) -> tuple[tuple[ManifestRef, bytes], ...]:
-    """What there is to tell of manifests, and when they expire; those that cannot be read are left out."""
+def readable(manifests: Iterable[tuple[str, bytes]]) -> tuple[tuple[ManifestRef, bytes], ...]:
+    """What there is to tell of manifests, given by path, and when they expire. Those that cannot be read are left out, and those that say of themselves that they
+    lie elsewhere: a client lays them out by that, in the place of another CA's."""
     found = []
-    for content in contents:
+    for path, content in manifests:
         with suppress(Malformed):
             each = manifest(content)
-            found.append((each.ref, each.until))
+            if each.ref.path == path:
+                found.append((each.ref, each.until))
     return tuple(found)
 
 
@@ -357,14 +361,21 @@ def synchronized(scope: str, held: Mapping[str, bytes], ask: Ask) -> dict[str, b
 
     try:
         made: dict[str, bytes] = {}
+
+        def lay(path: str, content: bytes) -> None:
+            if made.setdefault(path, content) != content:
+                raise Malformed(f"rsync://{path} twice, and not the same")
+            if len(path) > PATH_OCTETS_MAX:
+                raise Malformed(f"rsync://{path[:80]}… has more than {PATH_OCTETS_MAX} octets")
+
         for digest, octets in index(ask(f"/.well-known/erik/index/{scope}", 1 << 20), scope):
             for ref in partition(by_digest(digest, octets), scope):
                 content = _newest(ref, held, by_digest)
                 listed = manifest(content)
-                made[ref.path] = content
+                lay(ref.path, content)
                 folder = ref.path.rpartition("/")[0]
                 for name, hashed in listed.files:
-                    made[f"{folder}/{name}"] = by_digest(hashed, OBJECT_OCTETS_MAX)
+                    lay(f"{folder}/{name}", by_digest(hashed, OBJECT_OCTETS_MAX))
         return made
     except Malformed as error:
         raise Rejected(Reason.ERIK, f"{scope}: {error}") from None

@@ -2,7 +2,11 @@
 
 They are read as a stream, because a snapshot may be larger than the memory, by Expat, of which as little is used as can be: a document type
 declaration ends the reading, so there are no entities that could be expanded; nothing is nested deeper than the schema says; and a
-single token or text that grows beyond what an object may have ends it, too. Whatever the schema does not know is rejected, not skipped.
+single token or text that grows beyond what an object may have ends it, too, as do prefixes of namespaces, which Expat remembers one and all. Whatever the schema
+does not know is rejected, not skipped.
+
+They are in US-ASCII (3.5.1.3), or say that they are in UTF-8, as many servers do. Other encodings, of which Expat and Python know a hundred, are rejected: what
+one reader takes for a tag might be none for another.
 
 Deltas may be listed in any order; they must be without a gap and none twice, up to the serial of the notification (3.5.1.3).
 """
@@ -24,6 +28,8 @@ from nnix.planes.trust.mirror.uris import SESSION, beside, rsync_path
 NAMESPACE = "http://www.ripe.net/rpki/rrdp"
 NOTIFICATION_OCTETS_MAX = 8 << 20
 DELTAS_LISTED_MAX = 20_000
+PREFIXES_MAX = 16
+ENCODINGS = frozenset({"US-ASCII", "ASCII", "UTF-8"})
 TOKEN_OCTETS_MAX = 128 << 10
 CHUNK_OCTETS = 64 << 10
 TEXT_MAX = OBJECT_OCTETS_MAX * 4 // 3 + OBJECT_OCTETS_MAX // 8
@@ -82,17 +88,33 @@ def _events(chunks: Iterable[bytes]) -> Iterator[Event]:
     def refuse(*_: Any) -> None:
         raise Rejected(Reason.DOCTYPE, "it has a document type declaration")
 
+    prefixes = 0
+
+    def another(*_: Any) -> None:
+        nonlocal prefixes
+        prefixes += 1
+        if prefixes > PREFIXES_MAX:
+            raise Rejected(Reason.SCHEMA, f"more than {PREFIXES_MAX} declarations of namespaces")
+
+    def declared(_: str, encoding: str | None, __: int) -> None:
+        if encoding is not None and encoding.upper() not in ENCODINGS:
+            raise Rejected(Reason.NOT_XML, f"in {encoding[:40]!r}, not in US-ASCII")
+
     parser = expat.ParserCreate(namespace_separator=" ")
+    parser.XmlDeclHandler = declared
     parser.buffer_text = True
     parser.buffer_size = CHUNK_OCTETS
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
+    parser.StartNamespaceDeclHandler = another
     parser.StartElementHandler = lambda name, attributes: queue.append((START, name, attributes))
     parser.EndElementHandler = lambda name: queue.append((END, name, {}))
     parser.CharacterDataHandler = lambda text: queue.append((TEXT, text, {}))
     fed = 0
     for chunk in chunks:
         fed += len(chunk)
+        if b"\0" in chunk:
+            raise Rejected(Reason.NOT_XML, "an octet of zero, as UTF-16 has them, which no XML in US-ASCII has")
         _parse(parser, chunk, False)
         yield from queue
         queue.clear()

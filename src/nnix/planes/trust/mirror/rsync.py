@@ -18,7 +18,7 @@ from nnix.daemons import rsync
 from nnix.hosts.namespace import NamespaceHost
 from nnix.planes.trust.archive import OBJECT_OCTETS_MAX, Archive
 from nnix.planes.trust.mirror.reasons import Reason, Rejected
-from nnix.planes.trust.mirror.uris import HOST, SEGMENT, rsync_path
+from nnix.planes.trust.mirror.uris import HOST, PATH_OCTETS_MAX, SEGMENT, rsync_path
 
 MODULE = re.compile(rf"rsync://({HOST}(?:/{SEGMENT})+)/")
 FINDINGS_MAX = 20
@@ -86,14 +86,14 @@ def _run(source: str, work: Path, seconds_max: float) -> None:
 
 
 def _files(folder: Path, above: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Plain files. Hidden names are rsync's own, of transfers that were cut off."""
+    """Plain files. Hidden names are rsync's own, of transfers that were cut off; what lies too deep to be an object is not looked at."""
     queue: list[tuple[str | Path, str]] = [(folder, above)]
     while queue:
         place, path = queue.pop()
         with os.scandir(place) as entries:
             for entry in entries:
                 below = f"{path}/{entry.name}"
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or len(below) > PATH_OCTETS_MAX:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     queue.append((entry.path, below))

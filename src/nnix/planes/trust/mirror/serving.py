@@ -131,7 +131,7 @@ def _scopes(index: Path) -> frozenset[str]:
 def _manifests(index: Path, laid: Path, scope: str) -> tuple[tuple[erik.ManifestRef, bytes], ...]:
     """What is told of a tree's manifests with names at `scope`; `laid` is where the tree lies as files."""
     paths = (path for path in _paths(index).values() if path.endswith(".mft") and erik.scope_of(path) == scope)
-    return erik.readable((laid / path).read_bytes() for path in paths)
+    return erik.readable((path, (laid / path).read_bytes()) for path in paths)
 
 
 def _named(record: Record, name: str) -> bool:

@@ -18,7 +18,8 @@ HOST = r"[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?(?::[0-9]{1,5})?"
 RSYNC = re.compile(rf"rsync://({HOST}(?:/{SEGMENT}){{2,32}})")
 PLACE = re.compile(rf"{HOST}(?:/{SEGMENT})+/")
 HTTPS = re.compile(rf"https://({HOST})(/[!-~]*)")
-PATH_OCTETS_MAX = 1024
+PATH_OCTETS_MAX = 1024  # far below what a file system takes (4,096 from the root on), since a mirror is laid out below several folders
+PORTS = range(1, 1 << 16)
 SESSION = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # of RRDP: a UUID
 
 
@@ -46,6 +47,8 @@ def origin(uri: str) -> Origin:
     if found is None or len(uri) > PATH_OCTETS_MAX or "#" in uri:
         raise Rejected(Reason.BAD_URI, f"{uri[:200]!r} is no https URI")
     host, _, port = found[1].partition(":")
+    if int(port or 443) not in PORTS:
+        raise Rejected(Reason.BAD_URI, f"{uri[:200]!r} has a port that is none")
     return Origin(host, int(port or 443))
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from nnix.daemons import rsync
 from nnix.kernel.world import Host
+from nnix.planes.trust.archive import files_below
 from nnix.planes.trust.objects import points_of
 from nnix.planes.trust.tal import Tal
 
@@ -73,14 +74,19 @@ async def _certificate(each: Tal, host: Host, folder: Path, seconds_max: float) 
         result = await rsync.fetched(host, str(folder), path, draft, seconds_max=seconds_max)
         if result.status != 0:
             fault = _last(result.err, result.status)
-        elif each.key not in (content := (folder / draft).read_bytes()):
+        elif (content := _plain(folder / draft)) is None:
+            fault = "nothing came: it is no plain file, or too large"  # rsync leaves such out, and is content
+        elif each.key not in content:
             fault = "its key is not the one that the TAL names"
         else:
             place.parent.mkdir(parents=True, exist_ok=True)
             (folder / draft).replace(place)
             return content, ""
-    former = next((folder / path for path in each.paths if (folder / path).is_file()), None)
-    return former.read_bytes() if former else b"", fault
+    return next((content for path in each.paths if (content := _plain(folder / path)) is not None), b""), fault
+
+
+def _plain(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
 
 
 def _modules(certificate: bytes) -> Iterator[str]:
@@ -93,7 +99,7 @@ def _modules(certificate: bytes) -> Iterator[str]:
 
 def _named(folder: Path) -> set[str]:
     """The modules that certificates below `folder` name."""
-    return {name for path in folder.rglob("*.cer") if path.is_file() and not path.is_symlink() for name in _modules(path.read_bytes())}
+    return {name for path, entry in files_below(folder, []) if path.endswith(".cer") for name in _modules(Path(entry.path).read_bytes())}
 
 
 def _last(words: str, status: int) -> str:

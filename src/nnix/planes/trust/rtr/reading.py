@@ -22,6 +22,7 @@ import json
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -268,7 +269,8 @@ def _built(head: dict[str, Any]) -> float | None:
     if not isinstance(about, dict):
         return None
     if type(about.get("generated")) is int:
-        return float(about["generated"])
+        with suppress(OverflowError):
+            return float(about["generated"])
     for name in ("buildtime", "generatedTime"):
         try:
             when = datetime.fromisoformat(about[name])
