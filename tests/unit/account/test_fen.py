@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 
 import pytest
@@ -26,10 +26,8 @@ def test_it_rounds_as_the_decimal_module_does(numerator: int, denominator: int) 
     nearest = half_even(numerator, denominator)
     assert abs(Fraction(numerator, denominator) - nearest) <= Fraction(1, 2)
     if denominator in (10, 100):
-        exact = Decimal(numerator).scaleb(-len(str(denominator)) + 1)
-        from decimal import localcontext
-
-        with localcontext(prec=60):
+        with localcontext(prec=60):  # thirty digits and more: the usual 28 would round before it is looked at
+            exact = Decimal(numerator).scaleb(-len(str(denominator)) + 1)
             assert nearest == int(exact.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
 
 
