@@ -88,6 +88,12 @@ def test_what_an_outage_took_for_good_is_excused_to_the_end_of_the_deal() -> Non
     assert told(lines) == [("08Z", 60, 425), ("09Z", 60, 500), ("10Z", 60, 166)]
 
 
+def test_a_run_that_goes_on_with_fewer_devices_has_not_got_back_what_it_lost() -> None:
+    """An elastic job loses one of two devices; that the other's record is cut at a checkpoint does not make the lost one its buyer's again."""
+    lost = [ran(0, 0, 20 * MINUTE, Cause.NODE_LOST), ran(1, 0, 30 * MINUTE, saved=True), ran(1, 30 * MINUTE, 60 * MINUTE, Cause.FINISHED)]
+    assert told(kept(lost)) == [("08Z", 120, 850)]
+
+
 @pytest.mark.parametrize("cause", [each for each in Cause if str(each) not in {str(outage) for outage in Outage}])
 def test_what_its_buyer_let_go_is_kept_for_him(cause: Cause) -> None:
     assert told(kept([ran(n, 0, 30 * MINUTE, cause) for n in range(4)])) == [("08Z", 120, 850)]
@@ -127,8 +133,13 @@ def by_hand(terms: Terms, history: Sequence[Interval], hour: int) -> int:
     """Device-microseconds of an hour that were kept and not used, by other means: moment by moment between all that is told, whole and at once."""
     begin, end = max(hour * HOUR_MS, terms.made_ms), (hour + 1) * HOUR_MS
     over = (max(terms.prices) + 1) * HOUR_MS
+    first = {(each.job, each.run): min(o.begin_ms for o in history if (o.job, o.run) == (each.job, each.run)) for each in history}
     excused = [
-        (each.end_ms, min([over, *(other.begin_ms for other in history if other.job == each.job and other.begin_ms >= each.end_ms)]), each)
+        (
+            each.end_ms,
+            min([over, *(at for (job, run), at in first.items() if job == each.job and run > each.run and at >= each.end_ms)]),
+            each,
+        )
         for each in history
         if str(each.cause) in {str(outage) for outage in Outage}
     ]

@@ -112,14 +112,17 @@ def _by_hour(spans: Iterable[Held]) -> Mapping[int, Sequence[Held]]:
 
 
 def _excuses(terms: Terms, own: Sequence[Metered]) -> Iterator[Held]:
-    """What outages took: from each until its job runs again, or the deal is over."""
+    """What outages took: from each until a later run of its job begins, or the deal is over. A run that goes on with the devices that it has left is cut by
+    the clock and at checkpoints, and has not got back what it lost."""
     over_ms = (max(terms.prices) + 1) * HOUR_MS
-    begins: dict[str, list[int]] = defaultdict(list)
+    begins: dict[str, dict[int, int]] = defaultdict(dict)
     for each in own:
-        begins[each.job].append(each.begin_ms)
+        runs = begins[each.job]
+        runs[each.run] = min(runs.get(each.run, each.begin_ms), each.begin_ms)
     for each in own:
         if each.cause in set(Outage):
-            again_ms = min((begin for begin in begins[each.job] if begin >= each.end_ms), default=over_ms)
+            later = (begin for run, begin in begins[each.job].items() if run > each.run and begin >= each.end_ms)
+            again_ms = min(later, default=over_ms)
             if each.end_ms < again_ms:
                 yield Held(each.end_ms, again_ms, each.share_thousandths)
 
