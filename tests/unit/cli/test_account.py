@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from nnix.cli import root
 from nnix.kernel.document import write
 from nnix.planes.account.rate import HOUR_MS
 from nnix.planes.compute.kinds import hour_number
@@ -95,6 +97,37 @@ def test_an_invoice_opens_down_to_the_meter(nnix: Nnix, settled: Path, tmp_path:
 def test_an_invoice_is_proven_by_the_meter(nnix: Nnix, settled: Path) -> None:
     said = nnix("compute", "invoice", "verify", "--offline")
     assert said.status == 0 and "the same to the last bit" in said.out
+
+
+def test_what_a_deal_kept_and_nobody_used_is_proven_by_the_meter_and_the_ledger(
+    nnix: Nnix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deal was made at 9:30 for two hours, and six devices were free in the second half of the last. Rated anew it is the same to the last bit;
+    a record that comes late takes the hour back; the book sums to zero."""
+    tariff: Changes = {**PAST, "Tariff/y2026": {**(PAST["Tariff/y2026"] or {}), "reserved_percent": 50}}
+    folder = tmp_path / "exchange"
+    folder.mkdir()
+    (folder / "exchange.yaml").write_text(write(list(snapshot(tariff))))
+    with monkeypatch.context() as patched:
+        patched.setattr(root, "clock", lambda: datetime(2026, 1, 10, 9, 30, tzinfo=UTC))
+        assert nnix("apply", folder, "--offline", "--yes").status == 0
+    metered(LINES)
+    assert nnix("compute", "invoice", "settle", "--until", "2026-01-10T12Z").status == 0
+    (idle,) = (each for each in nnix("compute", "invoice", "buyer", "--json").json["pays"] if each["kind"] == "reserved")
+    assert (idle["about"], idle["cause"], idle["hour"], idle["amount"]) == ("deal/train-1", "unused", "2026-01-10T11Z", 6 * 900 // 2 // 2)
+    (gap,) = idle["parts"]
+    assert (gap["from_ms"], gap["to_ms"]) == (START + HOUR_MS + 1_800_000, START + 2 * HOUR_MS)
+    assert gap["digest"] == parsed(LINES[gap["seq"] - 1][:-1]).digest
+    assert nnix("compute", "invoice", "verify", "--offline").status == 0
+
+    late = ran(7, HOUR_MS + 1_800_000, 2 * HOUR_MS, Cause.FINISHED)
+    metered([each.line() for each in chained(EMPTY, [*INTERVALS, late])])
+    assert nnix("compute", "invoice", "settle", "--until", "2026-01-10T13Z").status == 0
+    found = nnix("compute", "invoice", "buyer", "--json").json
+    assert [(each["cause"], each["amount"]) for each in found["gets"] if each["kind"] == "reserved"] == [("late-record", 1_350)]
+    assert [(each["cause"], each["amount"]) for each in found["pays"] if each["kind"] == "reserved"] == [("unused", 1_125)]
+    assert nnix("compute", "invoice", "verify", "--offline").status == 0
+    assert nnix("compute", "invoice", "book", "--json").json["sum"] == 0
 
 
 def test_a_lost_document_is_rated_anew_and_comes_out_the_same(nnix: Nnix, settled: Path) -> None:
