@@ -346,8 +346,8 @@ def _way_differs(book: Snapshot, bid: Bid, want: Mapping[str, Any], selling: Abs
     ports = [each for each in book.of(Port) if each.name in ends]
     if {each for each in want["links"] if each.startswith("port/")} != {each.id for each in ports if each.tagged}:
         return "its circuit ends at other tagged ports"
-    if set(want["alone"]) != {each.name for each in ports if not each.tagged}:
-        return "its circuit ends at other ports without tags"
+    if set(want["ends"]) != {each.name for each in ports}:
+        return "its circuit ends at other ports"
     if want["rate"] != (int(bid.rate) if bid.port is not None else 0):
         return f"it takes {want['rate']} bit/s"
     gigabytes = bid.data.gigabytes if bid.data is not None else 0

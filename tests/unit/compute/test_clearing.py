@@ -25,7 +25,7 @@ quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 
 @st.composite
 def markets(draw: st.DrawFn, buys_max: int = 6) -> Orders:
-    """Small markets with bundles over hours and sites, transfer, one link that is scarce, and a port that takes one circuit."""
+    """Small markets with bundles over hours and sites, transfer, one link that is scarce, and a port that takes one circuit or two."""
     numbers = st.integers
     sells = [
         Sell(
@@ -51,10 +51,10 @@ def markets(draw: st.DrawFn, buys_max: int = 6) -> Orders:
             hours = draw(numbers(1, HOURS - start))
             limit = devices * hours * draw(numbers(40, 250))
             links = ("hz-nb",) if draw(st.booleans()) else ()
-            alone = ("port-1",) if draw(st.booleans()) else ()
-            wants.append(Want(site, device, devices, start, hours, limit, draw(numbers(0, 200)) if links else 0, 6 * 10**9, links, alone))
+            ends = ("port-1",) if draw(st.booleans()) else ()
+            wants.append(Want(site, device, devices, start, hours, limit, draw(numbers(0, 200)) if links else 0, 6 * 10**9, links, ends))
         buys.append(Buy(f"b{n}", f"n{n % 4}", tuple(dict.fromkeys(wants))))
-    return feasible(Orders("now", tuple(sells), tuple(buys), {"hz-nb": 10 * 10**9}))
+    return feasible(Orders("now", tuple(sells), tuple(buys), {"hz-nb": 10 * 10**9}, {"port-1": draw(numbers(1, 2))}))
 
 
 def possible(orders: Orders) -> Iterator[list[tuple[int, Want]]]:
@@ -63,14 +63,18 @@ def possible(orders: Orders) -> Iterator[list[tuple[int, Want]]]:
         won = [(number, want) for number, want in enumerate(chosen) if want is not None]
         lots: Counter[tuple[str, str, int]] = Counter()
         links: Counter[str] = Counter()
-        alone: Counter[str] = Counter()
+        ends: Counter[str] = Counter()
         for _, want in won:
             lots.update(dict.fromkeys(want.cells(), want.devices))
             links.update(dict.fromkeys(want.links, want.rate))
-            alone.update(want.alone)
+            ends.update(want.ends)
         supply = {cell: sum(n for _, n in steps) for cell, steps in orders.supply().items()}
         there = all(n <= supply.get(cell, 0) for cell, n in lots.items())
-        if there and all(n <= 1 for n in alone.values()) and all(rate <= orders.free[link] for link, rate in links.items()):
+        if (
+            there
+            and all(n <= orders.room[port] for port, n in ends.items())
+            and all(rate <= orders.free[link] for link, rate in links.items())
+        ):
             yield won
 
 
@@ -196,15 +200,16 @@ def test_names_do_not_decide_between_bids_on_other_links_or_ports() -> None:
     """Two bids alike but for the link that they take, one with more room than the other; or for the port that one of them shares with a third."""
     sells = (Sell("o", "p", "m", "hz", "a/x", 100, 0, (4,)),)
 
-    def want(limit: int, links: tuple[str, ...], alone: tuple[str, ...]) -> tuple[Want, ...]:
-        return (Want("hz", "a/x", 4, 0, 1, limit, 0, 10**9, links, alone),)
+    def want(limit: int, links: tuple[str, ...], ends: tuple[str, ...]) -> tuple[Want, ...]:
+        return (Want("hz", "a/x", 4, 0, 1, limit, 0, 10**9, links, ends),)
 
     def winner(one: str, other: str, *, ports: bool) -> set[str]:
         free = {"l1": 10 * 10**9, "l2": 90 * 10**9}
+        room = {"p1": 1, "p2": 1}
         first, second = (((), ("p1",)), ((), ("p2",))) if ports else ((("l1",), ()), (("l2",), ()))
         third = Buy("low", "w", want(500, (), ("p2",)))
         found = clear(
-            feasible(Orders("now", sells, (Buy(one, "u", want(1000, *first)), Buy(other, "v", want(1000, *second)), third), free))
+            feasible(Orders("now", sells, (Buy(one, "u", want(1000, *first)), Buy(other, "v", want(1000, *second)), third), free, room))
         )
         return {"first" if found.orders.buys[number].bid == one else "second" for number, _ in found.won}
 

@@ -10,6 +10,7 @@ from nnix.planes.compute.kinds import hour_number
 from nnix.planes.compute.market.clear import clear
 from nnix.planes.compute.market.orders import Orders, orders
 from nnix.planes.compute.market.publish import deals, published
+from nnix.planes.compute.rules import RULES as COMPUTE_RULES
 from nnix.planes.data.rules import RULES as DATA_RULES
 from nnix.planes.fabric.reach import free, reach
 
@@ -85,6 +86,29 @@ def test_what_cannot_be_delivered_says_why() -> None:
         "Circuit/old": {"ends": ["south", "x"]},
     }
     assert "end of another circuit" in why(taken)["wz"]
+
+
+def tags_taken(port: str, count: int) -> Changes:
+    """So many tags of a port are in use."""
+    member = str(dict(RIGHT[f"Port/{port}"])["member"])
+    more = {"member": member, "site": RIGHT[f"Port/{port}"]["site"], "speed": "1G", "over": port}
+    return {f"Port/{port}-{tag}": {**more, "vlan": tag} for tag in range(1, count + 1)}
+
+
+def test_a_bid_for_which_no_tag_is_left_keeps_no_other_from_being_filled() -> None:
+    """All tags of the buyer's port are taken: it is set aside, and who needs no circuit there is filled. One is left: of two that need it the better one is."""
+    other: Changes = {"Bid/plain": {"member": "buyer", "limit": "200yuan", "bundles": [{**_BUNDLE, "site": "hz"}]}}
+    full: Changes = {**tags_taken("archive", 4094), **other}
+    assert set(why(full).values()) == {"a tagged port at which its circuit would end has no tag left"}
+    made, book = asked(full)
+    found = clear(book)
+    assert [book.buys[number].bid for number, _ in found.won] == ["plain"]
+    second: Changes = {"Bid/second": {**dict(RIGHT["Bid/train"]), "limit": "299yuan", "bundles": [_BUNDLE]}}
+    made, book = asked({**tags_taken("archive", 4093), **other, **second})
+    found = clear(book)
+    assert {book.buys[number].bid for number, _ in found.won} == {"train", "plain"}
+    admitted = completed(ALL_PLANES, made.declared.replaced(deals(found, published(found)["digest"])), made)
+    assert not [each for each in judge(admitted, COMPUTE_RULES) if "deal" in each.rule]
 
 
 def test_lots_that_are_alike_are_all_delivered_or_none_is() -> None:

@@ -56,16 +56,16 @@ class Clearing:
 
 
 class Stock:
-    """Lots that are left, by product, cheapest first; and capacity on links."""
+    """Lots that are left, by product, cheapest first; capacity on links, and room for circuits at ports."""
 
     def __init__(self, orders: Orders) -> None:
         self._steps = {cell: [[ask, lots] for ask, lots in steps] for cell, steps in orders.supply().items()}
         self._free = dict(orders.free)
-        self._taken: set[str] = set()
+        self._room = dict(orders.room)
 
     def cost(self, want: Want) -> int | None:
-        """What its lots would cost at their asks; None where there are not enough, nor capacity."""
-        if any(self._free[link] < want.rate for link in want.links) or self._taken.intersection(want.alone):
+        """What its lots would cost at their asks; None where there are not enough, nor capacity, nor room."""
+        if any(self._free[link] < want.rate for link in want.links) or not all(self._room[port] for port in want.ends):
             return None
         total = 0
         for cell in want.cells():
@@ -92,7 +92,8 @@ class Stock:
                     del steps[0]
         for link in want.links:
             self._free[link] -= want.rate
-        self._taken.update(want.alone)
+        for port in want.ends:
+            self._room[port] -= 1
 
 
 def greedy(

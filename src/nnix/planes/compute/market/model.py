@@ -4,7 +4,7 @@
     each buy      Σ x of its wants ≤ 1                     x whole: a bundle is bought or not
     each product  Σ devices · x  -  Σ y ≤ 0                y ≤ lots: a sell is sold in any part
     each link     Σ rate · x ≤ what is free on it
-    each port     Σ x ≤ 1                                  where circuits are not told apart by tags
+    each port     Σ x ≤ circuits for which it has room     one, where they are not told apart by tags
     each cut      x + Σ z ≤ hours                          z whole: whether a product sells lots at such an ask, or dearer ones; y ≤ lots · z
 
 A cut says of one want that it would lose if all of its products sold lots that dear, since all lots of a product have one price: then it is not bought. It
@@ -92,14 +92,18 @@ class Programme:
         self._rows: dict[tuple[Any, ...], int] = {}
         starts, indices, values = [0], list[int](), list[float]()
         busiest: dict[str, int] = {}
-        for _, want in self.wants:
+        calling: dict[str, set[int]] = {}
+        for buy, want in self.wants:
             for link in want.links:
                 busiest[link] = busiest.get(link, 0) + want.rate
+            for port in want.ends:
+                calling.setdefault(port, set()).add(buy)
         tight = {link for link, rate in busiest.items() if rate > orders.free.get(link, 0)}
+        crowded = {port for port, buys in calling.items() if len(buys) > orders.room.get(port, 0)}
         for buy, want in self.wants:
             entries: list[tuple[tuple[Any, ...], float]] = [(("product", *cell), float(want.devices)) for cell in want.cells()]
             entries += [(("link", link), want.rate / MEGA) for link in want.links if link in tight and want.rate]
-            entries += [(("alone", port), 1.0) for port in want.alone]
+            entries += [(("port", port), 1.0) for port in want.ends if port in crowded]
             entries.append((("buy", buy), 1.0))
             self._column(entries, indices, values)
             starts.append(len(indices))
@@ -111,8 +115,10 @@ class Programme:
         self._most = np.array([1.0] * len(self.wants) + [float(lots) for _, _, lots in self._steps])
         self._limits = np.zeros(len(self._rows))
         for row, index in self._rows.items():
-            if row[0] in ("buy", "alone"):
+            if row[0] == "buy":
                 self._limits[index] = 1.0
+            elif row[0] == "port":
+                self._limits[index] = float(orders.room.get(row[1], 0))
             elif row[0] == "link":
                 self._limits[index] = orders.free.get(row[1], 0) / MEGA
 

@@ -22,6 +22,7 @@ from itertools import chain
 from typing import Any
 
 from nnix.kernel.snapshot import Snapshot
+from nnix.planes.compute.allocate import TAGS
 from nnix.planes.compute.kinds import Bid, Deal, Offer, Pool
 from nnix.planes.compute.kinds import hour_number as number
 from nnix.planes.compute.rules import market_of
@@ -43,6 +44,7 @@ class Aside(StrEnum):
     ASSURANCE = "the assurance level is too low"
     NO_PORT = "the pool has no port, so no circuit can end there"
     PORT_TAKEN = "a port without tags is the end of another circuit already"
+    NO_TAG = "a tagged port at which its circuit would end has no tag left"
     NO_WAY = "no way leads there"
     TOO_FAR = "the latency is above the bid's limit"
     RATE = "a port or a link on the way has not so much capacity left"
@@ -69,7 +71,7 @@ class Sell:
 @dataclass(frozen=True, slots=True)
 class Want:
     """One thing that would content a buyer: devices in each of some hours in a row at one site, for at most `limit` fen of which `transfer` go to the
-    network. Its circuit takes `rate` bit/s on `links` (and on tagged ports, `port/NAME`); ports that are not tagged it has to itself (`alone`)."""
+    network. Its circuit takes `rate` bit/s on `links` (and on tagged ports, `port/NAME`), and one of the circuits for which each port in `ends` has room."""
 
     site: str
     device: str
@@ -80,7 +82,7 @@ class Want:
     transfer: int
     rate: int
     links: tuple[str, ...]
-    alone: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
     @property
     def worth(self) -> int:
@@ -107,13 +109,14 @@ class Buy:
 
 @dataclass(frozen=True)
 class Orders:
-    """All that a clearing is given. free: bit/s left on each link that some want uses. aside: (bid, site, device, reason). It is about hours from `first` on and
-    before `end`; with `begin_before` only about what begins before that."""
+    """All that a clearing is given. free: bit/s left on each link that some want uses. room: circuits that may still end at each port that some want needs.
+    aside: (bid, site, device, reason). It is about hours from `first` on and before `end`; with `begin_before` only about what begins before that."""
 
     instant: str
     sells: tuple[Sell, ...]
     buys: tuple[Buy, ...]
     free: Mapping[str, int] = field(default_factory=dict)
+    room: Mapping[str, int] = field(default_factory=dict)
     aside: tuple[tuple[str, str, str, str], ...] = ()
     first: int = 0
     end: int = 0
@@ -135,6 +138,7 @@ class Orders:
                 for each in self.buys
             ],
             "free": dict(sorted(self.free.items())),
+            "room": dict(sorted(self.room.items())),
             "aside": [dict(zip(("bid", "site", "device", "why"), each, strict=True)) for each in self.aside],
         }
 
@@ -150,7 +154,7 @@ class Orders:
 
 def _row(want: Want, way: int) -> list[Any]:
     """As record.WANT has it."""
-    row = want.site, want.device, want.devices, want.start, want.hours, want.limit, want.transfer, want.rate, way, list(want.alone)
+    row = want.site, want.device, want.devices, want.start, want.hours, want.limit, want.transfer, want.rate, way, list(want.ends)
     return list(row)
 
 
@@ -179,13 +183,13 @@ def orders(
     selling = {each.pool for each in sells}
     own = {(each.seller, each.site, each.device) for each in sells}
     free = {**free, **_free_at_ports(snapshot)}
-    busy = {str(port) for circuit in snapshot.of(Circuit) for port in circuit.ends}
+    room = _room(snapshot)
     found: list[Buy] = []
     aside: list[tuple[str, str, str, str]] = []
     for bid in unfilled(snapshot):
         wants: dict[Want, None] = {}
         waits = set_aside = False
-        for want, undeliverable in _wants(bid, snapshot, selling, reach, first, end, busy):
+        for want, undeliverable in _wants(bid, snapshot, selling, reach, first, end, room):
             if begin_before is not None and want.start >= begin_before:
                 waits = True
                 continue
@@ -204,7 +208,8 @@ def orders(
             found.append(Buy(bid.name, str(bid.member), tuple(wants)))
     used = {link for buy in found for want in buy.wants for link in want.links}
     left = {link: bits for link, bits in free.items() if link in used}
-    return feasible(Orders(instant, sells, tuple(found), left, tuple(dict.fromkeys(aside)), first, end, begin_before))
+    ends = {port: room[port] for buy in found for want in buy.wants for port in want.ends}
+    return feasible(Orders(instant, sells, tuple(found), left, ends, tuple(dict.fromkeys(aside)), first, end, begin_before))
 
 
 def for_sale(snapshot: Snapshot, first: int, end: int) -> Iterator[Sell]:
@@ -223,7 +228,7 @@ def for_sale(snapshot: Snapshot, first: int, end: int) -> Iterator[Sell]:
 
 
 def _wants(
-    bid: Bid, snapshot: Snapshot, selling: set[str], reach: Reach, first: int, end: int, busy: set[str]
+    bid: Bid, snapshot: Snapshot, selling: set[str], reach: Reach, first: int, end: int, room: Mapping[str, int]
 ) -> Iterator[tuple[Want, Aside | None]]:
     """Every want of a bid at every site that has such devices, with the reason why it cannot be.
 
@@ -247,15 +252,15 @@ def _wants(
             transfer = gigabytes * fee * len(links)
             ends = [snapshot.at(port) for port in (bid.port, *(pool.port for pool in pools)) if port is not None and here is not None]
             links += tuple(port.id for port in ends if port.tagged)
-            alone = tuple(port.name for port in ends if not port.tagged)
-            hindered = (_undeliverable(bid, pool, here, way, snapshot, busy) for pool in pools)
+            names = tuple(dict.fromkeys(port.name for port in ends))
+            hindered = (_undeliverable(bid, pool, here, way, snapshot, room) for pool in pools)
             why = next((reason for reason in hindered if reason is not None), None)
             starts = range(max(each.start, first), min(each.latest, end - each.hours) + 1)
             if not starts:
-                yield Want(site, device, each.devices, each.start, each.hours, each.limit, transfer, rate, links, alone), Aside.OVER
+                yield Want(site, device, each.devices, each.start, each.hours, each.limit, transfer, rate, links, names), Aside.OVER
             for start in starts:
                 late = rate and gigabytes * 8 * 10**9 > rate * 3600 * (start - first + each.hours)
-                want = Want(site, device, each.devices, start, each.hours, each.limit, transfer, rate, links, alone)
+                want = Want(site, device, each.devices, start, each.hours, each.limit, transfer, rate, links, names)
                 unread = readable_until is not None and start + each.hours > readable_until
                 yield want, why or (Aside.LATE if late else Aside.CONTRACT if unread else None)
 
@@ -271,7 +276,17 @@ def _free_at_ports(snapshot: Snapshot) -> dict[str, int]:
     return {port: max(0, rate) for port, rate in left.items()}
 
 
-def _undeliverable(bid: Bid, pool: Pool, here: str | None, way: Any, snapshot: Snapshot, busy: set[str]) -> Aside | None:
+def _room(snapshot: Snapshot) -> dict[str, int]:
+    """port → circuits that may still end there: as many as it has tags left, or one where it is not tagged and no circuit ends there yet."""
+    ends = {str(end) for circuit in snapshot.of(Circuit) for end in circuit.ends}
+    tags: dict[str, set[int]] = defaultdict(set)
+    for port in snapshot.of(Port):
+        if port.over is not None and port.vlan is not None:
+            tags[port.over].add(port.vlan)
+    return {port.name: len(TAGS) - len(tags[port.name]) if port.tagged else int(port.name not in ends) for port in snapshot.of(Port)}
+
+
+def _undeliverable(bid: Bid, pool: Pool, here: str | None, way: Any, snapshot: Snapshot, room: Mapping[str, int]) -> Aside | None:
     if pool.assurance < bid.assurance:
         return Aside.ASSURANCE
     if here is None or bid.port is None:
@@ -279,8 +294,9 @@ def _undeliverable(bid: Bid, pool: Pool, here: str | None, way: Any, snapshot: S
     if pool.port is None:
         return Aside.NO_PORT
     ports: tuple[Port, ...] = (snapshot.at(bid.port), snapshot.at(pool.port))
-    if any(not port.tagged and port.name in busy for port in ports):
-        return Aside.PORT_TAKEN
+    full = next((port for port in ports if not room[port.name]), None)
+    if full is not None:
+        return Aside.NO_TAG if full.tagged else Aside.PORT_TAKEN
     if way is None:
         return Aside.NO_WAY
     if bid.latency_max is not None and way.latency_us > int(bid.latency_max):
@@ -327,7 +343,7 @@ def in_order(given: Orders) -> Orders:
     devices: dict[str, str] = {}
     members: dict[str, str] = {}
     links: dict[str, str] = {name: _label(bits) for name, bits in given.free.items()}
-    ports: dict[str, str] = {}
+    ports: dict[str, str] = {name: _label(circuits) for name, circuits in given.room.items()}
     sold: list[str] = [""] * len(given.sells)
     bought: list[str] = [""] * len(given.buys)
     for _ in range(REFINED_TIMES):
@@ -339,7 +355,7 @@ def in_order(given: Orders) -> Orders:
                     (
                         *(w.devices, w.start, w.hours, w.limit, w.transfer, w.rate, sites.get(w.site, ""), devices.get(w.device, "")),
                         sorted(links.get(link, "") for link in w.links),
-                        sorted(ports.get(port, "") for port in w.alone),
+                        sorted(ports.get(port, "") for port in w.ends),
                     )
                     for w in b.wants
                 ),
@@ -349,13 +365,15 @@ def in_order(given: Orders) -> Orders:
         near: dict[str, dict[str, list[Any]]] = {kind: defaultdict(list) for kind in ("site", "device", "member", "link", "port")}
         for link, bits in given.free.items():
             near["link"][link].append(("free", str(bits)))
+        for port, circuits in given.room.items():
+            near["port"][port].append(("room", str(circuits)))
         for sell, label in zip(given.sells, sold, strict=True):
             for kind, name in (("site", sell.site), ("device", sell.device), ("member", sell.seller)):
                 near[kind][name].append(("sells", label))
         for buy, label in zip(given.buys, bought, strict=True):
             near["member"][buy.buyer].append(("buys", label))
             for want in buy.wants:
-                on = (("link", link) for link in want.links), (("port", port) for port in want.alone)
+                on = (("link", link) for link in want.links), (("port", port) for port in want.ends)
                 for kind, name in (("site", want.site), ("device", want.device), *chain(*on)):
                     near[kind][name].append(("wanted", label, want.limit, want.start, want.hours, want.devices))
         sites, devices, members, links, ports = ({name: _label(sorted(each)) for name, each in around.items()} for around in near.values())
@@ -374,7 +392,7 @@ def in_order(given: Orders) -> Orders:
                     sites[w.site],
                     devices[w.device],
                     sorted(links.get(link, "") for link in w.links),
-                    sorted(ports.get(port, "") for port in w.alone),
+                    sorted(ports.get(port, "") for port in w.ends),
                     w.site,
                     w.device,
                 ),

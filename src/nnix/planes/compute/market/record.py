@@ -3,7 +3,7 @@
 A clearing:
 
     inputs     instant; first, end: for which hours; begin_before: spot, only what begins before that hour (or null); sells (offer, pool, seller, site, device, ask, start, lots of each hour); ways (the links of each); buys (bid, buyer, wants: rows of
-               what WANT names); free bit/s on links; what was set aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
+               what WANT names); free bit/s on links; room for circuits at ports; what was set aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
     accepted   bid → number of its want
     deals      bid, offer, devices, hours
     prices     site, device, hour, fen: one for each product that changed hands
@@ -38,7 +38,7 @@ FIELDS = (
 MATCH_FORMAT = 1
 MATCH_FIELDS = ("format", "inputs", "fills", "digest")
 
-WANT = ("site", "device", "devices", "start", "hours", "limit", "transfer", "rate", "way", "alone")
+WANT = ("site", "device", "devices", "start", "hours", "limit", "transfer", "rate", "way", "ends")
 """what stands in a want, in this order; `way` is the number of one of the `ways`. There are many wants, and names would be most of the record"""
 
 WANT_HOURS_MAX = 24 * 366

@@ -50,7 +50,7 @@ class Asked(NamedTuple):
     transfer: int
     rate: int
     way: int
-    alone: Sequence[str]
+    ends: Sequence[str]
 
 
 def faults(record: Any) -> tuple[Fault, ...]:
@@ -90,7 +90,7 @@ def _all(record: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault("C6", f"bid {bid} is filled with what it did not ask for")
     yield from _lots(record, sells, buys, accepted, prices)
     yield from _rejected(record, buys, accepted, sells, prices)
-    yield from _links(inputs["free"], inputs["ways"], accepted)
+    yield from _links(inputs, accepted)
     yield from _worth(record, sells, buys, accepted)
 
 
@@ -122,7 +122,7 @@ def _wants(buys: Mapping[str, Any], ways: Sequence[Sequence[str]]) -> Iterator[F
             return
     if max(columns.get("hours", (1,))) > WANT_HOURS_MAX:
         yield Fault("C2", f"a bid wants {max(columns['hours'])} hours in a row")
-    if max(columns.get("way", (-1,))) >= len(ways) or set(map(type, columns.get("alone", ([],)))) != {list}:
+    if max(columns.get("way", (-1,))) >= len(ways) or set(map(type, columns.get("ends", ([],)))) != {list}:
         yield Fault("C2", "a want has a way that is none, or no list of ports")
 
 
@@ -137,7 +137,13 @@ def _numbers(record: Mapping[str, Any], sells: Mapping[str, Any]) -> Iterator[Fa
         counted += (row["hour"], row["fen"])
     for row in duals["products"]:
         counted += (row["hour"], row["millifen"])
-    counted += [*duals["links"].values(), *record["inputs"]["free"].values(), record["welfare"], record["bound"]]
+    counted += [
+        *duals["links"].values(),
+        *record["inputs"]["free"].values(),
+        *record["inputs"]["room"].values(),
+        record["welfare"],
+        record["bound"],
+    ]
     if set(map(type, counted)) - {int} or min(counted) < 0:
         wrong = next(each for each in counted if type(each) is not int or each < 0)
         yield Fault("C2", f"{wrong!r} stands where a whole number belongs")
@@ -259,17 +265,18 @@ def _rejected(
             yield Fault("C8", f"bid {bid} is rejected as {why!r}; by the prices it is {right!r}")
 
 
-def _links(free: Mapping[str, int], ways: Sequence[Sequence[str]], accepted: Mapping[str, Asked]) -> Iterator[Fault]:
+def _links(inputs: Mapping[str, Any], accepted: Mapping[str, Asked]) -> Iterator[Fault]:
+    free, room = inputs["free"], inputs["room"]
     carried: dict[str, int] = defaultdict(int)
     ends: dict[str, int] = defaultdict(int)
     for want in accepted.values():
-        for link in ways[want.way]:
+        for link in inputs["ways"][want.way]:
             carried[link] += want.rate
-        for port in want.alone:
+        for port in want.ends:
             ends[port] += 1
     for port, circuits in sorted(ends.items()):
-        if circuits > 1:
-            yield Fault("C9", f"port {port} would be the end of {circuits} circuits, and has no tags to tell them apart")
+        if circuits > room.get(port, 0):
+            yield Fault("C9", f"port {port} would be the end of {circuits} circuits, and has room for {room.get(port, 0)}")
     for link, rate in sorted(carried.items()):
         if rate > free.get(link, 0):
             yield Fault("C9", f"{link} would carry {rate} bit/s and has {free.get(link, 0)} free")
