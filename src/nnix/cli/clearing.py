@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,14 @@ from typing import Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.booking import carried_out, drafted, ending, refusals_kept
+from nnix.cli.booking import carried_out, ending, refusals_kept
 from nnix.cli.command import DONE, as_root, begun, json_option, pass_setting
 from nnix.cli.files import put_whole
-from nnix.cli.root import Setting, clock
+from nnix.cli.root import ALL_PLANES, Setting, clock
 from nnix.kernel.apply import Applied, Stale
+from nnix.kernel.change import admit, completed
 from nnix.kernel.ledger import Entry
+from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed
 from nnix.planes.compute.kinds import Bid, Deal, DealState, Offer, Pool, hour_named, hour_number, hour_of
@@ -48,6 +51,9 @@ CLEARING = "clearing"
 SPOT_HOURS = 2
 """spot: what begins in this hour or the next"""
 LOAD_SECONDS = 1.0
+
+Place = tuple[str, str, str]
+"""a bid, and the site and device at which it would be filled"""
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,15 @@ def seen(setting: Setting, snapshot: Snapshot) -> Seen:
     return setting.run(ask())
 
 
-def cleared(snapshot: Snapshot, network: Seen, *, spot: bool, hours: int | None) -> Clearing:
-    """The clearing of what stands in the book at this moment."""
+def cleared(snapshot: Snapshot, network: Seen, *, spot: bool, hours: int | None, refused: AbstractSet[Place] = frozenset()) -> Clearing:
+    """The clearing of what stands in the book at this moment; without what is known to be `refused`."""
     now = clock()
     first = hour_of(now)
     end = first + min(hours or market_of(snapshot).forward_hours_max, market_of(snapshot).forward_hours_max)
     known = reach(snapshot, network.dark)
     left = free(snapshot, known, network.load)
     begin_before = first + SPOT_HOURS if spot else None
-    return clear(orders(snapshot, known, left, f"{now:%Y-%m-%dT%H:%M:%S}Z", first, end, begin_before))
+    return clear(orders(snapshot, known, left, f"{now:%Y-%m-%dT%H:%M:%S}Z", first, end, begin_before, refused))
 
 
 def lapsed(snapshot: Snapshot) -> list[Deal]:
@@ -114,25 +120,62 @@ def clear_command(setting: Setting, spot: bool, hours: int | None, dry_run: bool
     if model.brought_about and any(setting.world.ground(key[0]) for key in model.artifacts):
         as_root(setting)
     network = seen(setting, model.snapshot) if model.brought_about and model.artifacts else Seen()
-    found = cleared(model.snapshot, network, spot=spot, hours=hours)
-    record = published(found)
-    wrong = faults(record)
-    if wrong:  # a clearing that does not pass its own proof is not published, whoever would gain by it
-        raise Failed(f"the clearing does not prove itself, so nothing is recorded: {wrong[0]}")
-    if output:
-        put_whole(output, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode())
     over = lapsed(model.snapshot)
     what: Applied | Entry | None = None
-    if not dry_run and (found.won or over):
-        fresh = list(deals(found, record["digest"])) if found.won else []
-        reason = why or (f"clearing {record['digest'][:12]}: {len(found.won)} bids filled" if fresh else f"{len(over)} deals are over")
-        publish = partial(noted, setting, CLEARING, record, model.seq, reason)
-        with refusals_kept(setting, reason):
-            made = drafted(setting, [*over, *fresh])
+    with nullcontext() if dry_run else refusals_kept(setting, why or "the market is cleared"):
+        found, record, admitted = admissible(model.snapshot, network, over, spot=spot, hours=hours)
+        if output:
+            put_whole(output, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode())
+        if not dry_run and (found.won or over):
+            reason = why or (
+                f"clearing {record['digest'][:12]}: {len(found.won)} bids filled" if found.won else f"{len(over)} deals are over"
+            )
+            publish = partial(noted, setting, CLEARING, record, model.seq, reason)
+            made = setting.office.draft(admitted, setting.vault.evidence(model.evidence))
             if made.plan.base != model.digest:  # what was cleared is no longer the book: another clearing, or an order, came in between
                 raise Stale(f"change {setting.book.model().seq} was made while the market was cleared; nothing is recorded, clear again")
-            what = carried_out(setting, made, reason, first=publish if fresh else lambda: None, quiet=as_json)
+            what = carried_out(setting, made, reason, first=publish if found.won else lambda: None, quiet=as_json)
     return _told(found, record, what, over, dry_run, as_json)
+
+
+def admissible(
+    snapshot: Snapshot, network: Seen, over: Sequence[Deal], *, spot: bool, hours: int | None
+) -> tuple[Clearing, dict[str, Any], Snapshot]:
+    """The clearing, its record, and the exchange with its deals, which pass every rule together with all that follows from them.
+
+    What is known to stand in the way of a deal is no part of a clearing (orders.py). Should rules refuse one for something else, the bid is set aside where it would
+    have been filled, and all others are cleared again: one bid keeps nobody else from being filled. Each turn sets one aside at least, so this ends. Raises Refused
+    where no bid is to blame, and Failed where the clearing does not prove itself.
+    """
+    refused: set[Place] = set()
+    while True:
+        found = cleared(snapshot, network, spot=spot, hours=hours, refused=refused)
+        record = published(found)
+        wrong = faults(record)
+        if wrong:  # a clearing that does not pass its own proof is not published, whoever would gain by it
+            raise Failed(f"the clearing does not prove itself, so nothing is recorded: {wrong[0]}")
+        fresh = list(deals(found, record["digest"])) if found.won else []
+        if not fresh and not over:
+            return found, record, snapshot
+        wanted = snapshot.declared.replaced([*over, *fresh])
+        try:
+            return found, record, admit(ALL_PLANES, wanted, snapshot)
+        except Refused as why:
+            blamed = set(_to_blame(why, completed(ALL_PLANES, wanted, snapshot), fresh))
+            if not blamed:
+                raise
+            refused |= blamed
+
+
+def _to_blame(why: Refused, wanted: Snapshot, fresh: Sequence[Deal]) -> Iterator[Place]:
+    """Which bids would be filled by the deals that are refused, or from which something follows that is."""
+    of_bid = {f"bid/{each.bid}": each for each in fresh} | {each.id: each for each in fresh}
+    for refusal in why.refusals:
+        resource = wanted.by_id(refusal.resource)
+        deal = of_bid.get(refusal.resource) or (of_bid.get(str(resource.owner)) if resource is not None else None)
+        if deal is not None:
+            pool = wanted.at(deal.pool)
+            yield str(deal.bid), str(pool.site), pool.device
 
 
 def noted(setting: Setting, what: str, record: Mapping[str, Any], change: int, why: str) -> Entry:

@@ -13,6 +13,7 @@ import pytest
 
 from nnix.cli import clearing
 from nnix.kernel.document import write
+from nnix.planes.compute import allocate
 from nnix.planes.compute.kinds import Bid, Deal, Job, Offer, hour_named, hour_of
 from nnix.planes.compute.market.clear import Clearing
 from nnix.planes.compute.market.publish import published
@@ -131,6 +132,29 @@ def test_a_clearing_is_proved_from_the_ledger_and_from_a_file(nnix: Nnix, exchan
     assert (said.status, "C1" in said.err) == (1, True)
     record.write_bytes(altered.read_bytes())
     assert nnix("compute", "verify", digest[:12]).status == 1
+
+
+def test_a_bid_whose_deal_is_refused_keeps_nobody_else_from_being_filled(
+    nnix: Nnix, exchange: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whatever rule: here admission has one tag left at the buyers' port, which the clearing does not know of. One of two bids is filled, the other set aside."""
+    monkeypatch.setattr(allocate, "TAGS", range(1, 2))
+    data = "{dataset: cargo, site: nb, gigabytes: 100, contract: cargo}"
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    orders = [
+        bid(exchange, name, NOW + 3, port="archive", data=data, rate="2G", limit=f"{n}yuan") for name, n in (("one", 190), ("two", 191))
+    ]
+    assert nnix("compute", "bid", *orders).status == 0
+    before = len(nnix("log", "--json").json)
+    dry = nnix("compute", "clear", "--dry-run", "--json").json
+    said = nnix("compute", "clear", "--json")
+    assert said.status == 0, said.err
+    (filled,) = said.json["accepted"]
+    (late,) = {"one", "two"} - {filled}
+    assert said.json["aside"] == [{"bid": late, "site": "hz", "device": GPU, "why": "what would follow from it is refused by the rules"}]
+    assert said.json["rejected"][late].startswith("nothing could be delivered")
+    assert dry["accepted"] == said.json["accepted"]
+    assert [each["what"] for each in nnix("log", "--json").json[before:]] == ["clearing", "change"]
 
 
 def test_a_dry_run_records_nothing(nnix: Nnix, exchange: Path) -> None:

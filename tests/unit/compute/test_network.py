@@ -85,7 +85,16 @@ def test_what_cannot_be_delivered_says_why() -> None:
         "Port/x": {"member": "south", "site": "hz", "speed": "10G"},
         "Circuit/old": {"ends": ["south", "x"]},
     }
-    assert "end of another circuit" in why(taken)["wz"]
+    assert "the end of another circuit" in why(taken)["wz"]
+    bare = {**dict(THREE["Port/south"] or {}), "tagged": False}
+    session: Changes = {
+        "Lan/peering": {"title": {"en": "LAN"}, "v4": "198.18.0.0/24"},
+        "Port/south": bare,
+        "Session/south": {"member": "south", "port": "south", "lan": "peering", "v4": "198.18.0.5"},
+    }
+    assert "of a session" in why(session)["wz"]
+    gateway: Changes = {"Port/south": {**bare, "gateway": {"ours": "192.0.2.1", "theirs": "192.0.2.2"}}}
+    assert "of a gateway's cable" in why(gateway)["wz"]
 
 
 def tags_taken(port: str, count: int) -> Changes:
@@ -109,6 +118,13 @@ def test_a_bid_for_which_no_tag_is_left_keeps_no_other_from_being_filled() -> No
     assert {book.buys[number].bid for number, _ in found.won} == {"train", "plain"}
     admitted = completed(ALL_PLANES, made.declared.replaced(deals(found, published(found)["digest"])), made)
     assert not [each for each in judge(admitted, COMPUTE_RULES) if "deal" in each.rule]
+
+
+def test_a_circuit_does_not_end_where_it_begins() -> None:
+    """The data come out at the very port behind which the pool is: there is nothing for the exchange to join. Elsewhere the bid is filled."""
+    there: Changes = {"Pool/gpus": {"member": "archive", "site": "nb", "port": "archive", "identifiers": []}}
+    assert why(there) == {"nb": "its circuit would end at the port where it begins"}
+    assert where(there) == "wz"
 
 
 def test_lots_that_are_alike_are_all_delivered_or_none_is() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
@@ -28,6 +29,7 @@ from nnix.planes.compute.kinds import hour_number as number
 from nnix.planes.compute.rules import market_of
 from nnix.planes.compute.wanted import alternatives, unfilled
 from nnix.planes.fabric.kinds import Circuit, Port
+from nnix.planes.routing.kinds import Session
 
 REFINED_TIMES = 3
 
@@ -43,8 +45,9 @@ class Aside(StrEnum):
     OWN = "its member sells there itself"
     ASSURANCE = "the assurance level is too low"
     NO_PORT = "the pool has no port, so no circuit can end there"
-    PORT_TAKEN = "a port without tags is the end of another circuit already"
+    PORT_TAKEN = "a port without tags is in use: the end of another circuit, of a session, or of a gateway's cable"
     NO_TAG = "a tagged port at which its circuit would end has no tag left"
+    SAME_PORT = "its circuit would end at the port where it begins"
     NO_WAY = "no way leads there"
     TOO_FAR = "the latency is above the bid's limit"
     RATE = "a port or a link on the way has not so much capacity left"
@@ -52,6 +55,7 @@ class Aside(StrEnum):
     CONTRACT = "the contract under which its data may be read ends before the hours are over"
     FEW = "there are not so many lots in one of the hours"
     DEAR = "even the cheapest lots and the transfer cost more than the limit"
+    REFUSED = "what would follow from it is refused by the rules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +177,18 @@ def cheapest(steps: Sequence[tuple[int, int]], devices: int) -> int | None:
 
 
 def orders(
-    snapshot: Snapshot, reach: Reach, free: Mapping[str, int], instant: str, first: int, end: int, begin_before: int | None = None
+    snapshot: Snapshot,
+    reach: Reach,
+    free: Mapping[str, int],
+    instant: str,
+    first: int,
+    end: int,
+    begin_before: int | None = None,
+    refused: AbstractSet[tuple[str, str, str]] = frozenset(),
 ) -> Orders:
     """What stands in the book for the hours from `first` on and before `end`. A bid that has a deal is filled.
 
-    begin_before: spot. Only what begins before that hour is cleared; a bid that can wait for all of its wants is left alone.
+    refused: (bid, site, device) of which it is known that deals would not be admitted. begin_before: spot. Only what begins before that hour is cleared; a bid that can wait for all of its wants is left alone.
     """
     sells = tuple(for_sale(snapshot, first, end))
     selling = {each.pool for each in sells}
@@ -194,9 +205,10 @@ def orders(
                 waits = True
                 continue
             reasons = (
-                undeliverable,
                 Aside.OWN if (str(bid.member), want.site, want.device) in own else None,
+                undeliverable,
                 Aside.RATE if any(free.get(link, 0) < want.rate for link in want.links) else None,
+                Aside.REFUSED if (bid.name, want.site, want.device) in refused else None,
             )
             why = next((each for each in reasons if each is not None), None)
             if why is None:
@@ -250,17 +262,22 @@ def _wants(
             links = tuple(sorted(way.links)) if way is not None else ()
             rate = int(bid.rate) if here is not None else 0
             transfer = gigabytes * fee * len(links)
-            ends = [snapshot.at(port) for port in (bid.port, *(pool.port for pool in pools)) if port is not None and here is not None]
+            names = tuple(
+                dict.fromkeys(port for port in (bid.port, *(pool.port for pool in pools)) if port is not None and here is not None)
+            )
+            ends = [snapshot.at(port) for port in names]
             links += tuple(port.id for port in ends if port.tagged)
-            names = tuple(dict.fromkeys(port.name for port in ends))
             hindered = (_undeliverable(bid, pool, here, way, snapshot, room) for pool in pools)
             why = next((reason for reason in hindered if reason is not None), None)
             starts = range(max(each.start, first), min(each.latest, end - each.hours) + 1)
             if not starts:
-                yield Want(site, device, each.devices, each.start, each.hours, each.limit, transfer, rate, links, names), Aside.OVER
+                yield (
+                    Want(site, device, each.devices, each.start, each.hours, each.limit, transfer, rate, links, tuple(map(str, names))),
+                    Aside.OVER,
+                )
             for start in starts:
                 late = rate and gigabytes * 8 * 10**9 > rate * 3600 * (start - first + each.hours)
-                want = Want(site, device, each.devices, start, each.hours, each.limit, transfer, rate, links, names)
+                want = Want(site, device, each.devices, start, each.hours, each.limit, transfer, rate, links, tuple(map(str, names)))
                 unread = readable_until is not None and start + each.hours > readable_until
                 yield want, why or (Aside.LATE if late else Aside.CONTRACT if unread else None)
 
@@ -277,13 +294,15 @@ def _free_at_ports(snapshot: Snapshot) -> dict[str, int]:
 
 
 def _room(snapshot: Snapshot) -> dict[str, int]:
-    """port → circuits that may still end there: as many as it has tags left, or one where it is not tagged and no circuit ends there yet."""
-    ends = {str(end) for circuit in snapshot.of(Circuit) for end in circuit.ends}
+    """port → circuits that may still end there: as many as it has tags left, or one where it is not tagged, and
+    nothing else is there yet: frames without tags are of one circuit, of one session, or of the tunnels to a gateway."""
+    used = {str(end) for circuit in snapshot.of(Circuit) for end in circuit.ends}
+    used |= {str(session.port) for session in snapshot.of(Session)} | {port.name for port in snapshot.of(Port) if port.gateway is not None}
     tags: dict[str, set[int]] = defaultdict(set)
     for port in snapshot.of(Port):
         if port.over is not None and port.vlan is not None:
             tags[port.over].add(port.vlan)
-    return {port.name: len(TAGS) - len(tags[port.name]) if port.tagged else int(port.name not in ends) for port in snapshot.of(Port)}
+    return {port.name: len(TAGS) - len(tags[port.name]) if port.tagged else int(port.name not in used) for port in snapshot.of(Port)}
 
 
 def _undeliverable(bid: Bid, pool: Pool, here: str | None, way: Any, snapshot: Snapshot, room: Mapping[str, int]) -> Aside | None:
@@ -294,6 +313,8 @@ def _undeliverable(bid: Bid, pool: Pool, here: str | None, way: Any, snapshot: S
     if pool.port is None:
         return Aside.NO_PORT
     ports: tuple[Port, ...] = (snapshot.at(bid.port), snapshot.at(pool.port))
+    if ports[0] is ports[1]:
+        return Aside.SAME_PORT
     full = next((port for port in ports if not room[port.name]), None)
     if full is not None:
         return Aside.NO_TAG if full.tagged else Aside.PORT_TAKEN
