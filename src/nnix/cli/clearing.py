@@ -328,8 +328,8 @@ def _bids_differ(book: Snapshot, inputs: Mapping[str, Any], first: int, end: int
                     yield f"bid {bid.name} asked for {each.devices} of {device} at {site}, which was left out"
 
 
-OF_THE_NETWORK = frozenset({Aside.PORT_TAKEN, Aside.NO_WAY, Aside.TOO_FAR, Aside.RATE, Aside.LATE})
-"""reasons that hang on which links were up and what they carried: believed, since nobody recorded that"""
+BELIEVED = frozenset({Aside.PORT_TAKEN, Aside.NO_TAG, Aside.NO_WAY, Aside.TOO_FAR, Aside.RATE, Aside.LATE, Aside.REFUSED})
+"""reasons that hang on which links were up and what they carried, which nobody recorded, or on what else would have been filled"""
 
 
 def _hindered(
@@ -343,7 +343,7 @@ def _hindered(
     selling: AbstractSet[str],
 ) -> bool:
     """Whether one of the reasons that were given is one, by the book and the sells."""
-    if why & OF_THE_NETWORK:
+    if why & BELIEVED:
         return True
     alike = [each for each in book.of(Pool) if (each.site, each.device) == (site, asked.device)]
     pools = [each for each in alike if each.name in selling] or alike
@@ -355,6 +355,7 @@ def _hindered(
         Aside.DEAR: sum(each or 0 for each in costs) + transfer_most > asked.limit,
         Aside.OWN: any(each.member == bid.member for each in pools),
         Aside.ASSURANCE: any(each.assurance < bid.assurance for each in pools),
+        Aside.SAME_PORT: bid.port is not None and any(each.port == bid.port for each in pools),
         Aside.NO_PORT: bid.port is not None and any(each.port is None for each in pools),
         Aside.CONTRACT: contract is not None and start + asked.hours > hour_number(book.at(contract).until),
     }

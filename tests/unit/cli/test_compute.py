@@ -154,6 +154,7 @@ def test_a_bid_whose_deal_is_refused_keeps_nobody_else_from_being_filled(
     assert said.json["aside"] == [{"bid": late, "site": "hz", "device": GPU, "why": "what would follow from it is refused by the rules"}]
     assert said.json["rejected"][late].startswith("nothing could be delivered")
     assert dry["accepted"] == said.json["accepted"]
+    assert nnix("compute", "verify", said.json["clearing"][:12]).status == 0
     assert [each["what"] for each in nnix("log", "--json").json[before:]] == ["clearing", "change"]
 
 
