@@ -50,7 +50,7 @@ def run(setting: Setting, files: tuple[Path, ...], follow: bool, why: str, as_js
 @json_option
 @pass_setting
 def jobs(setting: Setting, names: tuple[str, ...], follow: bool, as_json: bool) -> int:
-    """What became of jobs: state and reason, devices, device-seconds charged so far, and what each says of its progress."""
+    """What became of jobs: state, place in the queue of its deal and why it waits, devices, device-seconds charged so far, and what each says of its progress."""
     begun(setting)
     as_root(setting)
     snapshot = setting.book.model().snapshot
@@ -64,7 +64,7 @@ def jobs(setting: Setting, names: tuple[str, ...], follow: bool, as_json: bool) 
     if as_json:
         tables.as_json(said)
         return DONE
-    columns = ("job", "pool", "state", "run", "devices", "device-seconds", "progress", "reason")
+    columns = ("job", "pool", "state", "place", "run", "devices", "device-seconds", "progress", "reason")
     tables.table("Jobs", columns, ((each["job"], each["pool"], *_cells(each)) for each in said))
     return DONE
 
@@ -111,7 +111,15 @@ def _record(job: Job, pool: Pool, found: PoolSeen) -> dict[str, Any]:
 
 def _cells(said: Mapping[str, Any]) -> tuple[str, ...]:
     devices = ", ".join(said.get("devices", ()))
-    return (said["state"], str(said.get("run", "")), devices, str(said.get("device_seconds", "")), _progress(said), said["reason"])
+    return (
+        said["state"],
+        str(said.get("position") or ""),
+        str(said.get("run", "")),
+        devices,
+        str(said.get("device_seconds", "")),
+        _progress(said),
+        said["reason"],
+    )
 
 
 def _progress(said: Mapping[str, Any]) -> str:

@@ -92,8 +92,16 @@ JOBS = ProgramDriver(
     "nnix.planes.compute.serve",
     {
         f"nnix/{COMPUTE}/{each}.py": PACKAGE / f"{COMPUTE}/{each}.py"
-        for each in ("serve", "meter", "states", *(f"engines/{engine}" for engine in ("__init__", "ray", "slurm", "kubernetes")))
+        for each in (
+            "serve",
+            "meter",
+            "states",
+            *(f"engines/{engine}" for engine in ("__init__", "ray", "slurm", "kubernetes")),
+            *(f"place/{part}" for part in ("__init__", "values", "mix", "decide", "fleet", "queue", "pool")),
+        )
     },
+    needs=("numpy",),
+    interpreter=f"{sys.prefix}/bin/python3",
 )
 
 

@@ -16,11 +16,12 @@ import pytest
 
 from nnix.kernel.evidence import Evidence
 from nnix.planes.compute.compile import compile
-from nnix.planes.compute.engines import Down, Gang, Refused, Together, env_of
+from nnix.planes.compute.engines import Down, Gang, Refused, env_of
 from nnix.planes.compute.engines.kubernetes import manifest
 from nnix.planes.compute.engines.slurm import RANK, Slurm, batch
 from nnix.planes.compute.meter import CHAIN, Cause, Meter, audit, noted
-from nnix.planes.compute.serve import Agent, Wanted, seated
+from nnix.planes.compute.place.values import Together
+from nnix.planes.compute.serve import Agent, Wanted
 from nnix.planes.compute.states import JOB, OVER, JobEvent, JobState, after
 
 from .exchanges import GPU, RIGHT, Changes, snapshot
@@ -349,9 +350,10 @@ def test_a_gang_that_only_says_it_has_ended_is_ended(pool: Pool, monkeypatch: py
 
 
 def test_a_deal_s_jobs_have_no_more_devices_at_once_than_it_has(pool: Pool) -> None:
+    pool.orders(wanted("a", ranks=2, lots=2))
     pool.orders(wanted("a", ranks=2, lots=2), wanted("b", lots=2))
     assert pool.state("a")[0] is JobState.STARTING
-    assert pool.state("b") == (JobState.WAITING, "its deal has 2 devices, of which 2 are in use")
+    assert pool.state("b") == (JobState.WAITING, "next in turn: 1 device asked for, 0 of 2 not held by those before it")
 
 
 def test_only_who_can_save_itself_makes_room(pool: Pool) -> None:
@@ -417,28 +419,69 @@ def test_a_list_that_goes_missing_stops_nobody(pool: Pool) -> None:
     assert "cannot be read" in pool.agent.trouble
 
 
-@pytest.mark.parametrize(
-    ("fields", "nodes"),
-    [
-        ({"ranks": 4, "together": "node"}, ["n1"] * 4),
-        ({"ranks": 5, "together": "node"}, None),
-        ({"ranks": 8, "together": "domain"}, ["n1"] * 4 + ["n2"] * 4),
-        ({"ranks": 9, "together": "domain"}, None),
-        ({"ranks": 3, "devices": 4}, ["n1", "n2", "n3"]),
-        ({"ranks": 13}, None),
-        ({"ranks": 2, "devices": 3}, ["n1", "n2"]),
-    ],
-)
-def test_a_gang_sits_as_close_as_it_wants_to_or_nowhere(fields: dict[str, Any], nodes: list[str] | None) -> None:
-    found = seated(Wanted.of(wanted(**fields)), NODES, {})
-    assert (None if found is None else [node for node, _ in found]) == nodes
+def test_what_no_machine_has_room_for_is_refused_and_holds_up_nobody(pool: Pool) -> None:
+    pool.orders(wanted("wide", ranks=5, together="node"), wanted("a"))
+    words = "not even in the empty pool: one machine has room for 4 of 5 workers, and none starts without the others"
+    assert pool.state("wide") == (JobState.REFUSED, words)
+    assert pool.state("a")[0] is JobState.STARTING
 
 
-def test_parts_of_a_device_share_one_before_they_break_another() -> None:
-    half = Wanted.of(wanted(ranks=3, devices=0.5))
-    found = seated(half, NODES, {"n2/1": 500})
-    assert found is not None
-    assert [devices for _, devices in found] == [(("n2/1", 500),), (("n2/0", 500),), (("n2/0", 500),)]
+def test_a_job_is_told_its_place_in_the_queue(pool: Pool) -> None:
+    """In the words of the queue, and in the agent's own state, where people look."""
+    pool.orders(wanted("a", ranks=2, lots=3, grace_seconds=None), wanted("b", ranks=2, lots=3), wanted("c", ranks=2, lots=3))
+    pool.agent.tell(pool.now)
+    said = json.loads((pool.here / "state").read_text())["jobs"]
+    assert [said[job]["position"] for job in "abc"] == [None, 1, 2]
+    assert said["b"]["reason"] == "next in turn: 2 devices asked for, 1 of 3 not held by those before it"
+    assert said["c"]["reason"] == "behind b: 2 devices asked for, 1 idle meanwhile"
+
+
+def test_an_agent_that_was_killed_seats_and_orders_as_it_would_have(tmp_path: Path) -> None:
+    """In the midst of a preemption, and after every step of what follows: one that comes back decides what the one that lived decides."""
+
+    def course(here: Path, *, killed: bool) -> list[Any]:
+        here.mkdir()
+        pool, told = Pool(here), []
+
+        def again() -> None:
+            nonlocal pool
+            told.append(sorted((e.wanted.job, e.state, e.run, e.seats, e.reason) for e in pool.agent.known.values()))
+            if killed:
+                pool.meter.close()
+                engine, now = pool.engine, pool.now
+                pool = Pool(here)
+                pool.agent.engine = pool.engine = engine
+                pool.now = now
+                pool.agent.recall()
+
+        first = [wanted("a", ranks=3, lots=8), wanted("b", devices=4, lots=8, together="node"), wanted("t", ranks=2, deal="e", lots=4)]
+        later = [wanted("half", ranks=3, devices=0.5, deal="e", lots=4), wanted("urgent", devices=4, lots=8, priority=9, together="node")]
+        pool.orders(*first)
+        again()
+        for name in ("a.1", "b.1", "t.1"):
+            pool.engine.begins(name, pool.now)
+        pool.passes(1)
+        again()
+        pool.orders(*first, *later)
+        again()
+        stopping = [name for name, each in pool.agent.known.items() if each.state is JobState.STOPPING]
+        assert stopping
+        for name in stopping:
+            pool.engine.ends(f"{name}.1", pool.now, 143)
+        for _ in range(4):
+            pool.passes(1)
+            again()
+        pool.engine.begins("urgent.1", pool.now)
+        pool.engine.ends("urgent.1", pool.now + 1)
+        for _ in range(4):
+            pool.passes(1)
+            again()
+        assert all(each.run == 2 for each in pool.agent.known.values() if each.wanted.job in stopping)
+        pool.meter.close()
+        return told
+
+    for lived, back in zip(course(tmp_path / "lived", killed=False), course(tmp_path / "killed", killed=True), strict=True):
+        assert lived == back
 
 
 def gang(**fields: Any) -> Gang:
@@ -470,8 +513,8 @@ def test_no_device_of_the_machine_is_given_to_two(pool: Pool) -> None:
     """Nodes are parts of one machine: the first device of the second is not that of the first."""
     pool.orders(wanted("a", devices=4, deal="d1"), wanted("b", ranks=2, devices=2, deal="d2"))
     given = [env_of(each, rank) for each in pool.engine.gangs.values() for rank in range(each.ranks)]
-    assert [each["NNIX_DEVICES"] for each in given] == ["0,1,2,3", "4,5", "6,7"]
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in given] == ["0,1,2,3", "4,5", "6,7"]
+    assert [each["NNIX_DEVICES"] for each in given] == ["8,9,10,11", "0,1", "2,3"]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in given] == ["8,9,10,11", "0,1", "2,3"]
 
 
 @pytest.mark.parametrize(("rank", "devices"), [(0, "0,1"), (3, "10,11")])

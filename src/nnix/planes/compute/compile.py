@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nnix.daemons.iproute import facts as iproute
@@ -28,6 +28,9 @@ from nnix.planes.compute.kinds import Deal, DealState, Engine, Job, Node, Pool, 
 from nnix.planes.compute.states import probe
 from nnix.planes.members.kinds import Exchange
 
+KEPT: Mapping[Engine, tuple[str, ...]] = {Engine.RAY: (), Engine.SLURM: ("cpus", "memory_gigabytes"), Engine.KUBERNETES: ()}
+"""what an engine keeps of a node besides its devices, so that a gang that was seated without regard to it would not begin. A cluster keeps both, by what it
+has itself: of its nodes a pool need not say anything."""
 HOUR_SECONDS = 3600
 RAY_PORT = 6379
 WARM_WORKERS_MAX = 8
@@ -100,7 +103,10 @@ def _settings(pool: Pool) -> dict[str, Any]:
         "device": pool.device,
         "jobs": f"@HOME@/../../document/jobs-{pool.name}/content",
         "engine": {"make": pool.engine.value, **places[pool.engine]},
-        "nodes": [{"name": node.name, "devices": node.devices, "domain": node.domain} for node in nodes_of(pool)],
+        "nodes": [
+            {"name": node.name, "devices": node.devices, "domain": node.domain, **{each: getattr(node, each) for each in KEPT[pool.engine]}}
+            for node in nodes_of(pool)
+        ],
     }
 
 

@@ -297,7 +297,7 @@ class Job(Resource):
         default=1,
         ge=1,
         le=10**6,
-        description="main memory of each worker, in GB: kept by kubernetes; slurm only refuses what no node has, and ray does not ask",
+        description="main memory of each worker, in GB: kept by kubernetes; in a pool with slurm seats are given by it, and ray does not ask",
     )
     together: str | None = Field(
         default=None,

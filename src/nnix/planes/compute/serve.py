@@ -5,11 +5,11 @@ gangs, and the records that lie beside each of them (engines/__init__.py). What 
 before it is acted on. So one that was killed in mid-job comes back, finds the gang under the name that it wrote down, and goes on with it and
 with its meter; and one that finds no such gang knows that the engine lost it.
 
-    wanted, hours begun, devices free   the gang is started, whole or not at all; the meter runs from the moment that its ranks began
+    wanted, hours begun, its turn       the gang is started, whole or not at all; the meter runs from the moment that its ranks began
     engine gone under it                charged as `node-lost`, started anew from its checkpoint
     resized                             told to stop, charged as `resized`, started anew with the new size
-    another of higher priority waits    one that can save itself is told to stop, charged as `preempted`, and waits for its turn
-    anything waits that has a deal      probes are told to stop, and wait for their turn after all that have one; nor do they ever run for long
+    one before it in its queue waits    one that can save itself is told to stop, charged as `preempted`, and waits for its turn
+    a job of a deal has no room         probes are told to stop, and wait for what is left over; nor do they ever run for long
     its deal or its deadline is near    told to stop so early that it is gone by then, charged as `killed`
     no longer wanted                    told to stop, charged as `cancelled`
 
@@ -17,7 +17,11 @@ A job is told what it needs by its environment: NNIX_JOB, NNIX_RANK, NNIX_RANKS,
 outlives a restart), NNIX_DATA (where its data are read, over the deal's circuit) and NNIX_PROGRESS, a file to which it may append lines of JSON such
 as {"done": 30, "of": 100, "saved": true}. To stop it has SIGTERM, and as long as it said it needs to save itself.
 
-Here too is no policy of the market: what may run, and until when, was decided when the deal was cleared.
+Whose turn it is, on which devices, and who makes room is not decided here but in place/pool.py, from what is known of all jobs: as that is on disk,
+an agent that comes back decides as the one before it would have. Here too is no policy of the market: what may run, and until when, was decided when
+the deal was cleared.
+
+The standard library, and NumPy for the seating: nothing else of nnix has to be on the machine but what is laid beside this file.
 """
 
 from __future__ import annotations
@@ -29,16 +33,19 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nnix.planes.compute.engines import SEARCH_PATH, Down, Engine, Gang, Refused, Together, began, ended
+from nnix.planes.compute.engines import SEARCH_PATH, Down, Engine, Gang, Refused, began, ended
 from nnix.planes.compute.engines.kubernetes import Kubernetes
 from nnix.planes.compute.engines.ray import Ray
 from nnix.planes.compute.engines.slurm import Slurm
 from nnix.planes.compute.meter import Cause, Held, Meter, Record
+from nnix.planes.compute.place.pool import Work, decided
+from nnix.planes.compute.place.queue import Standing
+from nnix.planes.compute.place.values import WHOLE, Demand, Node, Seat, Together
 from nnix.planes.compute.states import GRACE_MAX_SECONDS, OVER, PROBE_SECONDS, JobEvent, JobState, after, probe
 
 TURN_SECONDS = 0.01
@@ -125,7 +132,8 @@ class Known:
     """What the agent knows of a job. `run` counts its starts; `seats` are (node, device, thousandths) of each rank while it has them.
     One that waits and has seats was asked for, and the engine did not answer: it may run there, as the next run.
 
-    `then` is the event that follows when a job that is stopping has stopped, `cause` what it is charged to, `by` when grace ends.
+    `then` is the event that follows when a job that is stopping has stopped, `cause` what it is charged to, `by` when grace ends. `came` is when it was
+    first heard of; `ran_seconds` and `waited_seconds` are how long it ran and waited for devices before it came to stand as it does.
     """
 
     wanted: Wanted
@@ -138,6 +146,9 @@ class Known:
     by: float = 0.0
     since: float = 0.0
     device_seconds: float = 0.0
+    came: float = 0.0
+    ran_seconds: float = 0.0
+    waited_seconds: float = 0.0
 
     @property
     def gang(self) -> str:
@@ -161,52 +172,79 @@ class Known:
 Seats = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
-def seated(wanted: Wanted, nodes: Sequence[Mapping[str, Any]], taken: Mapping[str, int]) -> Seats | None:
-    """For each rank its node and its devices with their shares, all of them or None. `taken`: thousandths in use, by device. Pure.
-
-    The fullest node on which a rank fits is filled first, so that whole nodes stay free for gangs that have to be together.
-    """
-    left = {
-        node["name"]: [
-            (f"{node['name']}/{index}", THOUSANDTHS - taken.get(f"{node['name']}/{index}", 0)) for index in range(node["devices"])
-        ]
-        for node in nodes
-    }
-    domain = {node["name"]: node["domain"] for node in nodes}
-    for among in _near(wanted.together, list(left), domain):
-        free = {name: dict(left[name]) for name in among}
-        seats: list[tuple[str, tuple[tuple[str, int], ...]]] = []
-        for _ in range(wanted.ranks):
-            fits = [(sum(free[name].values()), name, given) for name in among if (given := _given(wanted.devices, free[name])) is not None]
-            if not fits:
-                break
-            _, name, given = min(fits, key=lambda each: (each[0], among.index(each[1])))
-            for device, share in given:
-                free[name][device] -= share
-            seats.append((name, given))
-        if len(seats) == wanted.ranks:
-            return tuple(seats)
-    return None
+def machines(settings: Mapping[str, Any]) -> list[Node]:
+    """The pool's nodes, with what its engine keeps of them; of what it does not keep there is always enough."""
+    return [
+        Node(
+            each["name"],
+            settings["device"],
+            each["devices"],
+            each.get("cpus", 0) * THOUSANDTHS,
+            each.get("memory_gigabytes", 0) * THOUSANDTHS,
+            each["domain"],
+        )
+        for each in settings["nodes"]
+    ]
 
 
-def _near(together: Together, names: Sequence[str], domain: Mapping[str, str]) -> Iterator[Sequence[str]]:
-    """Sets of nodes within which a gang may be seated."""
-    if together is Together.NODE:
-        yield from ([name] for name in names)
-    elif together is Together.DOMAIN:
-        yield from ([name for name in names if domain[name] == each] for each in dict.fromkeys(domain.values()))
-    else:
-        yield names
+def demand(wanted: Wanted, settings: Mapping[str, Any]) -> Demand:
+    """What one rank asks for. Memory is in megabytes here, on both sides."""
+    kept = settings["nodes"][0]
+    part = wanted.devices < 1
+    return Demand(
+        wanted.cpus * THOUSANDTHS if "cpus" in kept else 0,
+        wanted.memory_gigabytes * THOUSANDTHS if "memory_gigabytes" in kept else 0,
+        1 if part else int(wanted.devices),
+        round(wanted.devices * THOUSANDTHS) if part else WHOLE,
+    )
 
 
-def _given(devices: float, free: Mapping[str, int]) -> tuple[tuple[str, int], ...] | None:
-    """Devices for one rank: whole ones that nobody shares, or a part of the one where least is left over."""
-    if devices < 1:
-        share = round(devices * THOUSANDTHS)
-        fits = [(left, device) for device, left in free.items() if left >= share]
-        return ((min(fits, key=lambda each: each[0])[1], share),) if fits else None
-    whole = [device for device, left in free.items() if left == THOUSANDTHS][: int(devices)]
-    return tuple((device, THOUSANDTHS) for device in whole) if len(whole) == int(devices) else None
+STANDINGS: Mapping[JobState, Standing] = {
+    JobState.WAITING: Standing.WAITING,
+    JobState.STARTING: Standing.RUNNING,
+    JobState.RUNNING: Standing.RUNNING,
+    JobState.STOPPING: Standing.SAVING,
+}
+
+
+def work(known: Known, settings: Mapping[str, Any], now: float) -> Work:
+    """A job as its pool's queue sees it. One that is only just starting is left in peace; a probe's limit is what it is given."""
+    wanted = known.wanted
+    standing = Standing.RUNNING if known.state is JobState.WAITING and known.seats else STANDINGS[known.state]
+    since = known.since
+    if standing is Standing.WAITING:
+        since = max([since, *(begin for begin, end in wanted.hours if begin <= now < end)])  # before its hours nobody waits for devices
+    ends = wanted.deadline
+    if wanted.probes:
+        ends = (now if standing is Standing.WAITING else since) + PROBE_SECONDS
+    saves = (
+        wanted.grace_seconds is not None and known.state is not JobState.STARTING and (standing is Standing.WAITING) == (not known.seats)
+    )
+    return Work(
+        job=wanted.job,
+        deal=wanted.deal,
+        lots=wanted.lots,
+        workers=wanted.ranks,
+        demand=demand(wanted, settings),
+        together=wanted.together,
+        priority=wanted.priority,
+        save_seconds=math.ceil(wanted.grace) if saves and not wanted.probes else None,
+        ends=None if ends is None else int(ends),
+        probe=wanted.probes,
+        standing=standing,
+        came=known.came,
+        since=int(since),
+        ran=int(known.ran_seconds),
+        waited=int(known.waited_seconds),
+        seats=tuple(Seat(node, tuple((int(each.rpartition("/")[2]), share) for each, share in devices)) for node, devices in known.seats),
+    )
+
+
+def seats_of(seats: Iterable[Seat], settings: Mapping[str, Any]) -> Seats:
+    """Rank by rank, node by node in the order in which the engine has them: ranks are alike, and Slurm numbers its own so."""
+    order = [each["name"] for each in settings["nodes"]]
+    found = ((seat.node, tuple((f"{seat.node}/{device}", share) for device, share in seat.devices)) for seat in seats)
+    return tuple(sorted(found, key=lambda each: order.index(each[0])))
 
 
 @dataclass
@@ -220,6 +258,8 @@ class Agent:
     known: dict[str, Known] = field(default_factory=dict)
     away: str = ""
     unread: str = ""
+    positions: dict[str, int] = field(default_factory=dict)
+    """job → where it stands among those that wait in its queue"""
     _document: tuple[int, int] | None = None
     _wanted: dict[str, Wanted] = field(default_factory=dict)
     _seen: Mapping[str, bool] | None = None
@@ -227,6 +267,8 @@ class Agent:
     _saved: dict[str, str] = field(default_factory=dict)
     _leaving: dict[str, float] = field(default_factory=dict)
     """job → until when its engine is asked whether its last gang, which has ended by its records, is gone"""
+    _decided: object = None
+    """upon what was decided last whose turn it is: while that stands, nothing else would follow"""
 
     @property
     def trouble(self) -> str:
@@ -245,7 +287,7 @@ class Agent:
 
     def turn(self, now: float) -> bool:
         """Look at what is due and act. Whether anything has changed. `now`: Unix seconds."""
-        changed = self._read_document()
+        changed = self._read_document(now)
         if changed or self._is_due("files", FILES_SECONDS, now):
             before = dict(self.known)
             self._ask(now)
@@ -265,7 +307,7 @@ class Agent:
         self._due[what] = now + every_seconds
         return True
 
-    def _read_document(self) -> bool:
+    def _read_document(self, now: float) -> bool:
         path = Path(self.settings["jobs"])
         try:
             stat = path.stat()
@@ -281,7 +323,7 @@ class Agent:
         self._document, self._wanted, self.unread = stamp, wanted, ""
         for name, each in wanted.items():
             if name not in self.known:
-                self._know(Known(each))
+                self._know(Known(each, came=now, since=now))
                 self._due["engine"] = 0.0
             elif self.known[name].state is JobState.WAITING and not self.known[name].seats:
                 self._know(replace(self.known[name], wanted=each))
@@ -424,7 +466,15 @@ class Agent:
         self._leaving[known.wanted.job], self._due["engine"] = math.inf, 0.0
         self._seen = self._seen and {name: live for name, live in self._seen.items() if name != known.gang}
         self._know(
-            replace(known, state=after(known.state, event), reason=reason, seats=(), since=at, device_seconds=known.device_seconds + used)
+            replace(
+                known,
+                state=after(known.state, event),
+                reason=reason,
+                seats=(),
+                since=at,
+                device_seconds=known.device_seconds + used,
+                ran_seconds=known.ran_seconds + max(0.0, at - known.since),
+            )
         )
 
     def _stop(self, known: Known, then: JobEvent, cause: Cause, reason: str, now: float) -> None:
@@ -464,35 +514,51 @@ class Agent:
     # --- which is next ------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float) -> None:
-        """Start what waits, probes last, the highest priority first and then the earliest; and where devices are missing, ask those to go that are less urgent."""
-        waiting = [each for each in self.known.values() if each.state is JobState.WAITING and each.wanted.job in self._wanted]
-        order = {name: index for index, name in enumerate(self._wanted)}
-        for known in sorted(waiting, key=lambda each: (each.wanted.probes, -each.wanted.priority, order[each.wanted.job])):
+        """Do what place/pool.py says: start whose turn it is, ask those to go who make room, and tell the others why they wait."""
+        ready: set[str] = set()
+        for name, known in list(self.known.items()):
             wanted = known.wanted
+            if known.state is not JobState.WAITING or name not in self._wanted:
+                continue
             if now >= wanted.leaves(now):
                 later = [begin for begin, _ in wanted.hours if begin > now]
                 self._say(known, f"its hours begin at {_clock(min(later))}" if later else "its hours are over before it could save itself")
-                continue
-            if self._seen is None:
+            elif self._seen is None:
                 self._say(known, self.away or "its engine was not asked yet")
-                continue
-            if wanted.job in self._leaving:
-                self._say(known, "its last run is not gone yet")
-                continue
-            if not self._has_lots(wanted, (known,)):
-                self._say(known, f"its deal has {wanted.lots} devices, of which {self._lots_in_use(wanted.deal, ()):g} are in use")
-                self._preempt(wanted, now)
-                continue
-            seats = known.seats or seated(wanted, self.settings["nodes"], self._taken(()))  # under its old name it has its old seats
-            if seats is None:
-                self._say(known, "waits for devices")
-                self._preempt(wanted, now)
-                continue
-            self._start(known, seats, now)
+            elif known.seats:
+                self._start(known, known.seats, now)  # under its old name it has its old seats
+            else:
+                ready.add(name)
+        if not ready or self._seen is None:
+            self.positions, self._decided = {}, None
+            return
+        works = [work(each, self.settings, now) for name, each in self.known.items() if each.seats or name in ready]
+        upon = works, int(now), set(self._leaving)
+        if upon == self._decided:
+            return
+        self._decided = upon
+        decision = decided(machines(self.settings), works, int(now))
+        self.positions = {job: wait.position for job, wait in decision.waits.items()}
+        for job, why in decision.never.items():
+            self._know(replace(self.known[job], state=after(self.known[job].state, JobEvent.REFUSE), reason=why))
+        for job, whom in decision.save.items():
+            self._stop(self.known[job], JobEvent.RESUME, Cause.PREEMPTED, f"makes room for {whom}", now)
+        for job, wait in decision.waits.items():
+            self._say(self.known[job], wait.why)
+        for job, seats in decision.begin.items():
+            if job in self._leaving:
+                self._say(self.known[job], "its last run is not gone yet")
+            elif self._seen is None:
+                self._say(self.known[job], self.away)
+            else:
+                self._start(self.known[job], seats_of(seats, self.settings), now)
 
     def _start(self, known: Known, seats: Seats, now: float) -> None:
         state = after(known.state, JobEvent.START)
-        known = self._know(replace(known, run=known.run + 1, seats=seats, state=state, since=now, reason="", cause=None, then=None))
+        waited = known.waited_seconds + max(0, int(now) - work(known, self.settings, now).since)
+        known = self._know(
+            replace(known, run=known.run + 1, seats=seats, state=state, since=now, waited_seconds=waited, reason="", cause=None, then=None)
+        )
         self._due.pop(f"gone {known.gang}", None)
         gang = self._gang(known)
         try:
@@ -540,52 +606,6 @@ class Agent:
             visible=VISIBLE.get(self.settings["device"].split("/")[0]),
         )
 
-    def _taken(self, but: Container[Known]) -> Counter[str]:
-        """Thousandths in use by device, without those of some jobs."""
-        found = Counter[str]()
-        for known in self.known.values():
-            for device, share in (each for _, devices in known.seats for each in devices if known not in but):
-                found[device] += share
-        return found
-
-    def _lots_in_use(self, deal: str, but: Container[Known]) -> float:
-        return sum(e.wanted.ranks * e.wanted.devices for e in self.known.values() if e.seats and e.wanted.deal == deal and e not in but)
-
-    def _has_lots(self, wanted: Wanted, but: Container[Known]) -> bool:
-        return self._lots_in_use(wanted.deal, but) + wanted.ranks * wanted.devices <= wanted.lots
-
-    def _preempt(self, wanted: Wanted, now: float) -> None:
-        """Ask as few as make room, of those that are less urgent and can save themselves, the least urgent first; nobody, where that would not do.
-
-        Only jobs of the same deal, and probes, which have none: nobody else's lots are taken back, they were paid for.
-        """
-        if any(each.state is JobState.STOPPING for each in self.known.values()):
-            return  # room is being made
-        chosen: list[Known] = []
-
-        def do(some: Sequence[Known]) -> bool:
-            return self._has_lots(wanted, some) and seated(wanted, self.settings["nodes"], self._taken(some)) is not None
-
-        for victim in sorted(self._lesser(wanted), key=lambda e: (not e.wanted.probes, e.wanted.priority, -e.since)):
-            chosen.append(victim)
-            if do(chosen):
-                for each in tuple(chosen):
-                    if do(rest := [one for one in chosen if one is not each]):
-                        chosen = rest  # what it has, nobody was waiting for
-                for each in chosen:
-                    self._stop(each, JobEvent.RESUME, Cause.PREEMPTED, f"makes room for {wanted.job}", now)
-                return
-
-    def _lesser(self, wanted: Wanted) -> Iterator[Known]:
-        for each in self.known.values():
-            if each.wanted.probes and not wanted.probes:
-                if each.state in (JobState.STARTING, JobState.RUNNING):
-                    yield each
-                continue
-            may = each.state is JobState.RUNNING and each.wanted.grace_seconds is not None and each.wanted.priority < wanted.priority
-            if may and (each.wanted.probes or each.wanted.deal == wanted.deal):
-                yield each
-
     # --- what is written ----------------------------------------------------------------------------------------------
 
     def records(self, known: Known) -> Path:
@@ -618,6 +638,11 @@ class Agent:
                 "reason": known.reason,
                 "run": known.run,
                 "since": known.since,
+                "position": self.positions.get(name),
+                "came": known.came,
+                "ran_seconds": round(known.ran_seconds, 3),
+                "waited_seconds": round(known.waited_seconds, 3),
+                "seats": known.seats,
                 "devices": [device for _, devices in known.seats for device, _ in devices],
                 "device_seconds": round(known.device_seconds, 3),
                 "progress": progress(self.records(known)),

@@ -25,9 +25,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from nnix.planes.compute.place.values import Together
 
 BEGAN = re.compile(r"([0-9]{1,12}\.[0-9]{3})\n?")
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -40,14 +41,6 @@ class Down(Exception):
 
 class Refused(Exception):
     """The engine will never start this. The message says why and what would help."""
-
-
-class Together(StrEnum):
-    """How close the ranks of a gang have to be."""
-
-    NODE = "node"
-    DOMAIN = "domain"
-    POOL = "pool"
 
 
 @dataclass(frozen=True, slots=True)

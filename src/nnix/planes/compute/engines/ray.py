@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnix.planes.compute.engines import Down, Gang, Refused, Together, env_of
+from nnix.planes.compute.engines import Down, Gang, Refused, env_of
+from nnix.planes.compute.place.values import Together
 
 DEVICE = "device"
 """what Ray calls a device, of whatever make: a pool has one type of them"""

@@ -5,6 +5,7 @@
     decide.py   the decision itself, on flat arrays: as plain Python for a few, compiled for many
     fleet.py    the machines of a pool with what is left on each: place, gang, release, preempt, and why
     queue.py    whose turn it is: priorities, shares, quotas, feedback, backfill, reservations
+    pool.py     both together, for a pool whose lots are sold by deals: who begins now and where, who makes room, why the others wait
 
 All of it is pure and exact: whole numbers, and no clock or chance. Names of machines decide nothing; they only tell alike machines apart.
 

@@ -7,13 +7,14 @@ I4  Machines' names, and the order in which they are listed, change nothing but 
 
 Online: tasks are decided one after the other, and nothing is known of those to come but what those before were like. `preempt` is for work of
 higher priority that finds no room: it names the work of lower priority that would have to go, the least that is enough; whoever runs it lets it
-save itself first.
+save itself first. `preempt_gang` does so for a gang, worker by worker: the least for each, and so little for all, but not proved to be the least.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -180,6 +181,13 @@ class Fleet:
             return tuple(seats)
         return self._why_gang(demand, workers, together, fits)
 
+    def short(self, demand: Demand, workers: int, together: Together = Together.POOL) -> Unplaced | None:
+        """Why a gang would find no room now; None where it would. Nothing is changed."""
+        fits = self.holds(demand)
+        if any(int(fits[places].sum()) >= workers for _, members in self._groups(together) for places in members.values()):
+            return None
+        return self._why_gang(demand, workers, together, fits)
+
     def holds(self, demand: Demand) -> Ints:
         """How many such workers each machine still takes."""
         many = np.full(len(self.nodes), 1 << 30, np.int64)
@@ -197,12 +205,28 @@ class Fleet:
                 many[[self.nodes[at].device not in demand.types for at in range(len(self.nodes))]] = 0
         return many
 
-    def preempt(self, demand: Demand, priority: int, *, among: Iterable[str] | None = None) -> tuple[Hashable, ...] | None:
+    @contextmanager
+    def without(self, keys: Iterable[Hashable]) -> Iterator[None]:
+        """As if the work of `keys` had gone, until the block ends. Raises KeyError where one has nothing."""
+        gone = {key: self._held[key] for key in keys}
+        for key in gone:
+            self.release(key)
+        try:
+            yield
+        finally:
+            for key, held in gone.items():
+                self._held[key] = self._on[held.at][key] = held
+                self._give(held, -1)
+
+    def preempt(
+        self, demand: Demand, priority: int, *, among: Iterable[str] | None = None, lesser: Container[Hashable] | None = None
+    ) -> tuple[Hashable, ...] | None:
         """What of lower priority has to go so that one worker finds room: the fewest thousandths of devices, or None. Nothing is changed.
 
-        Of several machines on which as few have to go, the one with least processors and memory left. Work that cannot save itself is left alone.
+        Of several machines on which as few have to go, the one with least processors and memory left. Work that cannot save itself is left alone, and
+        so is all that is not `lesser`, where that is said.
         """
-        lower = self._below(priority)
+        lower = self._below(priority, lesser)
         allowed = np.ones(len(self.nodes), bool) if among is None else self._inside(among)
         allowed &= (self._cpu + lower.cpu >= demand.cpu_milli) & (self._memory + lower.memory >= demand.memory_mib)
         least = np.zeros(len(self.nodes), np.int64)
@@ -218,11 +242,37 @@ class Fleet:
         for at in order.tolist():
             if best is not None and best[0] <= least[at]:
                 break
-            gone = self._enough(at, demand, priority)
+            gone = self._enough(at, demand, priority, lesser)
             if gone is not None:
                 shares = sum(part for key in gone for _, part in self._held[key].took)
                 if best is None or shares < best[0]:
                     best = (shares, gone)
+        return None if best is None else best[1]
+
+    def preempt_gang(
+        self,
+        demand: Demand,
+        workers: int,
+        priority: int,
+        *,
+        together: Together = Together.POOL,
+        lesser: Container[Hashable] | None = None,
+        whole: Callable[[Hashable], Iterable[Hashable]] = lambda key: (key,),
+    ) -> tuple[Hashable, ...] | None:
+        """What of lower priority has to go so that a gang finds room, or None. Nothing is changed.
+
+        `whole`: all that goes when one of it goes, since what was a gang does not run on in part. Of all places where the gang may be, that is
+        cleared where the fewest thousandths of devices go; of equals the narrowest.
+        """
+        best: tuple[tuple[Any, ...], tuple[Hashable, ...]] | None = None
+        for width, (_, members) in enumerate(self._groups(together)):
+            for places in members.values():
+                gone = self._cleared(places, demand, workers, priority, lesser, whole)
+                if gone is None:
+                    continue
+                cost = (self._shares(gone), width, self._sorted_content(places), self._latest(gone))
+                if best is None or cost < best[0]:
+                    best = (cost, gone)
         return None if best is None else best[1]
 
     # --- many ---------------------------------------------------------------------------------------------------------------
@@ -365,17 +415,97 @@ class Fleet:
             yield "pool", {"": list(range(len(self.nodes)))}
 
     def _sorted_content(self, places: Sequence[int]) -> tuple[Any, ...]:
-        return tuple(sorted((int(self._cpu[at]), int(self._memory[at]), int(self._rank[at]), *self._free[at].tolist()) for at in places))
-
-    def _below(self, priority: int) -> _Lower:
-        machines, width = self._free.shape
-        known = self._lower.setdefault(
-            priority, _Lower(-1, np.zeros((machines, width), np.int64), np.zeros(machines, np.int64), np.zeros(machines, np.int64))
+        around = self._domain_idle[self._domain]
+        return tuple(
+            sorted(
+                (int(around[at]), int(self._cpu[at]), int(self._memory[at]), int(self._rank[at]), *self._free[at].tolist()) for at in places
+            )
         )
+
+    def _cleared(
+        self,
+        places: Sequence[int],
+        demand: Demand,
+        workers: int,
+        priority: int,
+        lesser: Container[Hashable] | None,
+        whole: Callable[[Hashable], Iterable[Hashable]],
+    ) -> tuple[Hashable, ...] | None:
+        """What goes from some machines, one worker of a gang after the other."""
+        gone: list[Hashable] = []
+        for seated in range(workers):
+            with self.without(gone):
+                if int(self.holds(demand)[places].sum()) > seated:
+                    continue
+                # Those that are seated already take what they would take, so that the next one is not told of the same room again.
+                sat = [self._sit(places, demand) for _ in range(seated)]
+                more = self._least(places, demand, priority, lesser, whole)
+                for held in reversed(sat):
+                    self._give(held, 1)
+            if more is None:
+                return None
+            gone += more
+        return tuple(gone)
+
+    def _least(
+        self,
+        places: Sequence[int],
+        demand: Demand,
+        priority: int,
+        lesser: Container[Hashable] | None,
+        whole: Callable[[Hashable], Iterable[Hashable]],
+    ) -> list[Hashable] | None:
+        """What goes for one worker on one of some machines. A machine's work is looked at gang by gang: the smallest that can go are tried first, and
+        alone, for what goes with them elsewhere is lost as well."""
+        best: tuple[tuple[Any, ...], list[Hashable]] | None = None
+        for at in places:
+            gangs = {
+                frozenset(whole(key))
+                for key, held in self._on[at].items()
+                if held.priority < priority and held.stoppable and (lesser is None or key in lesser)
+            }
+            going: list[Hashable] = []
+            for gang in sorted(gangs, key=lambda gang: (self._shares(gang), self._latest(gang))):
+                with self.without(gang):
+                    alone = bool(self.holds(demand)[at])
+                if alone:
+                    going = [*gang]
+                    break
+            else:
+                found = self.preempt(demand, priority, among=[self.nodes[at].name], lesser=lesser)
+                if found is None:
+                    continue
+                going = [*dict.fromkeys(each for key in found for each in whole(key))]
+            cost = (self._shares(going), self._sorted_content([at]), self._latest(going))
+            if best is None or cost < best[0]:
+                best = (cost, going)
+        return None if best is None else best[1]
+
+    def _shares(self, keys: Iterable[Hashable]) -> int:
+        return sum(part for key in keys for _, part in self._held[key].took)
+
+    def _latest(self, keys: Iterable[Hashable]) -> tuple[int, ...]:
+        """By when they came, the latest first: no two works are equal in that."""
+        return tuple(sorted(-self._held[key].turn for key in keys))
+
+    def _sit(self, places: Sequence[int], demand: Demand) -> _Held:
+        """Take room for one worker on the first of some machines that has it, by the rule of none but the fullest device."""
+        many = self.holds(demand)
+        at = next(each for each in places if many[each])
+        idle = sorted((int(self._free[at, device]), device) for device in range(self.nodes[at].devices))
+        fit = [device for part, device in idle if part >= demand.share][: demand.devices]
+        held = _Held(at, demand, tuple((device, demand.share) for device in fit), 0, False, 0)
+        self._give(held, -1)
+        return held
+
+    def _below(self, priority: int, lesser: Container[Hashable] | None) -> _Lower:
+        machines, width = self._free.shape
+        fresh = _Lower(-1, np.zeros((machines, width), np.int64), np.zeros(machines, np.int64), np.zeros(machines, np.int64))
+        known = self._lower.setdefault(priority, fresh) if lesser is None else fresh
         for at in np.flatnonzero(self._stamp > known.changes).tolist():
             known.shares[at] = known.cpu[at] = known.memory[at] = 0
-            for held in self._on[at].values():
-                if held.priority < priority and held.stoppable:
+            for key, held in self._on[at].items():
+                if held.priority < priority and held.stoppable and (lesser is None or key in lesser):
                     known.cpu[at] += held.demand.cpu_milli
                     known.memory[at] += held.demand.memory_mib
                     for device, part in held.took:
@@ -383,13 +513,13 @@ class Fleet:
         known.changes = int(self._changes[0])
         return known
 
-    def _enough(self, at: int, demand: Demand, priority: int) -> tuple[Hashable, ...] | None:
+    def _enough(self, at: int, demand: Demand, priority: int, lesser: Container[Hashable] | None) -> tuple[Hashable, ...] | None:
         """The least of lower priority on one machine without which the work fits there: lowest priority, smallest and latest first."""
         lower = sorted(
             (
                 (held.priority, sum(part for _, part in held.took), held.demand.cpu_milli, -held.turn, key)
                 for key, held in self._on[at].items()
-                if held.priority < priority and held.stoppable
+                if held.priority < priority and held.stoppable and (lesser is None or key in lesser)
             ),
             key=lambda each: each[:4],
         )

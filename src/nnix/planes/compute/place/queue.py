@@ -21,7 +21,10 @@ Q3  No tenant has more than its quota.
 Q4  Who has waited for `patience_seconds` goes before everybody who has not.
 
 Deliberately not here: on which machine it runs (fleet.py), and what it costs. Whoever runs the pool calls `turn` when something has happened, and
-at `wake`, does what it says, and tells of what has ended and of what has been saved.
+at `wake`, does what it says, and tells of what has ended and of what has been saved. Work that has no place, though devices enough are idle, is named
+to `turn`: it is the head then, and nobody who could not be told to go passes it by.
+
+A queue that is made anew takes up its work with `take_up`, and goes on as the old one would have.
 """
 
 from __future__ import annotations
@@ -103,9 +106,13 @@ class _Entry:
 class Queue:
     """Requests of one pool of alike devices, in order. Instants are whole seconds, and never go back."""
 
-    def __init__(self, devices: int, terms: Terms | None = None, reservations: Sequence[Reservation] = ()) -> None:
-        """Raises ValueError where more is reserved at one time than there is."""
+    def __init__(self, devices: int, terms: Terms | None = None, reservations: Sequence[Reservation] = (), *, parts: int = 1) -> None:
+        """`parts`: into how many equal parts a device is divided here; all numbers of devices are numbers of such parts, and words are of whole ones.
+
+        Raises ValueError where more is reserved at one time than there is.
+        """
         self.devices = devices
+        self.parts = parts
         self.terms = terms or Terms()
         self.reservations = tuple(sorted(reservations, key=lambda each: (each.begin, each.end, each.devices, each.name)))
         for each in self.reservations:
@@ -130,9 +137,24 @@ class Queue:
             raise ValueError(
                 f"{request.key} can never run: it is here already, or asks for {request.devices} devices where {most} can be had"
             )
-        self._came += 1
-        self._entries[request.key] = entry = _Entry(request, self._came, now)
-        self._waiting.add(request.key)
+        self._enter(_Entry(request, self._came + 1, now), now)
+
+    def take_up(self, request: Request, standing: Standing, since: int, now: int, *, ran: int = 0, waited: int = 0) -> None:
+        """Enter work with its history, in the order in which it once came: where it stands `since` when, and how many seconds it ran and waited before.
+
+        Raises ValueError for what is here already. Whether there is room for it is not asked: it has its devices, or it waits.
+        """
+        if request.key in self._entries:
+            raise ValueError(f"{request.key} is here already")
+        self._enter(_Entry(request, self._came + 1, since, standing, ran=ran, waited=waited), now)
+
+    def _enter(self, entry: _Entry, now: int) -> None:
+        self._came = entry.number
+        self._entries[entry.request.key] = entry
+        if entry.standing is Standing.WAITING:
+            self._waiting.add(entry.request.key)
+        else:
+            self._used += entry.request.devices
         self._put(entry, now)
 
     def ended(self, key: str, now: int) -> None:
@@ -159,8 +181,9 @@ class Queue:
 
     # --- what follows -----------------------------------------------------------------------------------------------------
 
-    def turn(self, now: int) -> Turn:
-        """What to begin and what to save at `now`; it counts as done by the one who asks."""
+    def turn(self, now: int, unseated: Mapping[str, str] | None = None) -> Turn:
+        """What to begin and what to save at `now`; it counts as done by the one who asks. `unseated`: whose gang has no place, and why."""
+        nowhere = unseated or {}
         self._now = now
         for entry in self._due(now):
             self._put(entry, now)
@@ -217,10 +240,11 @@ class Queue:
                 if entry.standing is Standing.RUNNING:
                     guests.append(entry)  # its tenant's better work has come: it goes
                 else:
-                    entry.why = f"tenant {request.tenant} is at its quota of {quota} devices"
+                    entry.why = f"tenant {request.tenant} is at its quota of {self._named(quota)}"
                 continue
             if head is None:
-                if request.devices <= budget and (entry.standing is Standing.RUNNING or self._may_begin(request, now, fixed)):
+                may = request.key not in nowhere and (entry.standing is Standing.RUNNING or self._may_begin(request, now, fixed))
+                if request.devices <= budget and may:
                     budget -= request.devices
                     used_by[request.tenant] = used_by.get(request.tenant, 0) + request.devices
                     if request.save_seconds is None:
@@ -236,6 +260,10 @@ class Queue:
                             owed += request.devices
                             entry.why = "its devices are being saved and emptied"
                     continue
+                if request.key in nowhere:
+                    head, spare = entry, budget  # when a place will be free, no limit of anybody says
+                    entry.why = f"next in turn, and has no place: {nowhere[request.key]}"
+                    continue
                 if request.devices <= budget:
                     entry.why = "a reservation begins before it would be over, and it cannot save itself"
                     continue
@@ -244,7 +272,8 @@ class Queue:
                 if entry.standing is Standing.RUNNING:
                     guests.append(entry)
                 entry.why = (
-                    f"next in turn: {request.devices} devices asked for, {max(0, budget)} of {self.devices} not held by those before it"
+                    f"next in turn: {self._named(request.devices)} asked for, "
+                    f"{max(0, budget) / self.parts:g} of {self.devices / self.parts:g} not held by those before it"
                 )
                 shadow, extra = self._shadow(now, spare, request.devices, ends)
                 continue
@@ -261,8 +290,11 @@ class Queue:
         free -= owed
         for entry in waiting_guests:
             request = entry.request
-            entry.why = f"behind {head.request.key if head else 'others'}: {request.devices} devices asked for, {max(0, min(free, spare))} idle meanwhile"
-            if request.devices > min(free, spare):
+            entry.why = (
+                f"behind {head.request.key if head else 'others'}: "
+                f"{self._named(request.devices)} asked for, {max(0, min(free, spare)) / self.parts:g} idle meanwhile"
+            )
+            if request.devices > min(free, spare) or request.key in nowhere:
                 continue
             most = max(used_by.get(request.tenant, 0), had.get(request.tenant, 0))
             if most + request.devices > self.terms.quotas.get(request.tenant, NEVER):
@@ -310,6 +342,9 @@ class Queue:
         return tuple((key, self._entries[key].standing, self._entries[key].why if key in self._waiting else "") for _, key in self._order)
 
     # --- within -----------------------------------------------------------------------------------------------------------
+
+    def _named(self, devices: int) -> str:
+        return f"{devices / self.parts:g} device{'' if devices == self.parts else 's'}"
 
     def _begin(self, entry: _Entry, now: int) -> None:
         entry.waited += now - entry.since
@@ -397,7 +432,7 @@ class Queue:
             elif now < reservation.begin:
                 entry.why = f"its reservation {name} has not begun"
             elif request.devices > left:
-                entry.why = f"its reservation {name} has {left} devices left"
+                entry.why = f"its reservation {name} has {self._named(left)} left"
             elif self._used + sum(other.request.devices for other in begin) + request.devices > self.devices:
                 entry.why = f"the devices of its reservation {name} are being saved and emptied"
             elif had.get(tenant, 0) + request.devices > self.terms.quotas.get(tenant, NEVER):
