@@ -241,7 +241,7 @@ def history(setting: Setting, output: Path | None, as_json: bool) -> int:
         for product, hour, _, _, most in rows:
             series.setdefault(product, []).append((hour_number(hour), most / 100))
         labels: dict[float, str] = {hour_number(row[1]): row[1][5:13] for row in sorted(rows, key=lambda row: row[1])}
-        put_whole(output, lines("Prices of compute", "hour (UTC)", "yuan", series, labels).encode())
+        put_whole(output, lines("Prices of compute", "hour (UTC)", "yuan", series, labels, apart_max=1).encode())
     if as_json:
         traded = [dict(zip(("product", "hour", "lots", "fen_min", "fen_max"), row, strict=True)) for row in rows]
         tables.as_json({"traded": traded, "clearings": clearings, "findings": [asdict(each) for each in found]})
