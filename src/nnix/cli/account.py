@@ -243,7 +243,7 @@ def _named(snapshot: Snapshot, which: str) -> Invoice:
 def _show(statement: Statement) -> None:
     tables.table(
         f"{said('invoice')} {statement.name}, {said('until')} {statement.until}",
-        [said(each) if each else "" for each in COLUMNS],
+        list(map(said, COLUMNS)),
         (each.cells for each in rows(statement)),
     )
     sums = (("pays", statement.owes), ("gets", statement.owed), ("balance", statement.owes - statement.owed))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-from nnix.planes.account.rate import DEVICE_HOUR, Line, Part
+from nnix.planes.account.rate import DEVICE_HOUR, Line, LineKind, Part
 from nnix.planes.account.settle import Statement
 from nnix.planes.members.kinds import Title
 
@@ -44,6 +44,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "gets": ("to receive", "应收"),
     "balance": ("balance", "结余"),
     "line": ("line", "项目"),
+    "about": ("about", "对象"),
     "hour": ("hour or month (UTC)", "时段 (UTC)"),
     "cause": ("cause", "原因"),
     "quantity": ("quantity", "用量"),
@@ -95,11 +96,12 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         each = self.line
         about = each.about.partition("/")[2] + (f" {each.job}" if each.job else "")
-        opens = f"{len(each.parts)} of {each.chain}" if each.parts else f"{len(each.of)} lines" if each.of else ""
+        what = "gaps in" if each.kind is LineKind.RESERVED else "of"
+        opens = f"{len(each.parts)} {what} {each.chain}" if each.parts else f"{len(each.of)} lines" if each.of else ""
         return said(each.kind), about, each.hour, said(each.cause) if each.cause else "", quantity(each), price(each), yuan(self.fen), opens
 
 
-COLUMNS = ("line", "", "hour", "cause", "quantity", "price", "amount", "records")
+COLUMNS = ("line", "about", "hour", "cause", "quantity", "price", "amount", "records")
 
 
 def rows(statement: Statement) -> Iterator[Row]:
@@ -114,8 +116,8 @@ PAGE = """<!doctype html>
 @page {{ size: A4 landscape; margin: 14mm }}
 body {{ font: 13px/1.45 'Noto Sans', 'Noto Sans CJK SC', 'DejaVu Sans', sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #222 }}
 table {{ border-collapse: collapse; margin: 1rem 0; width: 100% }} td, th {{ padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: left }}
-tr {{ break-inside: avoid }} td.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }}
-summary {{ cursor: pointer }} code, .records {{ font: 11px/1.4 'DejaVu Sans Mono', monospace; overflow-wrap: anywhere }}
+tr {{ break-inside: avoid }} th.n, td.n {{ text-align: right }} td.n {{ font-variant-numeric: tabular-nums; white-space: nowrap }}
+summary {{ cursor: pointer; white-space: nowrap }} code, .records {{ font: 11px/1.4 'DejaVu Sans Mono', monospace; overflow-wrap: anywhere }}
 </style></head><body><h1>{heading}</h1>{body}</body></html>
 """
 
@@ -124,7 +126,7 @@ def html(statement: Statement, member: Title, exchange: Title) -> str:
     """The page. The same statement gives the same bytes."""
     names = " ".join(filter(None, (member.en, member.zh)))
     title = f"{said('invoice')} {statement.name}"
-    head = "".join(f"<th>{escape(said(each)) if each else ''}</th>" for each in COLUMNS)
+    head = "".join(f"<th{_aligned(index)}>{escape(said(each))}</th>" for index, each in enumerate(COLUMNS))
     body = "".join(_html_row(each) for each in rows(statement))
     sums = (("pays", statement.owes), ("gets", statement.owed), ("balance", statement.owes - statement.owed))
     foot = "".join(
@@ -141,12 +143,13 @@ def html(statement: Statement, member: Title, exchange: Title) -> str:
     return PAGE.format(title=escape(title), heading=escape(title), body=f"{facts}<table><tr>{head}</tr>{body}{foot}</table>{proof}")
 
 
+def _aligned(column: int) -> str:
+    return ' class="n"' if COLUMNS[column] in ("quantity", "price", "amount") else ""
+
+
 def _html_row(row: Row) -> str:
     cells = list(row.cells)
-    numbers = {4, 5, 6}
-    shown = "".join(
-        f'<td class="n">{escape(each)}</td>' if index in numbers else f"<td>{escape(each)}</td>" for index, each in enumerate(cells[:-1])
-    )
+    shown = "".join(f"<td{_aligned(index)}>{escape(each)}</td>" for index, each in enumerate(cells[:-1]))
     opened = "<br>".join((*map(escape, _opened(row.line.parts)), *map(escape, row.line.of)))
     records = f'<details><summary>{escape(cells[-1])}</summary><div class="records">{opened}</div></details>' if opened else ""
     return f"<tr>{shown}<td>{records}</td></tr>"
