@@ -304,7 +304,7 @@ def _without_replays(archive: Archive, mirrored: dict[str, str | int], last: Ent
     """Put back in `mirrored` what a replay has taken away since the last validation; the findings. Where the archive has lost what was, nothing is put back."""
     from nnix.planes.trust.archive import Lost
     from nnix.planes.trust.mirror import tree
-    from nnix.planes.trust.objects import not_replayed
+    from nnix.planes.trust.replays import not_replayed
 
     try:
         before, now = (dict(archive.files(str(each))) for each in (last.body["mirror"]["index"], mirrored["index"]))

@@ -228,7 +228,7 @@ class LocalException(Resource):
     prefix: Prefix | None = Field(default=None, description="the prefix", examples=["198.51.100.0/24"])
     length_max: int | None = Field(default=None, ge=0, le=128, description="assert: longest more specific allowed; unset: the prefix alone")
     asn: Asn | None = Field(default=None, description="the origin AS; the router's AS; the ASPA's customer")
-    providers: tuple[Asn, ...] = Field(default=(), description="assert, aspa: the customer's providers")
+    providers: tuple[Asn, ...] = Field(default=(), max_length=1000, description="assert, aspa: the customer's providers")
     key_id: str | None = Field(
         default=None,
         pattern=r"^[0-9A-F]{40}$",
@@ -238,6 +238,7 @@ class LocalException(Resource):
     public_key: str | None = Field(
         default=None,
         pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$",
+        max_length=4096,
         description="assert, router-key: the key, DER in base64",
     )
     until: AwareDatetime = Field(description="it has no effect from then on", examples=["2026-12-01T00:00:00Z"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 
@@ -29,6 +29,7 @@ PROVIDERS_MAX = 16_000
 FAMILIES = {b"\0\1": True, b"\0\2": False}  # addressFamily of a ROA (RFC 9582, 4.3.1) → whether it is IPv4
 ASN_MAX = (1 << 32) - 1
 MANIFEST_NUMBER_OCTETS_MAX = 20  # RFC 9286, 4.2.1
+CONSTRUCTED, DEPTH_MAX = 0x20, 16
 
 
 class Malformed(ValueError):
@@ -59,6 +60,34 @@ def values(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         start = found[2]
 
 
+def definite(content: bytes) -> bytes:
+    """A signed object in BER, as some CAs have written theirs (RFC 6488, 2 wants DER), with lengths in place of ends and its octets in one piece: nothing else in it is
+    another than it was, so what is signed still is. One in DER comes back as it is. Raises Malformed."""
+    if content[1:2] != b"\x80":
+        return content
+    return _definite(content, 0, 0)[0]
+
+
+def _definite(content: bytes, start: int, depth: int) -> tuple[bytes, int]:
+    """The value at `start`, and where what follows it begins."""
+    if content[start + 1 : start + 2] != b"\x80":
+        end = value_at(content, start, len(content))[2]
+        return content[start:end], end
+    tag = content[start]
+    if not tag & CONSTRUCTED or depth == DEPTH_MAX:
+        raise Malformed("a length without an end where there is none, or too deep")
+    parts, here = [], start + 2
+    while content[here : here + 2] != b"\0\0":
+        part, here = _definite(content, here, depth + 1)
+        parts.append(part)
+    if tag == CONSTRUCTED | 0x04:  # an OCTET STRING in pieces
+        tag, parts = 0x04, [each[slice(*value_at(each, 0, len(each))[1:])] for each in parts]
+    inner = b"".join(parts)
+    octets = (len(inner).bit_length() + 7) // 8
+    size = bytes((len(inner),)) if len(inner) < 0x80 else bytes((0x80 | octets,)) + len(inner).to_bytes(octets)
+    return bytes((tag,)) + size + inner, here + 2
+
+
 def _natural(content: bytes, most: int) -> int:
     """The INTEGER that `content` is. Raises Malformed for one that is negative, or more than `most`."""
     number = int.from_bytes(content, signed=True)
@@ -80,6 +109,7 @@ def _signed(content: bytes, kind: bytes) -> list[tuple[int, int, int]]:
 
 def aspa(content: bytes) -> tuple[int, frozenset[int]]:
     """(customer, providers) of a signed object with an ASPA in it. Raises Malformed."""
+    content = definite(content)
     parts = _signed(content, ASPA_TYPE)
     if len(parts) != 2 or parts[0][0] != 0x02 or parts[1][0] != 0x30:
         raise Malformed("not the shape of an ASPA")
@@ -131,6 +161,7 @@ def as_numbers(certificate: bytes) -> frozenset[int]:
 
 def manifest(content: bytes) -> tuple[bytes, int]:
     """(the identifier of the key that signed it, its number) of a signed object with a manifest in it (RFC 9286). Raises Malformed."""
+    content = definite(content)
     parts = _signed(content, MANIFEST_TYPE)
     where = content.find(AUTHORITY_KEY)
     if not parts or parts[0][0] != 0x02 or where < 0 or parts[0][2] - parts[0][1] > MANIFEST_NUMBER_OCTETS_MAX + 1:
@@ -139,32 +170,9 @@ def manifest(content: bytes) -> tuple[bytes, int]:
     return content[begin:end], int.from_bytes(content[parts[0][1] : parts[0][2]], signed=True)
 
 
-def not_replayed(before: Mapping[str, str], now: Mapping[str, str], get: Callable[[str], bytes]) -> tuple[dict[str, str], list[str]]:
-    """`now`, a mirror as path → digest, in which each publication point whose manifest went back is as it was `before`; and which these are.
-
-    A manifest that has a lower number than one by the same key before it is a replay, or comes from a backup; what was fetched then counts as not fetched (RFC 9286, 4.2.1
-    and 6.6). Our validators cannot see it, since they start with an empty cache each time. A manifest that cannot be read is their affair.
-    """
-    points: set[str] = set()
-    findings = []
-    for path, digest in now.items():
-        former = before.get(path)
-        if not path.endswith(".mft") or former is None or former == digest:
-            continue
-        with suppress(Malformed):
-            (key, number), (key_before, number_before) = manifest(get(digest)), manifest(get(former))
-            if key != key_before or number >= number_before:
-                continue
-            points.add(point := path.rpartition("/")[0])
-            findings.append(
-                f"rsync://{path}: its number went back from {number_before} to {number} (RFC 9286, 4.2.1); {point}/ counts as it was before"
-            )
-    found = {path: digest for path, digest in now.items() if path.rpartition("/")[0] not in points}
-    return found | {path: digest for path, digest in before.items() if path.rpartition("/")[0] in points}, findings
-
-
 def roa(content: bytes) -> tuple[Vrp, ...]:
     """The VRPs of a signed object with a ROA in it. Raises Malformed."""
+    content = definite(content)
     parts = _signed(content, ROA_TYPE)
     if len(parts) != 2 or parts[0][0] != 0x02:
         raise Malformed("not the shape of a ROA")

@@ -97,7 +97,15 @@ def test_keys_are_read_as_they_are_written_and_a_wrong_letter_is_seen() -> None:
     text = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
     assert str(key(text)) == text
     assert key(str(A.key)) == A.key
-    for wrong in (text.replace("Neumann", "Newmann"), text[:-1], text.replace("c74f", "c74e"), "a", "a+b+c"):
+    for wrong in (
+        text.replace("Neumann", "Newmann"),
+        text[:-1],
+        text.replace("c74f", "c74e"),
+        "a",
+        "a+b+c",
+        "a+00000000+ü",
+        f"{text[:-1]}ü",
+    ):
         with pytest.raises(Malformed):
             key(wrong)
 

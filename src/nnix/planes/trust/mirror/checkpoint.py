@@ -121,7 +121,7 @@ def key(text: str) -> Key:
     given, _, encoded = rest.partition("+")
     try:
         content = b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, and so is text beyond ASCII
         content = b""
     if not NAME.fullmatch(name) or len(content) != 33 or content[:1] not in (SIGNED, COSIGNED):
         raise Malformed(f"{text[:80]!r} is no Ed25519 verifier key, NAME+ID+KEY")
