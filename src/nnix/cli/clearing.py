@@ -11,9 +11,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -33,15 +32,14 @@ from nnix.kernel.ledger import Entry
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed
-from nnix.planes.compute.kinds import Bid, Deal, DealState, Offer, Pool, hour_named, hour_number, hour_of
+from nnix.planes.compute.kinds import Deal, DealState, hour_named, hour_number, hour_of
 from nnix.planes.compute.market.clear import Clearing, clear, paid
-from nnix.planes.compute.market.orders import Aside, Want, cheapest, orders
+from nnix.planes.compute.market.orders import Aside, Place, Want, orders
 from nnix.planes.compute.market.publish import deals, published
-from nnix.planes.compute.market.record import inputs_digest, wants_of
+from nnix.planes.compute.market.record import inputs_digest
 from nnix.planes.compute.market.verify import faults
 from nnix.planes.compute.rules import market_of
-from nnix.planes.compute.wanted import Alternative, alternatives
-from nnix.planes.fabric.kinds import Link, Port
+from nnix.planes.fabric.kinds import Link
 from nnix.planes.fabric.look import rates
 from nnix.planes.fabric.reach import free, reach
 from nnix.planes.fabric.read import octets, read
@@ -51,9 +49,6 @@ CLEARING = "clearing"
 SPOT_HOURS = 2
 """spot: what begins in this hour or the next"""
 LOAD_SECONDS = 1.0
-
-Place = tuple[str, str, str]
-"""a bid, and the site and device at which it would be filled"""
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ def seen(setting: Setting, snapshot: Snapshot) -> Seen:
     return setting.run(ask())
 
 
-def cleared(snapshot: Snapshot, network: Seen, *, spot: bool, hours: int | None, refused: AbstractSet[Place] = frozenset()) -> Clearing:
+def cleared(snapshot: Snapshot, network: Seen, *, spot: bool, hours: int | None, refused: Mapping[Place, Aside]) -> Clearing:
     """The clearing of what stands in the book at this moment; without what is known to be `refused`."""
     now = clock()
     first = hour_of(now)
@@ -86,7 +81,7 @@ def cleared(snapshot: Snapshot, network: Seen, *, spot: bool, hours: int | None,
     known = reach(snapshot, network.dark)
     left = free(snapshot, known, network.load)
     begin_before = first + SPOT_HOURS if spot else None
-    return clear(orders(snapshot, known, left, f"{now:%Y-%m-%dT%H:%M:%S}Z", first, end, begin_before, refused))
+    return clear(orders(snapshot, known, left, f"{now:%Y-%m-%dT%H:%M:%S}Z", first, end, begin_before, network.dark, refused))
 
 
 def lapsed(snapshot: Snapshot) -> list[Deal]:
@@ -144,10 +139,10 @@ def admissible(
     """The clearing, its record, and the exchange with its deals, which pass every rule together with all that follows from them.
 
     What is known to stand in the way of a deal is no part of a clearing (orders.py). Should rules refuse one for something else, the bid is set aside where it would
-    have been filled, and all others are cleared again: one bid keeps nobody else from being filled. Each turn sets one aside at least, so this ends. Raises Refused
-    where no bid is to blame, and Failed where the clearing does not prove itself.
+    have been filled, and all others are cleared again: one bid keeps nobody else from being filled. Where each would pass without the others, that is the last of
+    those refused. Each turn sets one aside at least, so this ends. Raises Refused where no bid is to blame, and Failed where the clearing does not prove itself.
     """
-    refused: set[Place] = set()
+    refused: dict[Place, Aside] = {}
     while True:
         found = cleared(snapshot, network, spot=spot, hours=hours, refused=refused)
         record = published(found)
@@ -164,7 +159,25 @@ def admissible(
             blamed = set(_to_blame(why, completed(ALL_PLANES, wanted, snapshot), fresh))
             if not blamed:
                 raise
-            refused |= blamed
+            filled: dict[Place, list[Deal]] = defaultdict(list)
+            for deal in fresh:
+                filled[_place(deal, snapshot)].append(deal)
+            named = [place for place in filled if place in blamed]
+            alone = {place: Aside.REFUSED for place in named if _refused(snapshot, [*over, *filled[place]])}
+            refused.update(alone or {named[-1]: Aside.BESIDE})
+
+
+def _place(deal: Deal, snapshot: Snapshot) -> Place:
+    pool = snapshot.at(deal.pool)
+    return str(deal.bid), str(pool.site), pool.device
+
+
+def _refused(snapshot: Snapshot, put: Sequence[Deal]) -> bool:
+    try:
+        admit(ALL_PLANES, snapshot.declared.replaced(put), snapshot)
+    except Refused:
+        return True
+    return False
 
 
 def _to_blame(why: Refused, wanted: Snapshot, fresh: Sequence[Deal]) -> Iterator[Place]:
@@ -174,8 +187,7 @@ def _to_blame(why: Refused, wanted: Snapshot, fresh: Sequence[Deal]) -> Iterator
         resource = wanted.by_id(refusal.resource)
         deal = of_bid.get(refusal.resource) or (of_bid.get(str(resource.owner)) if resource is not None else None)
         if deal is not None:
-            pool = wanted.at(deal.pool)
-            yield str(deal.bid), str(pool.site), pool.device
+            yield _place(deal, wanted)
 
 
 def noted(setting: Setting, what: str, record: Mapping[str, Any], change: int, why: str) -> Entry:
@@ -252,149 +264,3 @@ def _paid(found: Clearing, want: Want) -> int:
 
 def _yuan(fen: int) -> str:
     return f"{fen // 100}.{fen % 100:02} yuan"
-
-
-# --- against the book ---------------------------------------------------------------------------------------------------
-
-
-def orders_differ(book: Snapshot, inputs: Mapping[str, Any]) -> list[str]:
-    """What differs between the inputs of a clearing and the orders that stood in the book: altered, invented or left out."""
-    first, end, begin_before = inputs.get("first"), inputs.get("end"), inputs.get("begin_before")
-    if type(first) is not int or type(end) is not int or not inputs["instant"].startswith(hour_named(first)[:-1]):
-        return ["it does not say for which hours it was made, or for others than those from its instant on"]
-    if begin_before not in (None, first + SPOT_HOURS) or not first < end <= first + market_of(book).forward_hours_max:
-        return ["it was made for hours that no clearing is made for"]
-    return [*_offers_differ(book, inputs, first, end), *_bids_differ(book, inputs, first, end, begin_before)]
-
-
-def _offers_differ(book: Snapshot, inputs: Mapping[str, Any], first: int, end: int) -> Iterator[str]:
-    """Each offer with lots left is a sell, word for word, and nothing else is."""
-    sold: Counter[tuple[str, int]] = Counter()
-    for deal in book.of(Deal):
-        for hour in deal.hours:
-            sold[str(deal.offer), hour_number(hour)] += deal.devices
-    stood: dict[str, Mapping[str, Any]] = {}
-    for offer in book.of(Offer):
-        pool, start = book.at(offer.pool), max(first, hour_number(offer.start))
-        lots = [offer.lots - sold[offer.name, hour] for hour in range(start, min(end, hour_number(offer.end)))]
-        if any(lots):
-            about = {"pool": pool.name, "seller": str(pool.member), "site": str(pool.site), "device": pool.device}
-            stood[offer.name] = {"offer": offer.name, **about, "ask": int(offer.ask), "start": start, "lots": lots}
-    sells = {each["offer"]: each for each in inputs["sells"]}
-    for name in sorted(set(stood) | set(sells)):
-        if name not in sells:
-            yield f"offer {name} stood in the book and was left out"
-        elif sells[name] != stood.get(name):
-            yield f"offer {name} did not stand so in the book"
-
-
-def _bids_differ(book: Snapshot, inputs: Mapping[str, Any], first: int, end: int, begin_before: int | None) -> Iterator[str]:
-    """Each bid without a deal is a buy of its member, and each alternative at each site is a want as it was asked, or was set aside."""
-    filled = {str(each.bid) for each in book.of(Deal)}
-    selling = {each["pool"] for each in inputs["sells"]}
-    supply: dict[tuple[str, str, int], list[tuple[int, int]]] = defaultdict(list)
-    for sell in inputs["sells"]:
-        for hour, lots in enumerate(sell["lots"], sell["start"]):
-            supply[sell["site"], sell["device"], hour].append((sell["ask"], lots))
-    aside: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for row in inputs["aside"]:
-        aside[row["bid"], row["site"], row["device"]].add(row["why"])
-    buys = {each["bid"]: each for each in inputs["buys"]}
-    for name in sorted(set(buys) - {each.name for each in book.of(Bid)}):
-        yield f"bid {name} did not stand in the book"
-    for bid in book.of(Bid):
-        known = list(alternatives(bid))
-        buy = buys.get(bid.name)
-        if buy is None:
-            if bid.name not in filled and (begin_before is None or any(each.start < begin_before for each in known)):
-                yield f"bid {bid.name} stood in the book and was left out"
-            continue
-        if bid.name in filled or buy["buyer"] != bid.member:
-            yield f"bid {bid.name} of {buy['buyer']} did not stand so in the book"
-        wanted: dict[tuple[Any, ...], set[int]] = defaultdict(set)
-        for want in wants_of(inputs, buy):
-            asked = want["site"], want["device"], want["devices"], want["hours"], want["limit"]
-            wanted[asked].add(want["start"])
-            if not _asked(known, want, first, end, begin_before):
-                yield f"bid {bid.name} did not ask for {want['devices']} of {want['device']} at {want['site']} so"
-            elif wrong := _way_differs(book, bid, want, selling):
-                yield f"bid {bid.name} at {want['site']}: {wrong}"
-        for each in known:
-            starts = range(max(each.start, first), min(each.latest, end - each.hours, (begin_before or end) - 1) + 1)
-            for site, device in {(str(pool.site), pool.device) for pool in book.of(Pool) if each.is_of(pool)}:
-                there = wanted.get((site, device, each.devices, each.hours, each.limit), set())
-                why = aside[bid.name, site, device]
-                if any(not _hindered(book, bid, each, site, start, why, supply, selling) for start in starts if start not in there):
-                    yield f"bid {bid.name} asked for {each.devices} of {device} at {site}, which was left out"
-
-
-BELIEVED = frozenset({Aside.PORT_TAKEN, Aside.NO_TAG, Aside.NO_WAY, Aside.TOO_FAR, Aside.RATE, Aside.LATE, Aside.REFUSED})
-"""reasons that hang on which links were up and what they carried, which nobody recorded, or on what else would have been filled"""
-
-
-def _hindered(
-    book: Snapshot,
-    bid: Bid,
-    asked: Alternative,
-    site: str,
-    start: int,
-    why: AbstractSet[str],
-    supply: Mapping[tuple[str, str, int], Sequence[tuple[int, int]]],
-    selling: AbstractSet[str],
-) -> bool:
-    """Whether one of the reasons that were given is one, by the book and the sells."""
-    if why & BELIEVED:
-        return True
-    alike = [each for each in book.of(Pool) if (each.site, each.device) == (site, asked.device)]
-    pools = [each for each in alike if each.name in selling] or alike
-    costs = [cheapest(sorted(supply.get((site, asked.device, hour), ())), asked.devices) for hour in range(start, start + asked.hours)]
-    gigabytes, contract = (0, None) if bid.data is None else (bid.data.gigabytes, bid.data.contract)
-    transfer_most = gigabytes * int(market_of(book).transfer) * len(book.of(Link))
-    true = {
-        Aside.FEW: None in costs,
-        Aside.DEAR: sum(each or 0 for each in costs) + transfer_most > asked.limit,
-        Aside.OWN: any(each.member == bid.member for each in pools),
-        Aside.ASSURANCE: any(each.assurance < bid.assurance for each in pools),
-        Aside.SAME_PORT: bid.port is not None and any(each.port == bid.port for each in pools),
-        Aside.NO_PORT: bid.port is not None and any(each.port is None for each in pools),
-        Aside.CONTRACT: contract is not None and start + asked.hours > hour_number(book.at(contract).until),
-    }
-    return any(holds for reason, holds in true.items() if reason in why)
-
-
-def _asked(known: Sequence[Alternative], want: Mapping[str, Any], first: int, end: int, begin_before: int | None) -> bool:
-    in_time = first <= want["start"] <= end - want["hours"] and (begin_before is None or want["start"] < begin_before)
-    return in_time and any(
-        each.allows(want["devices"], want["hours"], want["start"])
-        and (each.device, each.limit) == (want["device"], want["limit"])
-        and each.site in (None, want["site"])
-        for each in known
-    )
-
-
-def _way_differs(book: Snapshot, bid: Bid, want: Mapping[str, Any], selling: AbstractSet[str]) -> str:
-    """What is wrong with the network in a want: transfer, rate, links that lead there, ports at its ends. Which links were up then, nobody recorded."""
-    ends: set[str] = set()
-    links = {each for each in want["links"] if not each.startswith("port/")}
-    there = {"" if bid.port is None else str(book.at(bid.port).site)}
-    if bid.port is not None:
-        pools = [each for each in book.of(Pool) if each.name in selling and (each.site, each.device) == (want["site"], want["device"])]
-        ends = {str(bid.port), *(str(each.port) for each in pools if each.port is not None)}
-        left = {(str(link.a), str(link.b)) for link in book.of(Link) if link.name in links}
-        while reached := {site for pair in left if there & set(pair) for site in pair} - there:
-            there |= reached
-        if want["site"] not in there or links - {link.name for link in book.of(Link)}:
-            return "its links do not lead there"
-    elif links:
-        return "it needs no links"
-    ports = [each for each in book.of(Port) if each.name in ends]
-    if {each for each in want["links"] if each.startswith("port/")} != {each.id for each in ports if each.tagged}:
-        return "its circuit ends at other tagged ports"
-    if set(want["ends"]) != {each.name for each in ports}:
-        return "its circuit ends at other ports"
-    if want["rate"] != (int(bid.rate) if bid.port is not None else 0):
-        return f"it takes {want['rate']} bit/s"
-    gigabytes = bid.data.gigabytes if bid.data is not None else 0
-    if want["transfer"] != gigabytes * int(market_of(book).transfer) * len(links):
-        return f"transfer is not {want['transfer']} fen"
-    return ""

@@ -1,7 +1,7 @@
 """nnix compute verify: is a published clearing, or a match of the continuous book, right?
 
 From a record alone, the checkers of the market say so (market/verify.py, verify_match.py). One that this ledger has is held against it besides: against its
-entry, against the orders that stood in the book then, and against the deals that were made of it (clearing.py, match_and_book.py). That is no code of
+entry, against the orders that stood in the book then, and against the deals that were made of it (clearing_and_book.py, match_and_book.py). That is no code of
 what clears or matches: the book is read anew.
 """
 
@@ -16,7 +16,8 @@ from typing import Any
 import click
 
 from nnix.cli import tables
-from nnix.cli.clearing import CLEARING, orders_differ
+from nnix.cli.clearing import CLEARING
+from nnix.cli.clearing_and_book import orders_differ
 from nnix.cli.command import DONE, REFUSED, begun, json_option, pass_setting
 from nnix.cli.match_and_book import Stood, match_differs
 from nnix.cli.matching import MATCH, arrivals

@@ -16,6 +16,7 @@ from nnix.kernel.document import write
 from nnix.planes.compute import allocate
 from nnix.planes.compute.kinds import Bid, Deal, Job, Offer, hour_named, hour_of
 from nnix.planes.compute.market.clear import Clearing
+from nnix.planes.compute.market.orders import Aside
 from nnix.planes.compute.market.publish import published
 from tests.unit.compute.exchanges import GPU, Changes, snapshot
 
@@ -134,25 +135,28 @@ def test_a_clearing_is_proved_from_the_ledger_and_from_a_file(nnix: Nnix, exchan
     assert nnix("compute", "verify", digest[:12]).status == 1
 
 
+@pytest.mark.parametrize(("tags", "why"), [(1, Aside.BESIDE), (0, Aside.REFUSED)])
 def test_a_bid_whose_deal_is_refused_keeps_nobody_else_from_being_filled(
-    nnix: Nnix, exchange: Path, monkeypatch: pytest.MonkeyPatch
+    nnix: Nnix, exchange: Path, monkeypatch: pytest.MonkeyPatch, tags: int, why: Aside
 ) -> None:
-    """By whatever rule: here admission has one tag left at the buyers' port, which the clearing does not know of. One of two bids is filled, the other set aside."""
-    monkeypatch.setattr(allocate, "TAGS", range(1, 2))
+    """By whatever rule: here admission has one tag left at the buyers' port, or none, which the clearing does not know of. So many of two bids are filled, beside one
+    that needs none; the others are set aside, and who checks it tries them anew."""
+    monkeypatch.setattr(allocate, "TAGS", range(1, 1 + tags))
     data = "{dataset: cargo, site: nb, gigabytes: 100, contract: cargo}"
-    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1)).status == 0
+    assert nnix("compute", "offer", offer(exchange, "day", NOW + 1, lots=12)).status == 0
     orders = [
         bid(exchange, name, NOW + 3, port="archive", data=data, rate="2G", limit=f"{n}yuan") for name, n in (("one", 190), ("two", 191))
     ]
-    assert nnix("compute", "bid", *orders).status == 0
+    assert nnix("compute", "bid", *orders, bid(exchange, "plain", NOW + 3)).status == 0
     before = len(nnix("log", "--json").json)
     dry = nnix("compute", "clear", "--dry-run", "--json").json
     said = nnix("compute", "clear", "--json")
     assert said.status == 0, said.err
-    (filled,) = said.json["accepted"]
-    (late,) = {"one", "two"} - {filled}
-    assert said.json["aside"] == [{"bid": late, "site": "hz", "device": GPU, "why": "what would follow from it is refused by the rules"}]
-    assert said.json["rejected"][late].startswith("nothing could be delivered")
+    filled = set(said.json["accepted"])
+    assert ("plain" in filled, len(filled)) == (True, 1 + tags)
+    late = sorted({"one", "two"} - filled)
+    assert said.json["aside"] == [{"bid": each, "site": "hz", "device": GPU, "why": why.value} for each in late]
+    assert all(said.json["rejected"][each].startswith("nothing could be delivered") for each in late)
     assert dry["accepted"] == said.json["accepted"]
     assert nnix("compute", "verify", said.json["clearing"][:12]).status == 0
     assert [each["what"] for each in nnix("log", "--json").json[before:]] == ["clearing", "change"]

@@ -20,6 +20,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 from nnix.kernel.snapshot import Snapshot
@@ -36,6 +37,10 @@ REFINED_TIMES = 3
 
 Reach = Mapping[tuple[str, str], Any]
 """(site, site) → something with `latency_us` and `links`, as the fabric plane's reach() has it"""
+
+
+Place = tuple[str, str, str]
+"""bid, site, device"""
 
 
 class Aside(StrEnum):
@@ -56,6 +61,7 @@ class Aside(StrEnum):
     FEW = "there are not so many lots in one of the hours"
     DEAR = "even the cheapest lots and the transfer cost more than the limit"
     REFUSED = "what would follow from it is refused by the rules"
+    BESIDE = "what would follow from it is refused by the rules, beside other deals of this clearing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ class Buy:
 
 @dataclass(frozen=True)
 class Orders:
-    """All that a clearing is given. free: bit/s left on each link that some want uses. room: circuits that may still end at each port that some want needs.
+    """All that a clearing is given. free: bit/s left on each link, and on tagged ports that some want uses. dark: links that were not up. room: circuits that may still end at each port that some want needs.
     aside: (bid, site, device, reason). It is about hours from `first` on and before `end`; with `begin_before` only about what begins before that."""
 
     instant: str
@@ -125,6 +131,7 @@ class Orders:
     first: int = 0
     end: int = 0
     begin_before: int | None = None
+    dark: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -143,6 +150,7 @@ class Orders:
             ],
             "free": dict(sorted(self.free.items())),
             "room": dict(sorted(self.room.items())),
+            "dark": list(self.dark),
             "aside": [dict(zip(("bid", "site", "device", "why"), each, strict=True)) for each in self.aside],
         }
 
@@ -184,15 +192,18 @@ def orders(
     first: int,
     end: int,
     begin_before: int | None = None,
-    refused: AbstractSet[tuple[str, str, str]] = frozenset(),
+    dark: AbstractSet[str] = frozenset(),
+    refused: Mapping[Place, Aside] = MappingProxyType({}),
 ) -> Orders:
     """What stands in the book for the hours from `first` on and before `end`. A bid that has a deal is filled.
 
-    refused: (bid, site, device) of which it is known that deals would not be admitted. begin_before: spot. Only what begins before that hour is cleared; a bid that can wait for all of its wants is left alone.
+    dark: links without which `reach` is. refused: of what deals would not be admitted, and why.
+    begin_before: spot. Only what begins before that hour is cleared; a bid that can wait for all of its wants is left alone.
     """
     sells = tuple(for_sale(snapshot, first, end))
     selling = {each.pool for each in sells}
     own = {(each.seller, each.site, each.device) for each in sells}
+    links = set(free)
     free = {**free, **_free_at_ports(snapshot)}
     room = _room(snapshot)
     found: list[Buy] = []
@@ -208,7 +219,7 @@ def orders(
                 Aside.OWN if (str(bid.member), want.site, want.device) in own else None,
                 undeliverable,
                 Aside.RATE if any(free.get(link, 0) < want.rate for link in want.links) else None,
-                Aside.REFUSED if (bid.name, want.site, want.device) in refused else None,
+                refused.get((bid.name, want.site, want.device)),
             )
             why = next((each for each in reasons if each is not None), None)
             if why is None:
@@ -219,9 +230,11 @@ def orders(
         if wants or set_aside or not waits:
             found.append(Buy(bid.name, str(bid.member), tuple(wants)))
     used = {link for buy in found for want in buy.wants for link in want.links}
-    left = {link: bits for link, bits in free.items() if link in used}
+    left = {link: bits for link, bits in free.items() if link in used | links}
     ends = {port: room[port] for buy in found for want in buy.wants for port in want.ends}
-    return feasible(Orders(instant, sells, tuple(found), left, ends, tuple(dict.fromkeys(aside)), first, end, begin_before))
+    return feasible(
+        Orders(instant, sells, tuple(found), left, ends, tuple(dict.fromkeys(aside)), first, end, begin_before, tuple(sorted(dark)))
+    )
 
 
 def for_sale(snapshot: Snapshot, first: int, end: int) -> Iterator[Sell]:

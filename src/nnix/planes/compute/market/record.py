@@ -3,7 +3,7 @@
 A clearing:
 
     inputs     instant; first, end: for which hours; begin_before: spot, only what begins before that hour (or null); sells (offer, pool, seller, site, device, ask, start, lots of each hour); ways (the links of each); buys (bid, buyer, wants: rows of
-               what WANT names); free bit/s on links; room for circuits at ports; what was set aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
+               what WANT names); free bit/s on links and ports; room for circuits at ports; dark: links that were not up; what was set aside and why. Hours are numbers since 1970, money is fen, transfer is part of the limit
     accepted   bid → number of its want
     deals      bid, offer, devices, hours
     prices     site, device, hour, fen: one for each product that changed hands
