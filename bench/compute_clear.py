@@ -156,7 +156,7 @@ def measured(seed: int, hours: int) -> Measured:
     cpu, wall = time.process_time(), time.perf_counter()
     found = clear(made.orders)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    record = published(found)
+    record = json.loads(json.dumps(published(found)))  # as who checks it gets it
     checks = []
     for _ in range(9):
         began = time.process_time()

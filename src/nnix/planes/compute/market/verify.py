@@ -154,15 +154,24 @@ class Ladder:
 
     def __init__(self, figures: ByHour) -> None:
         self._steps: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        self._unbroken: dict[tuple[str, str], tuple[int, list[int]]] = {}
         for where, by_hour in figures.items():
             hours = sorted(by_hour)
-            self._steps[where] = hours, [0, *accumulate(map(by_hour.__getitem__, hours))]
+            sums = [0, *accumulate(map(by_hour.__getitem__, hours))]
+            self._steps[where] = hours, sums
+            if hours and hours[-1] - hours[0] == len(hours) - 1:
+                self._unbroken[where] = hours[0], sums
 
     def summed(self, site: str, device: str, start: int, hours: int) -> int:
         """Of the hours from `start` on."""
-        if (site, device) not in self._steps:
+        where = site, device
+        if where in self._unbroken:  # nearly all: hours need not be looked for
+            first, sums = self._unbroken[where]
+            if first <= start and start + hours - first < len(sums):
+                return sums[start + hours - first] - sums[start - first]
+        if where not in self._steps:
             return 0
-        known, sums = self._steps[site, device]
+        known, sums = self._steps[where]
         begin = bisect_left(known, start)
         return sums[bisect_left(known, start + hours, begin)] - sums[begin]
 
@@ -228,8 +237,12 @@ def _buyers(
 
 
 def _sellers(sells: Mapping[str, Any], left: Mapping[str, Sequence[int]], prices: ByHour) -> Iterator[Fault]:
+    highest = {where: max(fen.values()) for where, fen in prices.items()}
     for name, sell in sells.items():
-        ask, there = sell["ask"], prices.get((sell["site"], sell["device"]), {})
+        ask, where = sell["ask"], (sell["site"], sell["device"])
+        if left[name] == sell["lots"] and highest.get(where, 0) <= ask:
+            continue  # sold nothing, and had not to
+        there = prices.get(where, {})
         for hour, (lots, unsold) in enumerate(zip(sell["lots"], left[name], strict=True), sell["start"]):
             price = there.get(hour)
             if unsold < lots and (price is None or price < ask):
