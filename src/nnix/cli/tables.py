@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,9 +18,15 @@ from nnix.kernel.document import scalar
 from nnix.kernel.plane import Finding
 from nnix.kernel.rule import Refusal
 
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys rather than shows, and halves of characters, which it cannot show: strangers' words are quoted here."""
+
 
 class _Paper(Console):
-    """rich's console, which leaves it to the command's root what a reader who has seen enough means."""
+    """rich's console, which shows what it is given and obeys nothing in it, and leaves it to the command's root what a reader who has seen enough means."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(*(UNSEEN.sub("\ufffd", each) if isinstance(each, str) else each for each in objects), **how)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -34,7 +41,8 @@ GOOD, BAD, QUIET = "blue", "dark_orange3", "dim"
 
 def as_json(value: Any) -> None:
     """Print a value for programs."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n")
+    text = json.dumps(value, ensure_ascii=False, indent=1, default=str)
+    sys.stdout.write(UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -53,7 +61,7 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, Mapping):
         return str(value.get("en") or scalar(dict(value)))
-    return scalar(value) if isinstance(value, list | tuple | bool) else str(value)
+    return UNSEEN.sub("\ufffd", scalar(value) if isinstance(value, list | tuple | bool) else str(value))
 
 
 def refusals(found: Sequence[Refusal]) -> None:

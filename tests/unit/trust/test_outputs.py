@@ -85,6 +85,8 @@ def test_each_anchor_has_its_own_vrps_and_times() -> None:
         "AS1,2001:db8::/32,129,lab,1",
         "AS1,2001:db8::1/64,64,lab,1",
         "AS1,2001:db8:/32,32,lab,1",
+        "AS1,::\0/128,128,lab,1",
+        "AS1,10.0.0/8,8,lab,1",
         "AS1,10.0.0.0/8,8,lab,x",
         "AS1,10.0.0.0/8/9,8,lab,1",
         "",
@@ -95,6 +97,13 @@ def test_one_line_that_is_no_vrp_refuses_the_document(line: str) -> None:
     sound = b"AS1,10.0.0.0/8,8,lab,1795600000\n"
     with pytest.raises(Unreadable):
         from_rpki_client(HEAD + sound + line.encode() + b"\n" + sound, b'{"bgpsec_keys": []}')
+
+
+def test_an_ipv6_prefix_may_end_as_an_ipv4_one_does() -> None:
+    """inet_ntop writes ::ffff:0:0/96 and what is in it so. One such ROA is no reason to take both validators for dead."""
+    lines = b"AS1,::ffff:192.0.2.0/120,120,lab,1\nAS1,10.0.0.0/8,8,lab,1\nAS1,::192.0.2.0/120,120,lab,1\n"
+    found = from_rpki_client(HEAD + lines, b'{"bgpsec_keys": []}').anchors["lab"]
+    assert {str(each) for each in Payloads(found.rows)} == {"10.0.0.0/8 AS1", "::c000:200/120 AS1", "::ffff:c000:200/120 AS1"}
 
 
 @pytest.mark.parametrize("cut", [b"", b"AS1,10.0.0.0/8,8,lab,1795600000\n", HEAD[:-1], HEAD + b"AS1,10.0.0.0/8,8,lab,179560"])

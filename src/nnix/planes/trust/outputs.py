@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from nnix.planes.trust.payloads import HIGH, LOW, REST, Indices, Numbers, Payloads, RouterKey, canonical
 
-Octets = NDArray[np.uint8]
 ANCHORS_MAX = 64
 ROUTER_KEY_OCTETS_MAX = 4096
 KEY_ID = re.compile(r"[0-9A-Fa-f]{40}")
@@ -93,7 +92,10 @@ def csv_vrps(content: bytes, columns: int) -> tuple[Numbers, NDArray[np.int64], 
     is_v6 = np.zeros(len(ends), dtype=bool)
     is_v6[np.searchsorted(ends, np.flatnonzero(data == 0x3A))] = True
     rows = np.empty((len(ends), 3), dtype=np.uint64)
-    _addresses_v4(data, windows, np.flatnonzero(~is_v6), commas[:, 0] + 1, slashes, rows)
+    dots = np.flatnonzero(data == 0x2E)
+    if len(dots) != 3 * int((~is_v6).sum()):  # ::ffff:192.0.2.0/120 has some as well
+        dots = dots[~is_v6[np.searchsorted(ends, dots)]]
+    _addresses_v4(dots, windows, np.flatnonzero(~is_v6), commas[:, 0] + 1, slashes, rows)
     _addresses_v6(text, np.flatnonzero(is_v6), commas[:, 0] + 1, slashes, rows)
     family = np.where(is_v6, 6, 4).astype(np.uint64)
     most = np.where(is_v6, 128, 32).astype(np.uint64)
@@ -163,8 +165,7 @@ def _eight_digits(octets: Numbers, sizes: Indices) -> Numbers:
     return summed
 
 
-def _addresses_v4(data: Octets, windows: NDArray[np.uint64], lines: Indices, starts: Indices, ends: Indices, rows: Numbers) -> None:
-    every_dot = np.flatnonzero(data == 0x2E)
+def _addresses_v4(every_dot: Indices, windows: NDArray[np.uint64], lines: Indices, starts: Indices, ends: Indices, rows: Numbers) -> None:
     if len(every_dot) != 3 * len(lines):
         raise Unreadable("an IPv4 address that has not three dots")
     dots = every_dot.reshape(-1, 3)
@@ -184,7 +185,7 @@ def _addresses_v6(content: bytes, lines: Indices, starts: Indices, ends: Indices
     pton, v6 = socket.inet_pton, socket.AF_INET6
     try:
         packed = b"".join([pton(v6, content[a:b].decode()) for a, b in zip(starts[lines].tolist(), ends[lines].tolist(), strict=True)])
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         raise Unreadable("an IPv6 address that is none") from None
     rows[lines, :REST] = np.frombuffer(packed, dtype=">u8").reshape(-1, 2)
 

@@ -75,10 +75,10 @@ SOURCES: dict[Reason, str] = {
 
 
 class Rejected(Exception):
-    """Not taken, for `reason`; the message says what exactly. What a stranger wrote may stand in it, so it is cut, and holds nothing that a terminal would obey."""
+    """Not taken, for `reason`; the message says what exactly. What a stranger wrote may stand in it, so it is cut."""
 
     def __init__(self, reason: Reason, words: str) -> None:
-        super().__init__("".join(each if each.isprintable() else "\ufffd" for each in words[:WORDS_MAX]))
+        super().__init__(words[:WORDS_MAX])
         self.reason = reason
 
     def __str__(self) -> str:
