@@ -59,6 +59,10 @@ def test_a_forged_manifest_is_not_fetched_and_bars_none_that_follows(forged: dic
     assert there == {"a"}
     assert ["not signed by its CA" in each for each in findings] == [True]
     assert judged({**good, **forged}, tree(10, sound_a=b"b")) == ({"b"}, [])
+    unsettled = {path: b"rubbish" for path in good if path.endswith("sound.cer")}
+    assert judged(good, {**good, **forged, **unsettled, f"{HOST}/repo/sound/a.x": b"forged"})[0] == {"a"}, (
+        "the issuer's certificate is spoiled, too"
+    )
 
 
 def test_a_point_of_which_no_manifest_was_its_cas_own_is_the_validators_affair() -> None:
@@ -90,5 +94,5 @@ def test_real_manifests_in_ber_are_their_cas_own() -> None:
     )
     content = (OBJECTS / "mft/Kn3R14fXk-TIr1bhl9Tu2Sr2uhM.mft").read_bytes()
     assert content[:2] == b"\x30\x80"
-    assert own(content, lambda _: issuer)
-    assert not own(content, lambda _: other)
+    assert own(content, lambda _: [other, issuer])
+    assert not own(content, lambda _: [other, b"rubbish"])

@@ -15,16 +15,15 @@ seen to be its CA's own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
+from nnix.planes.trust.certificates import Look, issued, read
 from nnix.planes.trust.objects import Malformed, definite, manifest, value_at, values
 
 MESSAGE_DIGEST = bytes.fromhex("06092a864886f70d010904")  # id-messageDigest, 1.2.840.113549.1.9.4
@@ -37,9 +36,8 @@ Part = tuple[int, bytes, bytes]
 def not_replayed(before: Mapping[str, str], now: Mapping[str, str], get: Callable[[str], bytes]) -> tuple[dict[str, str], list[str]]:
     """`now`, a mirror as path → digest, in which each publication point whose manifest went back or is a stranger's is as it was `before`; and which these are."""
 
-    def at(path: str) -> bytes | None:
-        digest = now.get(path) or before.get(path)
-        return get(digest) if digest else None
+    def at(path: str) -> Iterator[bytes]:
+        yield from map(get, dict.fromkeys(each[path] for each in (now, before) if path in each))
 
     points: set[str] = set()
     findings = []
@@ -55,7 +53,7 @@ def not_replayed(before: Mapping[str, str], now: Mapping[str, str], get: Callabl
     return found | {path: digest for path, digest in before.items() if path.rpartition("/")[0] in points}, findings
 
 
-def _fault(former: bytes, fresh: bytes, at: Callable[[str], bytes | None]) -> str:
+def _fault(former: bytes, fresh: bytes, at: Look) -> str:
     """Why a manifest does not take the place of the `former` one, in words; empty when it does."""
     if not own(fresh, at):
         return "it is not signed by its CA, as the one before was (RFC 9286, 6.6)" if own(former, at) else ""
@@ -66,43 +64,25 @@ def _fault(former: bytes, fresh: bytes, at: Callable[[str], bytes | None]) -> st
     return ""
 
 
-def own(content: bytes, at: Callable[[str], bytes | None]) -> bool:
-    """Whether `content` is a signed object by the key that it names as its issuer's. `at`: path in the mirror → what lies there. Never raises."""
+def own(content: bytes, at: Look) -> bool:
+    """Whether `content` is a signed object by the key that it names as its issuer's. `at`: path in the mirror → what lies or lay there. Never raises."""
     try:
         signed = _parts(_parts(_parts(definite(content), SEQUENCE)[1][2], FIRST)[0][2], SEQUENCE)
         said = _parts(_parts(signed[2][2], SEQUENCE)[1][2], FIRST)[0]
-        certificate = x509.load_der_x509_certificate(_parts(signed[3][2], FIRST)[0][2])
+        certificate = read(_parts(signed[3][2], FIRST)[0][2])
         signer = _parts(_parts(signed[-1][2], SET)[0][2], SEQUENCE)
         attributes, signature = signer[3], signer[5]
         digests = [_parts(_parts(each[2], SEQUENCE)[1][2], SET)[0][1] for each in _parts(attributes[2], FIRST) if MESSAGE_DIGEST in each[1]]
         if said[0] != OCTETS or digests != [hashlib.sha256(said[1]).digest()]:
             return False
-        key, issuer = certificate.public_key(), _issuer(certificate, at)
-        if issuer is None or not isinstance(key, RSAPublicKey):
+        key = certificate.public_key()
+        if not isinstance(key, RSAPublicKey):
             return False
-        key.verify(
-            signature[1], bytes((SET,)) + attributes[2][1:], PKCS1v15(), SHA256()
-        )  # signed as a SET, not under their tag (RFC 5652, 5.4)
-        certificate.verify_directly_issued_by(issuer)
-    except (Malformed, IndexError, InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound, x509.UnsupportedGeneralNameType):
+        signed_as = bytes((SET,)) + attributes[2][1:]  # and not under their tag (RFC 5652, 5.4)
+        key.verify(signature[1], signed_as, PKCS1v15(), SHA256())
+        return issued(certificate, at)
+    except (Malformed, IndexError, InvalidSignature):
         return False
-    return True
-
-
-def _issuer(certificate: x509.Certificate, at: Callable[[str], bytes | None]) -> x509.Certificate | None:
-    """The certificate to which this one's caIssuers leads, if it has the key that this one's authority key identifier names (its SHA-1, RFC 6487, 4.8.2)."""
-    named = certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_KEY_IDENTIFIER).value
-    places = certificate.extensions.get_extension_for_oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS).value
-    if not isinstance(named, x509.AuthorityKeyIdentifier) or not isinstance(places, x509.AuthorityInformationAccess):
-        return None
-    for each in places:
-        if each.access_method == AuthorityInformationAccessOID.CA_ISSUERS and each.access_location.value.startswith("rsync://"):
-            found = at(each.access_location.value.removeprefix("rsync://"))
-            if found is not None:
-                issuer = x509.load_der_x509_certificate(found)
-                if x509.SubjectKeyIdentifier.from_public_key(issuer.public_key()).digest == named.key_identifier:
-                    return issuer
-    return None
 
 
 def _parts(content: bytes, tag: int) -> list[Part]:

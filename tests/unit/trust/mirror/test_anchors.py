@@ -42,11 +42,16 @@ def test_lines_that_end_as_in_windows_are_read() -> None:
     assert tal.read(made).paths[0] == OURS[1].removeprefix("rsync://")
 
 
+RSA = bytes.fromhex("06092a864886f70d010101")  # rsaEncryption
+
+
 def test_only_a_certificate_with_the_key_and_a_good_signature_counts() -> None:
     key = tal.read(TAL.encode()).key
     good = certificate()
     anchors.checked(good, key)
-    for wrong in (certificate("other"), good[:-1] + bytes([good[-1] ^ 1]), b"", b"hello", good[:100]):
+    version_6, unknown_key = good.replace(b"\xa0\3\2\1\2", b"\xa0\3\2\1\5"), good.replace(RSA, RSA[:-1] + b"\x63")
+    assert good not in (version_6, unknown_key)
+    for wrong in (certificate("other"), good[:-1] + bytes([good[-1] ^ 1]), b"", b"hello", good[:100], version_6, unknown_key):
         with pytest.raises(Rejected) as error:
             anchors.checked(wrong, key)
         assert error.value.reason is Reason.WRONG_KEY

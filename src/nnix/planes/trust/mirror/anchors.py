@@ -20,9 +20,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from nnix.planes.trust import tal
 from nnix.planes.trust.archive import Archive, Lost
+from nnix.planes.trust.certificates import UNREADABLE, read
 from nnix.planes.trust.mirror.https import Web
 from nnix.planes.trust.mirror.reasons import Reason, Rejected
 from nnix.planes.trust.mirror.rsync import one_by_rsync
+from nnix.planes.trust.objects import Malformed
 
 CERTIFICATE_OCTETS_MAX = 64 << 10
 
@@ -50,15 +52,15 @@ def with_uris(content: bytes, ours: Sequence[str], *, front: bool) -> bytes:
 def checked(certificate: bytes, key: bytes) -> x509.Certificate:
     """A trust anchor's certificate: it has `key`, and its signature is good by it. Raises Rejected."""
     try:
-        found = x509.load_der_x509_certificate(certificate)
+        found = read(certificate)
         own = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, x509.UnsupportedGeneralNameType) as error:
-        raise Rejected(Reason.WRONG_KEY, f"no certificate: {str(error)[:120]}") from None
+    except Malformed as error:
+        raise Rejected(Reason.WRONG_KEY, str(error)) from None
     if own != key:
         raise Rejected(Reason.WRONG_KEY, "the certificate's key is not the one in the TAL")
     try:
         found.verify_directly_issued_by(found)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *UNREADABLE):
         raise Rejected(Reason.WRONG_KEY, "the certificate's signature is not by its own key") from None
     return found
 
@@ -98,7 +100,7 @@ def _one(uri: str, web: Web, file: Path, seconds_max: float) -> bytes:
 
 def _older(fresh: x509.Certificate, archive: Archive, held: str) -> bool:
     try:
-        before = x509.load_der_x509_certificate(archive.get(held))
-    except (Lost, ValueError):
+        before = read(archive.get(held))
+    except (Lost, Malformed):
         return False
     return fresh.not_valid_before_utc < before.not_valid_before_utc
