@@ -191,7 +191,9 @@ def test_however_often_one_settles_it_comes_to_the_same_fen(history: list[Interv
             balance[line.hour] = balance.get(line.hour, 0) + (line.amount if line.payer.startswith("buyer/") else -line.amount)
         before = end, until_ms
     once = {each.hour: each.amount for each in reserved(HALF, records, until_ms=START + 5 * HOUR_MS)}
-    assert {hour: fen for hour, fen in balance.items() if fen} == once
+    assert {hour: fen for hour, fen in balance.items() if fen} == {
+        hour: fen for hour, fen in once.items() if fen
+    }  # a moment rounds to nothing
 
 
 # In a settlement.
