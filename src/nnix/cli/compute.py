@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -86,10 +87,16 @@ def bid(setting: Setting, files: tuple[Path, ...], matching: bool, why: str, as_
 
 @compute_group.command("match")
 @click.option("--dry-run", is_flag=True, help="Say what would come of it; record nothing.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the match here as well, for whoever wants to check it (`nnix compute verify`).",
+)
 @why_option
 @json_option
 @pass_setting
-def match_command(setting: Setting, dry_run: bool, why: str, as_json: bool) -> int:
+def match_command(setting: Setting, dry_run: bool, output: Path | None, why: str, as_json: bool) -> int:
     """Match standard lots between clearings: by price, then by time, each at the price of the order that was there first.
 
     Standard lots are devices of one type at a named site for one hour, without data and without a circuit. The match is published in the ledger, and its deals are
@@ -97,6 +104,8 @@ def match_command(setting: Setting, dry_run: bool, why: str, as_json: bool) -> i
     """
     begun(setting)
     found = traded(setting, (), why, dry_run=dry_run, quiet=as_json)
+    if output:
+        put_whole(output, (json.dumps(found.match.record(), ensure_ascii=False, indent=1) + "\n").encode())
     if not as_json:
         found.show()
     if dry_run or found.what is None:

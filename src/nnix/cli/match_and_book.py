@@ -17,8 +17,8 @@ from typing import Any
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.kinds import Bid, Deal, Offer, Pool, hour_named, hour_number
-from nnix.planes.compute.market.verify import Product
-from nnix.planes.compute.market.verify_match import product_of, replayed, spelled
+from nnix.planes.compute.market.verify import Product, spelled
+from nnix.planes.compute.market.verify_match import product_of, replayed
 from nnix.planes.compute.rules import market_of
 from nnix.planes.compute.wanted import alternatives
 

@@ -40,7 +40,7 @@ def verify_command(setting: Setting, record: str, as_json: bool) -> int:
 
     A clearing: feasible, balanced, nobody at a loss, the gap proved. A match: no lot sold twice, bids whole, price then time.
 
-    RECORD is a file that `nnix compute clear -o` wrote, or the number of an entry (`nnix log --what clearing`, `--what match`) or the beginning of the digest of
+    RECORD is a file that `nnix compute clear -o` or `match -o` wrote, or the number of an entry (`nnix log --what clearing`, `--what match`) or the beginning of the digest of
     one in this ledger. What is in this ledger is also held against its entry, the orders that stood in the book then, and the deals that were made.
     """
     path = Path(record)

@@ -269,8 +269,10 @@ def test_a_match_follows_the_ledger_and_not_the_names(nnix: Nnix, exchange: Path
     assert nnix("log", "--json").json[-1]["seq"] == before
     for limit in ("39yuan", "40yuan"):
         assert nnix("compute", "bid", lots(exchange, "zz", NOW + 2, limit=limit)).status == 0
-    said = nnix("compute", "match", "--json").json
+    written = exchange / "match.json"
+    said = nnix("compute", "match", "-o", written, "--json").json
     assert [(each["bid"], each["fen"]) for each in said["fills"]] == [("aa", 1000)]
+    assert nnix("compute", "verify", written, "--json").json == {"ok": True, "faults": [], "match": said["match"]}
     assert nnix("compute", "match", "--json").json["change"] is None
 
 

@@ -80,7 +80,7 @@ def _all(record: Mapping[str, Any]) -> Iterator[Fault]:
     for row in record["prices"]:
         there = prices[row["site"], row["device"]]
         if row["hour"] in there:
-            yield Fault("C4", f"{_spelled((row['site'], row['device'], row['hour']))} has two prices")
+            yield Fault("C4", f"{spelled((row['site'], row['device'], row['hour']))} has two prices")
         there[row["hour"]] = row["fen"]
     accepted = {
         bid: Asked(*buys[bid]["wants"][number]) for bid, number in record["accepted"].items() if bid in buys and _within(number, buys[bid])
@@ -98,7 +98,8 @@ def _within(number: Any, buy: Mapping[str, Any]) -> bool:
     return type(number) is int and 0 <= number < len(buy["wants"])
 
 
-def _spelled(product: Product) -> str:
+def spelled(product: Product) -> str:
+    """In words."""
     return f"{product[1]} at {product[0]}, hour {product[2]}"
 
 
@@ -231,7 +232,7 @@ def _buyers(
         yield Fault("C6", f"bid {bid} gets {device} at {site}, which it did not buy")
     for (site, device), left in untraded.items():
         for hour in sorted(left):
-            yield Fault("C4", f"{_spelled((site, device, hour))} has a price and no trade")
+            yield Fault("C4", f"{spelled((site, device, hour))} has a price and no trade")
     if all_paid != received:
         yield Fault("C7", f"buyers pay {all_paid} fen and sellers receive {received}")
 

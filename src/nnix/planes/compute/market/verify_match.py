@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nnix.planes.compute.market.record import MATCH_FIELDS, MATCH_FORMAT, digest_of
-from nnix.planes.compute.market.verify import Fault, Product
+from nnix.planes.compute.market.verify import Fault, Product, spelled
 
 Row = Mapping[str, Any]
 
@@ -64,11 +64,6 @@ def _all(record: Mapping[str, Any]) -> Iterator[Fault]:
 def product_of(row: Row) -> Product:
     """Site, device and hour."""
     return row["site"], row["device"], row["hour"]
-
-
-def spelled(product: Product) -> str:
-    """In words."""
-    return f"{product[1]} at {product[0]}, hour {product[2]}"
 
 
 def _misshapen(record: Mapping[str, Any], stood: Mapping[Product, Row]) -> Iterator[Fault]:
