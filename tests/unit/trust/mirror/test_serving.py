@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nnix.planes.trust.archive import Archive
-from nnix.planes.trust.mirror import rrdp
+from nnix.planes.trust.mirror import rrdp, serving
 from nnix.planes.trust.mirror.publishing import Press, Record
 from nnix.planes.trust.mirror.serving import CER, Shelf, serve
 from tests.rpki.origin import authority
@@ -130,6 +130,43 @@ def test_what_is_no_reading_is_refused(served: Served, request_: bytes, status: 
 
 def test_a_request_without_an_end_is_cut_off(served: Served) -> None:
     assert served.say(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000) == []
+
+
+def test_who_holds_many_connections_takes_no_place_of_others(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow readers are let be for a while, so an address has so many places and no more."""
+    monkeypatch.setattr(serving, "CONNECTIONS_PER_ADDRESS_MAX", 3)
+
+    async def talk() -> list[bytes]:
+        server = await serve(served.shelf, "127.0.0.1", 0, served.tls)
+        port = server.sockets[0].getsockname()[1]
+
+        async def opened(source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            return await asyncio.open_connection(
+                "127.0.0.1", port, ssl=served.trusts, server_hostname="mirror.test", local_addr=(source, 0)
+            )
+
+        async def first_line(source: str) -> bytes:
+            with contextlib.suppress(OSError):
+                reader, writer = await opened(source)
+                writer.write(b"GET /tals/none HTTP/1.1\r\n\r\n")
+                line = await asyncio.wait_for(reader.readline(), 20)
+                writer.close()
+                return line
+            return b""
+
+        held = [await opened("127.0.0.2") for _ in range(3)]
+        answers = [await first_line("127.0.0.2"), await first_line("127.0.0.1")]
+        held.pop()[1].close()
+        until = asyncio.get_running_loop().time() + 20
+        again = b""
+        while not again and asyncio.get_running_loop().time() < until:
+            again = await first_line("127.0.0.2")
+        for _, writer in held:
+            writer.close()
+        server.close()
+        return [*answers, again]
+
+    assert [each[9:12] for each in asyncio.run(talk())] == [b"", b"404", b"404"]
 
 
 def test_a_former_notification_can_still_be_followed(served: Served) -> None:

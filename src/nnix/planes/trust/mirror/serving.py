@@ -12,7 +12,7 @@ The last two are a relay of the Erik protocol, experimental as it is (erik.py).
 Under the names of origins that are *led home* (docs/mirror.md) the same is found at the origin's own URIs: then the notification's
 links lead to the origin's name too, because whoever follows it must stay at one origin (RFC 9674).
 
-GET and HEAD alone; requests are bounded in size and time, connections in number. A record that was just replaced holds its files for one generation, so who has read
+GET and HEAD alone; requests are bounded in size and time, connections in number, in all and from each address. A record that was just replaced holds its files for one generation, so who has read
 a notification can follow it.
 """
 
@@ -24,6 +24,7 @@ import contextlib
 import hashlib
 import re
 import ssl
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ HEAD_OCTETS_MAX = 8 << 10
 HEAD_SECONDS = 15.0
 SEND_SECONDS = 120.0
 CONNECTIONS_MAX = 1_000
+CONNECTIONS_PER_ADDRESS_MAX = 50  # else one who reads slowly takes all places; behind a proxy all have its address
 CHUNK_OCTETS = 256 << 10
 XML, CER, TEXT = "application/xml", "application/pkix-cert", "text/plain; charset=utf-8"
 OBJECT = "application/octet-stream"
@@ -145,9 +147,10 @@ def _authority(uri: str) -> str:
 
 @dataclass
 class Counted:
-    """Connections that are open now."""
+    """Connections that are open now, of all and by address."""
 
     connections: int = 0
+    by_address: Counter[str] = field(default_factory=Counter)
 
 
 async def serve(shelf: Shelf, address: str, port: int, tls: ssl.SSLContext | None) -> asyncio.Server:
@@ -155,10 +158,12 @@ async def serve(shelf: Shelf, address: str, port: int, tls: ssl.SSLContext | Non
     counted = Counted()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if counted.connections >= CONNECTIONS_MAX:
+        address = str(writer.get_extra_info("peername")[0]) if tls else ""
+        if counted.connections >= CONNECTIONS_MAX or (tls and counted.by_address[address] >= CONNECTIONS_PER_ADDRESS_MAX):
             writer.transport.abort()
             return
         counted.connections += 1
+        counted.by_address[address] += 1
         try:
             while await _answered(shelf, reader, writer):
                 pass
@@ -166,11 +171,15 @@ async def serve(shelf: Shelf, address: str, port: int, tls: ssl.SSLContext | Non
             pass  # they have gone, or said nothing that can be answered
         finally:
             counted.connections -= 1
+            counted.by_address[address] -= 1
+            if not counted.by_address[address]:
+                del counted.by_address[address]
             writer.transport.abort() if writer.is_closing() else writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), HEAD_SECONDS)
 
-    return await asyncio.start_server(connected, address, port, ssl=tls, limit=HEAD_OCTETS_MAX, backlog=256)
+    patience = {"ssl_handshake_timeout": HEAD_SECONDS} if tls else {}
+    return await asyncio.start_server(connected, address, port, ssl=tls, limit=HEAD_OCTETS_MAX, backlog=256, **patience)
 
 
 async def _answered(shelf: Shelf, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
