@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnix.planes.naming.ask import DNSKEY, HEADER, RRSIG, SOA, Reply, Unreadable, key_tag, name_at, read, wire
+from nnix.planes.naming.ask import DNSKEY, HEADER, RRSIG, SOA, Reply, Unreadable, _exactly, key_tag, name_at, read, wire
 
 QUESTION = wire("lab.") + struct.pack("!2H", SOA, 1)
 RDATA = b"\x02ns\xc0\x0c" + b"\x0ahostmaster\xc0\x0c" + struct.pack("!5I", 2026082201, 1800, 900, 604800, 86400)
@@ -104,3 +107,21 @@ def test_a_dot_in_a_label_is_not_one_between_labels() -> None:
     assert (name_at(one, 0)[0], name_at(two, 0)[0]) == (r"co\\\.uk.", "co.uk.")
     assert (wire(r"co\\\.uk."), wire("co.uk.")) == (one.lower(), two)
     assert name_at(b"\x01\xc4\0", 0)[0] == "\xc4."  # names have no case beyond ASCII (RFC 4343, 2)
+
+
+def test_a_server_that_drips_over_tcp_is_no_answer_when_the_time_is_over() -> None:
+    """The herald asks once a second, and must not wait for an octet now and then."""
+    ours, theirs = socket.socketpair()
+    done = threading.Event()
+
+    def drip() -> None:
+        while not done.wait(0.05):
+            theirs.sendall(b"x")
+
+    with ours, theirs:
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        with pytest.raises(TimeoutError):
+            _exactly(ours, 65_535, time.monotonic() + 0.3)
+        done.set()
+        dripping.join()

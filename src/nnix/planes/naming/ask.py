@@ -12,6 +12,7 @@ import re
 import secrets
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -102,13 +103,18 @@ def _over_tcp(family: int, address: str, port: int, source: str | None, query: b
             asking.bind((source, 0))
         asking.connect((address, port))
         asking.sendall(struct.pack("!H", len(query)) + query)
-        wanted = struct.unpack("!H", _exactly(asking, 2))[0]
-        return _exactly(asking, wanted)
+        until = time.monotonic() + timeout_seconds
+        wanted = struct.unpack("!H", _exactly(asking, 2, until))[0]
+        return _exactly(asking, wanted, until)
 
 
-def _exactly(asking: socket.socket, octets: int) -> bytes:
+def _exactly(asking: socket.socket, octets: int, until: float) -> bytes:
+    """All of it in time, however it drips. Raises Unreadable, OSError."""
     got = b""
     while len(got) < octets:
+        if (left := until - time.monotonic()) <= 0:
+            raise TimeoutError
+        asking.settimeout(left)
         if not (more := asking.recv(octets - len(got))):
             raise Unreadable("the connection ended early")
         got += more

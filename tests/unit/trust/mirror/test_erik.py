@@ -21,6 +21,7 @@ from tests.rpki.deviations import deviating
 from tests.rpki.tree import HOST
 from tests.unit.trust.mirror.test_serving import Served
 
+OBJECTS = Path(__file__).parents[5] / "shared/data/rpki/objects"
 NOW = datetime.now(UTC).replace(microsecond=0)
 MOMENT = f"{NOW:%Y%m%d%H%M%S}Z".encode()
 FILES = deviating("sound", "ca-inherits", "unknown-extension").files(NOW)
@@ -227,6 +228,15 @@ def test_a_manifest_that_says_it_lies_in_anothers_place_is_not_told_of_and_two_a
     with pytest.raises(Rejected) as error:
         synchronized(HOST, {}, shop)
     assert error.value.reason is Reason.ERIK and "sound.mft twice" in str(error.value)
+
+
+@pytest.mark.skipif(not OBJECTS.is_dir(), reason="the archive of real objects is not here")
+def test_a_real_manifest_in_ber_is_told_of() -> None:
+    content = (OBJECTS / "mft/ripe-ncc-ta.mft").read_bytes()
+    found = manifest(content)
+    assert (found.ref.digest, found.ref.octets) == (hashlib.sha256(content).digest(), len(content))
+    assert (found.ref.path, found.ref.number) == ("rpki.ripe.net/repository/ripe-ncc-ta.mft", 51)
+    assert len(found.files) == 2
 
 
 @pytest.mark.parametrize("inside", [b"", b"\x30\0\x30\0", b"\x30\2\x30\0"], ids=["nothing", "two", "no-extension"])

@@ -11,7 +11,7 @@ where the number that the relay tells is higher than one's own.
 A relay is to tell of manifests that are current; this one goes by their own `nextUpdate`, as nothing is validated in a mirror. Deliberately not here: snapshots and
 segments to fetch in bulk (section 6), which are an optimisation, and HTTP/2.
 
-Everything that is read here may come from anybody, so it is read as DER of exactly the shape that the draft has, within bounds.
+Everything that is read here may come from anybody, so it is read as DER of exactly the shape that the draft has, within bounds; of manifests alone also as BER, in which some CAs have written theirs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from itertools import pairwise
 
 from nnix.planes.trust.mirror.reasons import Reason, Rejected
 from nnix.planes.trust.mirror.uris import PATH_OCTETS_MAX, RSYNC
-from nnix.planes.trust.objects import Malformed, value_at
+from nnix.planes.trust.objects import Malformed, definite, value_at
 
 INDEX, PARTITION = "application/rpki-erikindex", "application/rpki-erikpartition"
 INDEX_TYPE = bytes.fromhex("060b2a864886f70d0109100137")  # 1.2.840.113549.1.9.16.1.55
@@ -149,7 +149,7 @@ def _rising(hashes: Sequence[bytes]) -> None:
 
 def manifest(content: bytes) -> Manifest:
     """A signed object with a manifest in it (RFC 9286), not validated. Raises Malformed."""
-    signed = _parts(_content(content, SIGNED_TYPE), SEQUENCE)
+    signed = _parts(_content(definite(content), SIGNED_TYPE), SEQUENCE)
     if len(signed) < 4 or signed[2][0] != SEQUENCE or signed[3][0] != FIRST:
         raise Malformed("no signed data with a certificate")
     capsule = _parts(signed[2][2], SEQUENCE)
