@@ -207,7 +207,8 @@ def ours(nodes: Sequence[Node], drawn: Sequence[Demand]) -> tuple[Array, Array, 
     fleet = Fleet(nodes)
     begun = time.process_time()
     where, took = fleet.stream(drawn)
-    return where, took, time.process_time() - begun, fleet.nodes
+    cpu_seconds = time.process_time() - begun
+    return np.array(where), np.array(took), cpu_seconds, fleet.nodes
 
 
 def added_up(side: str, nodes: Sequence[Node], drawn: Sequence[Demand], where: Array, took: Array) -> tuple[float, int]:

@@ -97,11 +97,9 @@ JOBS = ProgramDriver(
             "meter",
             "states",
             *(f"engines/{engine}" for engine in ("__init__", "ray", "slurm", "kubernetes")),
-            *(f"place/{part}" for part in ("__init__", "values", "mix", "decide", "fleet", "queue", "pool")),
+            *(f"place/{part}" for part in ("__init__", "arrays", "values", "mix", "decide", "fleet", "queue", "pool")),
         )
     },
-    needs=("numpy",),
-    interpreter=f"{sys.prefix}/bin/python3",
 )
 
 

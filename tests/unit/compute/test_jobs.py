@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
+from nnix.cli.root import JOBS
 from nnix.kernel.evidence import Evidence
 from nnix.planes.compute.compile import compile
 from nnix.planes.compute.engines import Down, Gang, Refused, env_of
@@ -482,6 +484,22 @@ def test_an_agent_that_was_killed_seats_and_orders_as_it_would_have(tmp_path: Pa
 
     for lived, back in zip(course(tmp_path / "lived", killed=False), course(tmp_path / "killed", killed=True), strict=True):
         assert lived == back
+
+
+def test_the_agent_is_delivered_with_all_that_it_imports(tmp_path: Path) -> None:
+    """On a pool's machine there is Debian's python3: no nnix, no NumPy, no compiler. What is laid there seats a gang all the same."""
+    for path, source in JOBS.files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(source.read_bytes())
+    words = (
+        f"import sys, {JOBS.module} as agent; from nnix.planes.compute.place.values import Demand, Node; "
+        "from nnix.planes.compute.place.fleet import Fleet; fleet = Fleet([Node('n', 'a', 2, 4000, 4096)]); "
+        "print(agent.__file__, len(fleet.gang(['x', 'y'], Demand(1000, 1, 1))), 'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", words], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"{tmp_path}/nnix/planes/compute/serve.py 2 False\n", done.stderr
 
 
 def gang(**fields: Any) -> Gang:

@@ -21,7 +21,7 @@ Whose turn it is, on which devices, and who makes room is not decided here but i
 an agent that comes back decides as the one before it would have. Here too is no policy of the market: what may run, and until when, was decided when
 the deal was cleared.
 
-The standard library, and NumPy for the seating: nothing else of nnix has to be on the machine but what is laid beside this file.
+Standard library only: nothing else of nnix has to be on the machine but what is laid beside this file.
 """
 
 from __future__ import annotations

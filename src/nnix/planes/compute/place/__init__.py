@@ -2,7 +2,8 @@
 
     values.py   what a machine has and what work asks for
     mix.py      what is asked for here, learned from what was asked
-    decide.py   the decision itself, on flat arrays: as plain Python for a few, compiled for many
+    arrays.py   numbers in memory that plain Python and NumPy share
+    decide.py   the decision itself, on arrays: as plain Python for a few, compiled for many
     fleet.py    the machines of a pool with what is left on each: place, gang, release, preempt, and why
     queue.py    whose turn it is: priorities, shares, quotas, feedback, backfill, reservations
     pool.py     both together, for a pool whose lots are sold by deals: who begins now and where, who makes room, why the others wait

@@ -8,7 +8,7 @@ it is. Only machines alike in all of this are told apart by their place in the l
 What each shape of demand would lose on each machine is kept (for all types of device), and brought up to date when that shape comes again: only machines that have
 changed since (`ring`, `stamp`) are looked at. So a decision looks at a handful of machines, and at one row of numbers.
 
-One function without calls, on flat arrays: small pools run it as plain Python, large ones compiled by numba. All numbers are whole, so that both
+One function without calls, on arrays: small pools run it as plain Python on memoryviews, large ones compiled by numba on the same memory. All numbers are whole, so that both
 decide alike, on every machine.
 """
 
@@ -20,7 +20,7 @@ NOWHERE = 1 << 62
 STALE = -1
 LEFT = 150
 """tenths of a thousandth of a device that a machine loses when, after it, everything would still be idle"""
-Array = Any  # a NumPy array
+Array = Any  # a memoryview (arrays.py), or a NumPy array on the same memory
 
 
 def decide(
@@ -184,18 +184,17 @@ def decide(
         seen[shape] = now
         # --- the least loss; what is equal is decided by content
         least = NOWHERE
-        row = score[shape]
         if chosen:
             for node in range(machines):
-                if row[node] < least and types >> device[node] & 1 and (not restricted or inside[node]):
-                    least = row[node]
+                if score[shape, node] < least and types >> device[node] & 1 and (not restricted or inside[node]):
+                    least = score[shape, node]
         else:
-            for each in row:
-                least = min(least, each)
+            for node in range(machines):
+                least = min(least, score[shape, node])
         best = -1
         if least < NOWHERE:
             for node in range(machines):
-                if row[node] != least or (chosen and (not types >> device[node] & 1 or (restricted and not inside[node]))):
+                if score[shape, node] != least or (chosen and (not types >> device[node] & 1 or (restricted and not inside[node]))):
                     continue
                 if best < 0:
                     best = node

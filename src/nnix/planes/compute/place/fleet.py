@@ -8,6 +8,8 @@ I4  Machines' names, and the order in which they are listed, change nothing but 
 Online: tasks are decided one after the other, and nothing is known of those to come but what those before were like. `preempt` is for work of
 higher priority that finds no room: it names the work of lower priority that would have to go, the least that is enough; whoever runs it lets it
 save itself first. `preempt_gang` does so for a gang, worker by worker: the least for each, and so little for all, but not proved to be the least.
+
+Standard library only, since this runs on the pool's machine; where thousands of machines are decided on, NumPy and numba are taken if they are there.
 """
 
 from __future__ import annotations
@@ -19,26 +21,33 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from nnix.planes.compute.place.arrays import Ints, column, filled, table, widened
 from nnix.planes.compute.place.decide import LEFT, NOWHERE, STALE, decide
-from nnix.planes.compute.place.mix import GROWTH, Ints, Mix
+from nnix.planes.compute.place.mix import GROWTH, Mix
 from nnix.planes.compute.place.values import WHOLE, Demand, Node, Seat, Together, Unplaced
 
 PLAIN_MAX = 20_000
 """machines times decisions, above which compiling pays"""
 RING = 512
 TYPES_MAX = 62
-NEVER = 1 << 40
+UNBOUNDED = 1 << 30
+"""workers that a machine takes which ask for nothing"""
 
 
 @cache
 def _compiled() -> Callable[..., None]:
-    import numba  # seconds to import and to compile (once: the result is kept on disk), so only for those who need it
-
+    """The decision as machine code, or as it is where there is no compiler: it decides alike."""
+    try:
+        import numba  # seconds to import and to compile (once: the result is kept on disk), so only for those who need it
+        import numpy as np
+    except ImportError:
+        return decide
     made: Callable[..., None] = numba.njit(cache=True)(decide)
-    return made
+
+    def run(*given: Any) -> None:
+        made(*(np.asarray(each) if isinstance(each, memoryview) else each for each in given))
+
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +60,6 @@ class _Held:
     priority: int
     stoppable: bool
     turn: int
-
-
-@dataclass(slots=True)
-class _Lower:
-    """What work below a priority has, that can save itself: thousandths by machine and device, processors and memory by machine; after so many changes."""
-
-    changes: int
-    shares: Ints
-    cpu: Ints
-    memory: Ints
 
 
 class Fleet:
@@ -79,35 +78,34 @@ class Fleet:
         domains = sorted({node.domain for node in made})
         hardware = sorted({(node.device, node.devices, node.cpu_milli, node.memory_mib) for node in made})
         width = max((node.devices for node in made), default=0) or 1
-        self._domains = domains
-        self._cpu = _ints(node.cpu_milli for node in made)
-        self._memory = _ints(node.memory_mib for node in made)
-        self._device = _ints(self.types.index(node.device) if node.devices else 0 for node in made)
-        self._count = _ints(node.devices for node in made)
-        self._rank = _ints(hardware.index((node.device, node.devices, node.cpu_milli, node.memory_mib)) for node in made)
-        self._domain = _ints(domains.index(node.domain) for node in made)
-        self._free = np.zeros((len(made), width), np.int64)
-        for place, node in enumerate(made):
-            self._free[place, : node.devices] = WHOLE
-        self._domain_idle = np.bincount(self._domain, weights=self._count * WHOLE, minlength=len(domains)).astype(np.int64)
+        self._width = width
+        self._cpu = column(node.cpu_milli for node in made)
+        self._memory = column(node.memory_mib for node in made)
+        self._device = column(self.types.index(node.device) if node.devices else 0 for node in made)
+        self._count = column(node.devices for node in made)
+        self._rank = column(hardware.index((node.device, node.devices, node.cpu_milli, node.memory_mib)) for node in made)
+        self._domain = column(domains.index(node.domain) for node in made)
+        self._free = filled(len(made), width, ([WHOLE] * node.devices for node in made))
+        self._domain_idle = column(sum(node.devices * WHOLE for node in made if node.domain == domain) for domain in domains)
         self._per_device = (LEFT << 20) // (width * WHOLE)
-        self._per_core = (LEFT << 20) // max(1, int(self._cpu.max(initial=1)))
-        self._base = np.full(len(made), STALE, np.int64)
-        self._stamp = np.zeros(len(made), np.int64)
-        self._ring = np.zeros(RING, np.int64)
-        self._changes = np.zeros(1, np.int64)
+        self._per_core = (LEFT << 20) // max((1, *(node.cpu_milli for node in made)))
+        self._base = column([STALE] * len(made))
+        self._stamp = column([0] * len(made))
+        self._ring = column([0] * RING)
+        self._changes = column([0])
         self._shape_of: dict[Demand, int] = {}
         self._kin: dict[tuple[int, int, int, int], int] = {}
         self._every_type = (1 << max(1, len(self.types))) - 1
-        self._shapes = np.zeros((0, 6), np.int64)
-        self._asked = np.zeros(0, np.int64)
-        self._cache: tuple[NDArray[Any], ...] = ()
+        self._rows: list[tuple[int, ...]] = []
+        self._shapes = table(0, 6)
+        self._shaped = 0
+        self._asked: list[int] = []
+        self._cache: tuple[Ints, ...] = ()
         self._next = 1
-        self._mix = Mix.of(self._shapes, self._asked, len(self.types))
+        self._mix = Mix.of((), len(self.types))
         self._held: dict[Hashable, _Held] = {}
         self._on: list[dict[Hashable, _Held]] = [{} for _ in made]
         self._turn = 0
-        self._lower: dict[int, _Lower] = {}
         if mix:
             for demand, times in sorted(mix.items(), key=lambda item: _content(item[0])):
                 number = self._shape(demand)
@@ -123,12 +121,12 @@ class Fleet:
         if key in self._held:
             raise ValueError(f"{key} has its seat already")
         inside = None if among is None else self._inside(among)
-        where, took = self._decide(np.array([self._shape(demand)]), inside, commit=True)
+        where, took = self._decide([self._shape(demand)], inside, commit=True)
         if where[0] < 0:
             return self._why(demand, inside)
-        devices = tuple((int(device), int(took[0, device])) for device in np.flatnonzero(took[0]))
-        self._keep(key, int(where[0]), demand, devices, priority, stoppable)
-        return Seat(self.nodes[int(where[0])].name, devices)
+        devices = tuple((device, took[0, device]) for device in range(self._width) if took[0, device])
+        self._keep(key, where[0], demand, devices, priority, stoppable)
+        return Seat(self.nodes[where[0]].name, devices)
 
     def occupy(self, key: Hashable, demand: Demand, seat: Seat, *, priority: int = 0, stoppable: bool = False) -> None:
         """Take the room that a worker has already, as its engine says. Raises ValueError where it is not there to be taken."""
@@ -161,14 +159,17 @@ class Fleet:
         the smallest kind. POOL: anywhere, but no wider than need be.
         """
         workers = len(keys)
-        allowed = np.ones(len(self.nodes), bool) if among is None else self._inside(among)
-        fits = np.where(allowed, self.holds(demand), 0)
+        allowed = self._inside(among)
+        fits = [many if allowed[at] else 0 for at, many in enumerate(self.holds(demand))]
         for group, members in self._groups(together):
-            room = {name: int(fits[places].sum()) for name, places in members.items()}
+            room = {name: sum(fits[at] for at in places) for name, places in members.items()}
             able = [name for name, most in room.items() if most >= workers]
             if not able:
                 continue
-            best = min(able, key=lambda name: (room[name], int(self._free[members[name]].sum()), self._sorted_content(members[name]), name))
+            best = min(
+                able,
+                key=lambda name: (room[name], sum(map(sum, map(self._idle, members[name]))), self._sorted_content(members[name]), name),
+            )
             names = [self.nodes[at].name for at in members[best] if allowed[at]]
             seats: list[Seat] = []
             for key in keys:
@@ -184,25 +185,28 @@ class Fleet:
     def short(self, demand: Demand, workers: int, together: Together = Together.POOL) -> Unplaced | None:
         """Why a gang would find no room now; None where it would. Nothing is changed."""
         fits = self.holds(demand)
-        if any(int(fits[places].sum()) >= workers for _, members in self._groups(together) for places in members.values()):
+        if any(sum(fits[at] for at in places) >= workers for _, members in self._groups(together) for places in members.values()):
             return None
         return self._why_gang(demand, workers, together, fits)
 
-    def holds(self, demand: Demand) -> Ints:
+    def holds(self, demand: Demand) -> list[int]:
         """How many such workers each machine still takes."""
-        many = np.full(len(self.nodes), 1 << 30, np.int64)
-        if demand.cpu_milli:
-            many = np.minimum(many, self._cpu // demand.cpu_milli)
-        if demand.memory_mib:
-            many = np.minimum(many, self._memory // demand.memory_mib)
-        if demand.devices:
-            if demand.share < WHOLE:
-                of_devices = (self._free // demand.share).sum(axis=1)
-            else:
-                of_devices = (self._free == WHOLE).sum(axis=1) // demand.devices
-            many = np.minimum(many, of_devices)
-            if demand.types is not None:
-                many[[self.nodes[at].device not in demand.types for at in range(len(self.nodes))]] = 0
+        many = []
+        for at, node in enumerate(self.nodes):
+            most = UNBOUNDED
+            if demand.cpu_milli:
+                most = min(most, self._cpu[at] // demand.cpu_milli)
+            if demand.memory_mib:
+                most = min(most, self._memory[at] // demand.memory_mib)
+            if demand.devices:
+                idle = self._idle(at)
+                if demand.share < WHOLE:
+                    most = min(most, sum(part // demand.share for part in idle))
+                else:
+                    most = min(most, idle.count(WHOLE) // demand.devices)
+                if demand.types is not None and node.device not in demand.types:
+                    most = 0
+            many.append(most)
         return many
 
     @contextmanager
@@ -226,21 +230,14 @@ class Fleet:
         Of several machines on which as few have to go, the one with least processors and memory left. Work that cannot save itself is left alone, and
         so is all that is not `lesser`, where that is said.
         """
-        lower = self._below(priority, lesser)
-        allowed = np.ones(len(self.nodes), bool) if among is None else self._inside(among)
-        allowed &= (self._cpu + lower.cpu >= demand.cpu_milli) & (self._memory + lower.memory >= demand.memory_mib)
-        least = np.zeros(len(self.nodes), np.int64)
-        if demand.devices:
-            if demand.types is not None:
-                allowed &= np.array([node.device in demand.types for node in self.nodes])
-            missing = np.maximum(0, demand.share - self._free)
-            missing[(self._free + lower.shares < demand.share) | (np.arange(self._free.shape[1]) >= self._count[:, None])] = NEVER
-            least = np.sort(missing, axis=1)[:, : demand.devices].sum(axis=1) + NEVER * (self._count < demand.devices)
-        able = np.flatnonzero(allowed & (least < NEVER))
-        order = able[np.lexsort((able, self._rank[able], self._memory[able], self._cpu[able], least[able]))]
+        allowed = self._inside(among)
+        able = []
+        for at in range(len(self.nodes)):
+            if allowed[at] and (missing := self._missing(at, demand, priority, lesser)) is not None:
+                able.append((missing, self._cpu[at], self._memory[at], self._rank[at], at))
         best: tuple[int, tuple[Hashable, ...]] | None = None
-        for at in order.tolist():
-            if best is not None and best[0] <= least[at]:
+        for missing, *_, at in sorted(able):
+            if best is not None and best[0] <= missing:
                 break
             gone = self._enough(at, demand, priority, lesser)
             if gone is not None:
@@ -277,36 +274,35 @@ class Fleet:
 
     # --- many ---------------------------------------------------------------------------------------------------------------
 
-    def stream(self, demands: Sequence[Demand]) -> tuple[Ints, Ints]:
+    def stream(self, demands: Sequence[Demand]) -> tuple[list[int], list[list[int]]]:
         """Place a stream of single workers, one after the other: for each its machine (place in `nodes`, or -1), and the thousandths it took by device.
 
         As `place` would, but for the keys: this work stays.
         """
-        return self._decide(np.array([self._shape(demand) for demand in demands], dtype=np.int64), None, commit=True)
+        where, took = self._decide([self._shape(demand) for demand in demands], None, commit=True)
+        rows: list[Any] = took.tolist()  # of two dimensions: a list of lists
+        return where.tolist(), rows[: len(demands)]
 
     # --- what is left -------------------------------------------------------------------------------------------------------
 
     def idle(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
         """By machine: processors (milli), memory (MiB), and thousandths of each device that nobody has."""
-        return {
-            node.name: (int(self._cpu[at]), int(self._memory[at]), tuple(self._free[at, : node.devices].tolist()))
-            for at, node in enumerate(self.nodes)
-        }
+        return {node.name: (self._cpu[at], self._memory[at], tuple(self._idle(at))) for at, node in enumerate(self.nodes)}
 
     def explain(self, demand: Demand) -> str:
         """In words: where one such worker would go now, and why there; or why nowhere. Nothing is changed."""
         number = self._shape(demand)
-        where, _ = self._decide(np.array([number]), None, commit=False)
-        at = int(where[0])
+        where, _ = self._decide([number], None, commit=False)
+        at = where[0]
         if at < 0:
             return str(self._why(demand, None))
-        score = self._cache[1][self._shapes[number, 5]]
-        can = np.flatnonzero((score < NOWHERE) & (self._shapes[number, 4] >> self._device & 1 == 1))
-        lost = (score[can] - score[at]) / (10 * self._mix.total)
-        close = int((lost == 0).sum())
-        words = f"{self.nodes[at].name}: of {len(can)} machines with room for it, {'none' if close == 1 else f'only {close - 1} others'} would lose as little"
-        if (further := lost[lost > 0]).size:
-            words += f"; the next would lose {further.min() / WHOLE:.3f} devices more of what usual work can use"
+        score, kin = self._cache[1], self._rows[number][5]
+        scores = [score[kin, each] for each in range(len(self.nodes)) if self._rows[number][4] >> self._device[each] & 1]
+        lost = [each - score[kin, at] for each in scores if each < NOWHERE]
+        close = lost.count(0)
+        words = f"{self.nodes[at].name}: of {len(lost)} machines with room for it, {'none' if close == 1 else f'only {close - 1} others'} would lose as little"
+        if further := [each for each in lost if each > 0]:
+            words += f"; the next would lose {min(further) / (10 * self._mix.total * WHOLE):.3f} devices more of what usual work can use"
         return words
 
     # --- within -------------------------------------------------------------------------------------------------------------
@@ -319,56 +315,53 @@ class Fleet:
             if demand.types is not None and demand.devices:
                 mask = sum(1 << place for place, name in enumerate(self.types) if name in demand.types)
             plain = demand.cpu_milli, demand.memory_mib, demand.devices, demand.share if demand.devices else WHOLE
-            row = np.array([[*plain, mask, self._kin.setdefault(plain, number)]], np.int64)
-            self._shapes = np.vstack([self._shapes, row])
-            self._asked = np.append(self._asked, 0)
+            self._rows.append((*plain, mask, self._kin.setdefault(plain, number)))
+            self._asked.append(0)
         return number
 
     def _room(self) -> None:
-        """Rows of the cache for every shape that is known."""
+        """Rows for every shape that is known."""
         have = len(self._cache[0]) if self._cache else 0
-        if have < len(self._shape_of):
-            rows = max(32, 2 * len(self._shape_of)), len(self.nodes)
-            made: tuple[NDArray[Any], ...] = (
-                np.full(rows[0], -1, np.int64),
-                np.zeros(rows, np.int64),
-                np.zeros(rows, np.int64),
-                np.zeros(rows, np.int16),
-            )
-            for old, new in zip(self._cache, made, strict=False):
-                np.copyto(new[: len(old)], old)
-            self._cache = made
+        if have < len(self._rows):
+            rows = max(32, 2 * len(self._rows))
+            made = (column([-1] * rows), *(table(rows, len(self.nodes)) for _ in range(3)))
+            self._cache = tuple(widened(old, new) for old, new in zip(self._cache, made, strict=True)) if have else made
+        if self._shaped < len(self._rows):
+            self._shapes, self._shaped = filled(len(self._rows), 6, self._rows), len(self._rows)
 
     def _learn(self) -> None:
         order = sorted(self._shape_of, key=_content)
-        rows = [self._shape_of[demand] for demand in order]
-        self._mix = Mix.of(self._shapes[rows], self._asked[rows], len(self.types))
-        self._base[:] = STALE
-        if self._cache:
-            self._cache[0][:] = -1
-        self._next = max(1, GROWTH * int(self._asked.sum()))
+        numbers = [self._shape_of[demand] for demand in order]
+        self._mix = Mix.of([(self._rows[number], self._asked[number]) for number in numbers], len(self.types))
+        for at in range(len(self.nodes)):
+            self._base[at] = STALE
+        for number in range(len(self._cache[0]) if self._cache else 0):
+            self._cache[0][number] = -1
+        self._next = max(1, GROWTH * sum(self._asked))
 
-    def _decide(self, asked: Ints, inside: NDArray[np.bool_] | None, *, commit: bool) -> tuple[Ints, Ints]:
+    def _decide(self, numbers: Sequence[int], inside: Sequence[bool] | None, *, commit: bool) -> tuple[Ints, Ints]:
         self._room()
-        where = np.full(len(asked), -1, np.int64)
-        took = np.zeros((len(asked), self._free.shape[1]), np.int64)
+        asked = column(numbers)
+        where = column([-1] * len(numbers))
+        took = table(len(numbers), self._width)
         run: Callable[..., None] = decide
-        if len(asked) * len(self.nodes) > PLAIN_MAX or _compiled.cache_info().currsize:
+        if len(numbers) * len(self.nodes) > PLAIN_MAX or _compiled.cache_info().currsize:
             run = _compiled()
         begin = 0
-        heard = int(self._asked.sum())
-        while begin < len(asked):
-            end = min(len(asked), begin + max(1, self._next - heard)) if commit else len(asked)
+        heard = sum(self._asked)
+        while begin < len(numbers):
+            end = min(len(numbers), begin + max(1, self._next - heard)) if commit else len(numbers)
             mix = self._mix
-            room = np.zeros(len(mix.count), np.int64), np.zeros(len(mix.count), np.int64)
+            room = column([0] * len(mix.count)), column([0] * len(mix.count))
             run(
-                asked, begin, end, commit, np.ones(0, bool) if inside is None else inside, inside is not None, where, took, self._shapes,
+                asked, begin, end, commit, column(inside or ()), inside is not None, where, took, self._shapes,
                 self._cpu, self._memory, self._device, self._count, self._rank, self._domain, self._domain_idle, self._free,
                 self._base, self._stamp, self._ring, self._changes, *self._cache, self._every_type, self._per_device, self._per_core,
                 mix.count, mix.share, mix.cpu, mix.memory, mix.level, mix.per_cpu, mix.per_memory, mix.weight, mix.total, *room,
             )  # fmt: skip
             if commit:
-                self._asked += np.bincount(asked[begin:end], minlength=len(self._asked))
+                for number in numbers[begin:end]:
+                    self._asked[number] += 1
                 heard += end - begin
                 if heard >= self._next:
                     self._learn()
@@ -391,10 +384,15 @@ class Fleet:
         self._ring[self._changes[0] % RING] = held.at
         self._stamp[held.at] = self._changes[0]
 
-    def _inside(self, among: Iterable[str]) -> NDArray[np.bool_]:
-        inside = np.zeros(len(self.nodes), bool)
-        inside[[self._at[name] for name in among]] = True
-        return inside
+    def _inside(self, among: Iterable[str] | None) -> list[bool]:
+        if among is None:
+            return [True] * len(self.nodes)
+        places = {self._at[name] for name in among}
+        return [at in places for at in range(len(self.nodes))]
+
+    def _idle(self, at: int) -> list[int]:
+        """Thousandths that are left of each of its devices."""
+        return [self._free[at, device] for device in range(self._count[at])]
 
     def _groups(self, together: Together) -> Iterable[tuple[str, dict[str, list[int]]]]:
         """From the narrowest: kinds of places that the workers may share, with the machines of each."""
@@ -415,11 +413,8 @@ class Fleet:
             yield "pool", {"": list(range(len(self.nodes)))}
 
     def _sorted_content(self, places: Sequence[int]) -> tuple[Any, ...]:
-        around = self._domain_idle[self._domain]
         return tuple(
-            sorted(
-                (int(around[at]), int(self._cpu[at]), int(self._memory[at]), int(self._rank[at]), *self._free[at].tolist()) for at in places
-            )
+            sorted((self._domain_idle[self._domain[at]], self._cpu[at], self._memory[at], self._rank[at], *self._idle(at)) for at in places)
         )
 
     def _cleared(
@@ -435,7 +430,8 @@ class Fleet:
         gone: list[Hashable] = []
         for seated in range(workers):
             with self.without(gone):
-                if int(self.holds(demand)[places].sum()) > seated:
+                many = self.holds(demand)
+                if sum(many[at] for at in places) > seated:
                     continue
                 # Those that are seated already take what they would take, so that the next one is not told of the same room again.
                 sat = [self._sit(places, demand) for _ in range(seated)]
@@ -467,7 +463,7 @@ class Fleet:
             going: list[Hashable] = []
             for gang in sorted(gangs, key=lambda gang: (self._shares(gang), self._latest(gang))):
                 with self.without(gang):
-                    alone = bool(self.holds(demand)[at])
+                    alone = self.holds(demand)[at] > 0
                 if alone:
                     going = [*gang]
                     break
@@ -492,26 +488,32 @@ class Fleet:
         """Take room for one worker on the first of some machines that has it, by the rule of none but the fullest device."""
         many = self.holds(demand)
         at = next(each for each in places if many[each])
-        idle = sorted((int(self._free[at, device]), device) for device in range(self.nodes[at].devices))
+        idle = sorted((part, device) for device, part in enumerate(self._idle(at)))
         fit = [device for part, device in idle if part >= demand.share][: demand.devices]
         held = _Held(at, demand, tuple((device, demand.share) for device in fit), 0, False, 0)
         self._give(held, -1)
         return held
 
-    def _below(self, priority: int, lesser: Container[Hashable] | None) -> _Lower:
-        machines, width = self._free.shape
-        fresh = _Lower(-1, np.zeros((machines, width), np.int64), np.zeros(machines, np.int64), np.zeros(machines, np.int64))
-        known = self._lower.setdefault(priority, fresh) if lesser is None else fresh
-        for at in np.flatnonzero(self._stamp > known.changes).tolist():
-            known.shares[at] = known.cpu[at] = known.memory[at] = 0
-            for key, held in self._on[at].items():
-                if held.priority < priority and held.stoppable and (lesser is None or key in lesser):
-                    known.cpu[at] += held.demand.cpu_milli
-                    known.memory[at] += held.demand.memory_mib
-                    for device, part in held.took:
-                        known.shares[at, device] += part
-        known.changes = int(self._changes[0])
-        return known
+    def _missing(self, at: int, demand: Demand, priority: int, lesser: Container[Hashable] | None) -> int | None:
+        """Fewer thousandths than these cannot be enough on this machine; None: not even all of lower priority that can save itself."""
+        node = self.nodes[at]
+        cpu, memory, lower = self._cpu[at], self._memory[at], [0] * node.devices
+        for key, held in self._on[at].items():
+            if held.priority < priority and held.stoppable and (lesser is None or key in lesser):
+                cpu += held.demand.cpu_milli
+                memory += held.demand.memory_mib
+                for device, part in held.took:
+                    lower[device] += part
+        if cpu < demand.cpu_milli or memory < demand.memory_mib:
+            return None
+        if not demand.devices:
+            return 0
+        if demand.types is not None and node.device not in demand.types:
+            return None
+        missing = sorted(
+            max(0, demand.share - idle) for idle, part in zip(self._idle(at), lower, strict=True) if idle + part >= demand.share
+        )
+        return sum(missing[: demand.devices]) if len(missing) >= demand.devices else None
 
     def _enough(self, at: int, demand: Demand, priority: int, lesser: Container[Hashable] | None) -> tuple[Hashable, ...] | None:
         """The least of lower priority on one machine without which the work fits there: lowest priority, smallest and latest first."""
@@ -523,7 +525,7 @@ class Fleet:
             ),
             key=lambda each: each[:4],
         )
-        cpu, memory, free = int(self._cpu[at]), int(self._memory[at]), self._free[at, : self.nodes[at].devices].tolist()
+        cpu, memory, free = int(self._cpu[at]), int(self._memory[at]), self._idle(at)
         gone: list[Hashable] = []
 
         def short() -> int:
@@ -572,20 +574,20 @@ class Fleet:
                 go(key)
         return tuple(gone) if cpu >= demand.cpu_milli and memory >= demand.memory_mib else None
 
-    def _why(self, demand: Demand, inside: NDArray[np.bool_] | None) -> Unplaced:
+    def _why(self, demand: Demand, inside: Sequence[bool] | None) -> Unplaced:
         """What is short, machine by machine: the first thing that is missing on each."""
         short: Counter[str] = Counter()
         for at, node in enumerate(self.nodes):
-            free = self._free[at, : node.devices]
+            free = self._idle(at)
             if inside is not None and not inside[at]:
                 short["are not among those allowed"] += 1
             elif demand.devices and demand.types is not None and node.device not in demand.types:
                 short["have another device type"] += 1
             elif demand.devices > node.devices:
                 short["have fewer devices than are asked for"] += 1
-            elif demand.devices and demand.share == WHOLE and int((free == WHOLE).sum()) < demand.devices:
+            elif demand.devices and demand.share == WHOLE and free.count(WHOLE) < demand.devices:
                 short["have too few idle devices"] += 1
-            elif demand.devices and not bool((free >= demand.share).any()):
+            elif demand.devices and max(free, default=0) < demand.share:
                 short["have no device with such a part idle"] += 1
             elif self._cpu[at] < demand.cpu_milli:
                 short["have the devices, but too few idle processors"] += 1
@@ -593,15 +595,11 @@ class Fleet:
                 short["have devices and processors, but too little idle memory"] += 1
         return Unplaced("no machine has room for it", tuple(sorted(short.items(), key=lambda item: (-item[1], item[0]))))
 
-    def _why_gang(self, demand: Demand, workers: int, together: Together, fits: Ints) -> Unplaced:
-        most = max((int(fits[places].sum()) for _, members in self._groups(together) for places in members.values()), default=0)
+    def _why_gang(self, demand: Demand, workers: int, together: Together, fits: Sequence[int]) -> Unplaced:
+        most = max((sum(fits[at] for at in places) for _, members in self._groups(together) for places in members.values()), default=0)
         where = {Together.NODE: "one machine", Together.DOMAIN: "one domain", Together.POOL: "the pool"}[together]
         alone = self._why(demand, None).short if most == 0 else ()
         return Unplaced(f"{where} has room for {most} of {workers} workers, and none starts without the others", alone)
-
-
-def _ints(values: Iterable[int]) -> Ints:
-    return np.array(list(values), dtype=np.int64)
 
 
 def _content(demand: Demand) -> tuple[Any, ...]:

@@ -13,14 +13,10 @@ last time, so that making it costs nothing in the long run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-Ints = NDArray[np.int64]
+from nnix.planes.compute.place.arrays import Ints, column, filled
 
 WEIGHT = 1 << 14
 """what the weights of all kinds of work come to, about"""
@@ -52,9 +48,9 @@ class Mix:
     total: int
 
     @classmethod
-    def of(cls, shapes: Any, seen: Any, types: int) -> Mix:
-        """`shapes`: cpu, memory, devices, share, mask of types, and a number that is not looked at; `seen`: how often each came."""
-        rows = [(row, times) for row, times in zip(np.asarray(shapes).tolist(), np.asarray(seen).tolist(), strict=True) if row[2] and times]
+    def of(cls, seen: Iterable[tuple[Sequence[int], int]], types: int) -> Mix:
+        """`seen`: shapes (cpu, memory, devices, share, mask of types, and a number that is not looked at), and how often each came."""
+        rows = [(row, times) for row, times in seen if row[2] and times]
         levels: list[tuple[int, int]] = sorted({(row[2], row[3]) for row, _ in rows})
         merged: dict[tuple[int, int, int], dict[int, int]] = {}
         for (cpu, memory, devices, share, mask, _), times in rows:
@@ -63,12 +59,12 @@ class Mix:
         asked = sum(times for _, times in rows)
         _fold(merged)
         kinds = sorted(merged)
-        weight = np.zeros((max(types, 1), len(kinds)), np.int64)
+        weight = [[0] * len(kinds) for _ in range(types)]
         for at, kind in enumerate(kinds):
             for mask, times in merged[kind].items():
                 for device in range(types):
                     if mask >> device & 1:
-                        weight[device, at] += max(1, times * WEIGHT // asked)
+                        weight[device][at] += max(1, times * WEIGHT // asked)
 
         def fed(which: int) -> Sequence[int]:
             return [
@@ -76,18 +72,15 @@ class Mix:
                 for kind in kinds
             ]
 
-        def column(of: Sequence[int]) -> Ints:
-            return np.array(of, dtype=np.int64)
-
         return cls(
-            count=column([each[0] for each in levels]),
-            share=column([each[1] for each in levels]),
-            cpu=column([kind[1] for kind in kinds]),
-            memory=column([kind[2] for kind in kinds]),
-            level=column([kind[0] for kind in kinds]),
+            count=column(each[0] for each in levels),
+            share=column(each[1] for each in levels),
+            cpu=column(kind[1] for kind in kinds),
+            memory=column(kind[2] for kind in kinds),
+            level=column(kind[0] for kind in kinds),
             per_cpu=column(fed(1)),
             per_memory=column(fed(2)),
-            weight=weight,
+            weight=filled(types, len(kinds), weight),
             total=WEIGHT if kinds else 1,
         )
 
