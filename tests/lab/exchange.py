@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,6 +92,10 @@ class Lab:
 
     def host_run(self, machine: str, *argv: str) -> str:
         return self.run(self.setting.machines.host(machine).run(argv)).out
+
+    def interfaces(self, machine: str) -> list[str]:
+        """Names of its interfaces, and nothing else: what `ip link` prints for people holds names of namespaces and addresses as well, by chance any word."""
+        return [each["ifname"] for each in json.loads(self.host_run(machine, "ip", "-j", "link"))]
 
     def close(self) -> list[str]:
         """Take everything away; what could not be, in words."""

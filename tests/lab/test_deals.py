@@ -44,6 +44,8 @@ DEVICE = "huawei/ascend-910b"
 ASKS = {"south": "8yuan", "west": "8.50yuan"}
 PORTS = ("data-1", "data-2")
 DIRECT = "link/east-south"
+CIRCUITS = ("bc-", "vc-")
+"""how names of interfaces begin that are a circuit's"""
 PATIENCE_SECONDS = 60.0  # on a machine on which everything runs at once
 TURNS, TURNS_MAX, DRIVING_LEAST = 8, 60, 3
 """kills that are tried at least and at most, and how many must come while machines are being driven"""
@@ -127,8 +129,7 @@ class Trading:
 
     def bridged(self) -> set[str]:
         """Sites whose switch has anything of a circuit."""
-        shown = {site: self.lab.host_run(site, "ip", "link") for site in SITES}
-        return {site for site, links in shown.items() if "bc-" in links or "vc-" in links}
+        return {site for site in SITES if any(each.startswith(CIRCUITS) for each in self.lab.interfaces(site))}
 
     def addressed(self) -> set[str]:
         """Machines at the ends of circuits that have an address on one."""
