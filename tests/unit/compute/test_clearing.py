@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nnix.planes.compute.market.clear import SOLVED_TIMES, Clearing, bound_of, clear, last_asks, paid, welfare_of
+from nnix.planes.compute.market.model import Programme
 from nnix.planes.compute.market.orders import Buy, Orders, Sell, Want, feasible
 from nnix.planes.compute.market.publish import published
 from nnix.planes.compute.market.record import WANT, digest_of
@@ -171,6 +173,46 @@ def test_names_of_sites_and_bids_have_no_say(orders: Orders, sites: list[int], b
         back = {new: old for old, new in {**site, **bid}.items()}
         assert Counter(w.limit for _, w in before.won) == Counter(w.limit for _, w in after.won)
         assert shape(before, same, same) == shape(after, back, back)
+
+
+def test_under_other_names_the_solver_gets_the_very_same_programme() -> None:
+    """On ways of several links that all fill up, with ports that several bids need: its columns and rows stand in an order of content, down to the last entry."""
+    chance = random.Random(24)
+    names = {sort: [f"{sort}{n}" for n in range(6)] for sort in ("site", "link", "port", "bid", "offer")}
+    fresh = {old: new for each in names.values() for old, new in zip(each, reversed([f"x{old}" for old in each]), strict=True)}
+    sells = [
+        Sell(offer, f"p{n}", f"m{n}", site, "a/x", chance.randint(50, 150), 0, (chance.randint(1, 9), 4))
+        for n, (offer, site) in enumerate(zip(names["offer"], names["site"], strict=True))
+    ]
+    buys = [
+        Buy(bid, f"n{n}", tuple(
+            Want(site, "a/x", chance.randint(1, 4), 0, 2, chance.randint(900, 3000), 0, 6 * 10**9, tuple(sorted(chance.sample(names["link"], 3))), tuple(sorted(chance.sample(names["port"], 2))))
+            for site in chance.sample(names["site"], 4)
+        ))
+        for n, bid in enumerate(names["bid"])
+    ]  # fmt: skip
+    free, room = ({name: chance.randint(7, 13) * 10**9 for name in names["link"]}, {name: chance.randint(1, 3) for name in names["port"]})
+
+    def called(name: str) -> str:
+        return fresh[name]
+
+    def renamed(want: Want) -> Want:
+        return replace(
+            want, site=called(want.site), links=tuple(sorted(map(called, want.links))), ends=tuple(sorted(map(called, want.ends)))
+        )
+
+    before = feasible(Orders("now", tuple(sells), tuple(buys), free, room))
+    after = feasible(
+        Orders(
+            "now",
+            tuple(replace(each, offer=called(each.offer), site=called(each.site)) for each in sells),
+            tuple(replace(each, bid=called(each.bid), wants=tuple(map(renamed, each.wants))) for each in buys),
+            {called(name): bits for name, bits in free.items()},
+            {called(name): circuits for name, circuits in room.items()},
+        )
+    )
+    assert len(before.buys[0].wants) > 1
+    assert Programme(before).spelled() == Programme(after).spelled()
 
 
 # --- the proof ----------------------------------------------------------------------------------------------------------

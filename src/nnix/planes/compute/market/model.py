@@ -134,6 +134,10 @@ class Programme:
             indices.append(self._rows.setdefault(row, len(self._rows)))
             values.append(value)
 
+    def spelled(self) -> tuple[list[float], ...]:
+        """All numbers that the solver is given: the matrix by column, worths, most of each column, limits of rows."""
+        return tuple(each.tolist() for each in (*self._matrix, self._costs, self._most, self._limits))
+
     def _solver(self, left_out: frozenset[int], *, whole: bool) -> Any:
         import highspy
 

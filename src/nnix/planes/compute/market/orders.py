@@ -412,10 +412,13 @@ def in_order(given: Orders) -> Orders:
                     near[kind][name].append(("wanted", label, want.limit, want.start, want.hours, want.devices))
         sites, devices, members, links, ports = ({name: _label(sorted(each)) for name, each in around.items()} for around in near.values())
 
+    def by_label(names: tuple[str, ...], labels: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(sorted(names, key=lambda name: (labels.get(name, ""), name)))
+
     def wants(buy: Buy) -> tuple[Want, ...]:
         return tuple(
             sorted(
-                buy.wants,
+                (replace(w, links=by_label(w.links, links), ends=by_label(w.ends, ports)) for w in buy.wants),
                 key=lambda w: (
                     w.start,
                     w.hours,
