@@ -106,3 +106,19 @@ def test_a_registry_that_drips_holds_no_place(between: Between, monkeypatch: pyt
     assert between.fetched(dripping) == b""
     assert time.monotonic() - began < 3
     assert all(between.guard.room.acquire(timeout=5) for _ in range(guard.CONNECTIONS_MAX)), "the place was not given back"
+
+
+def test_a_moment_without_descriptors_does_not_cut_the_way_to_the_registry(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
+    """accept(2) fails three times, as with EMFILE; then the next one is heard."""
+    failing = iter([OSError(24, "Too many open files")] * 3)
+    accept = socket.socket.accept
+
+    def accepted(link: socket.socket) -> tuple[socket.socket, object]:
+        if link is between.listening and (error := next(failing, None)):
+            raise error
+        return accept(link)
+
+    monkeypatch.setattr(socket.socket, "accept", accepted)
+    for _ in range(2):  # whoever waits in accept(2) already hears the first
+        assert key(9) in between.fetched(told([soa(2), key(9), sig(9)], [A, soa(2)]))
+    assert next(failing, None) is None

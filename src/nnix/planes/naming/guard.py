@@ -33,6 +33,7 @@ HERE = "127.0.0.1"
 CONNECTIONS_MAX = 64
 PATIENCE_SECONDS = 60.0
 UDP_SECONDS = 3.0
+ACCEPT_AGAIN_SECONDS = 0.1
 BEAT_SECONDS = 2.0
 
 
@@ -78,8 +79,12 @@ class Guard:
     # -- TCP --------------------------------------------------------------------------------------------------------
 
     def over_tcp(self, way: Way, listening: socket.socket) -> None:
-        while True:
-            peer, _ = listening.accept()
+        while listening.fileno() >= 0:
+            try:
+                peer, _ = listening.accept()
+            except OSError:  # no descriptor, or whoever came has gone: without this way there is no other to the registry
+                time.sleep(ACCEPT_AGAIN_SECONDS)
+                continue
             if self.room.acquire(blocking=False):
                 threading.Thread(target=self._connection, args=(way, peer), daemon=True).start()
             else:
