@@ -47,7 +47,7 @@ def test_a_mirror_as_deep_as_it_goes_is_taken_in_without_what_lies_too_deep(tmp_
     """Neither the path nor the number of folders above a file ends the reading of all others."""
     (tmp_path / "mirror/h.test/repo").mkdir(parents=True)
     (tmp_path / "mirror/h.test/repo/a.roa").write_bytes(b"a")
-    bury(tmp_path / "mirror/h.test/repo", "d", 2_020)
+    bury(tmp_path / "mirror/h.test/repo", "d", 1_200)
     archive = Archive(tmp_path / "archive")
     made = archive.index(tmp_path / "mirror")
     assert [path for path, _ in archive.files(made.digest)] == ["h.test/repo/a.roa"]
