@@ -1,6 +1,7 @@
 """Slurm (https://slurm.schedmd.com): slurmctld, a slurmd for each node, and the munged that vouches for who asks.
 
-The content is a slurm.conf; `@HOME@` is the daemon's folder. Two files beside it come out of lines of our own in it:
+The content is a slurm.conf; `@HOME@` is the daemon's folder, under a short name: Slurm makes a socket for each step of a job in it, and such an address
+has room for 107 octets (unix(7)), which a state folder may take by itself. Where it has none, slurmd says no more than that it could not launch. Two files beside it come out of lines of our own in it:
 
     #! gres NodeName=n1 Name=gpu File=/dev/nvidia[0-7]     a line of gres.conf
     #! device gpu-n1-0                                     a file in the folder that stands for a device, where there is none
@@ -19,17 +20,20 @@ Not here: what is in the slurm.conf, and jobs. A new configuration restarts ever
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nnix.daemons.process import Seen, act, difference, differing, digest, parsed, placed, probe, remove
+from nnix.daemons.process import HOME_TOKEN, Seen, act, difference, differing, digest, folder, parsed, probe, remove
 from nnix.kernel.world import Host, Step
 
 CONFIG = "slurm.conf"
 COMMS = ("unshare",)
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 START_SECONDS = 60
+SHORT_NAME = "/run/nnix-slurm-"
+"""a symbolic link to the folder; only root writes in /run, and Slurm runs as root here"""
 
 SPLIT = f"""
 sed -n 's/^#! gres //p' {CONFIG} >gres.conf
@@ -50,9 +54,9 @@ slurmd -G -f "$here/{CONFIG}" -N "$(head -n 1 nodes)" >complaint 2>&1 || {{ grep
 # munged first: the others end at once where nobody vouches for them.
 KEEP = f"""
 trap 'exit 0' TERM
-here=$1
+here=$1 short=$2
 keep() {{ while :; do "$@"; echo "$1 ended: status $?"; sleep 1; done; }}
-keep munged --force --foreground --key-file="$here/munge.key" --socket="$here/munge.sock" --pid-file="$here/munge.pid" \\
+keep munged --force --foreground --key-file="$here/munge.key" --socket="$short/munge.sock" --pid-file="$here/munge.pid" \\
   --seed-file="$here/munge.seed" --log-file="$here/munge.log" &
 until [ -S "$here/munge.sock" ]; do sleep 0.05; done
 keep slurmctld -D -f "$here/{CONFIG}" &
@@ -69,7 +73,8 @@ stop 5 unshare || {{ echo 'does not end' >&2; exit 1; }}
 [ -s munge.key ] || (umask 077; head -c 1024 /dev/urandom >munge.key)
 rm -f munge.sock
 printf '%s' "$keeping" >keep
-start unshare unshare --fork --pid --mount-proc --kill-child sh "$here/keep" "$here"
+ln -sfn "$here" "$short" || exit 1
+start unshare unshare --fork --pid --mount-proc --kill-child sh "$here/keep" "$here" "$short"
 until_true {START_SECONDS} up_or_dead
 stands "$pid" || {{ last_words; exit 1; }}
 answers || {{ echo 'started, but does not answer' >&2; last_words; exit 1; }}
@@ -101,17 +106,23 @@ class SlurmDriver:
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:
         seen = await self._seen(host, wanted)
-        return differing(seen, {name: placed(host, self.name, name, each) for name, each in wanted.items()}, COMMS)
+        return differing(seen, {name: self._placed(host, name, each) for name, each in wanted.items()}, COMMS)
 
     async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
         if wanted is None:
-            await remove(host, self.name, name, COMMS)
+            await remove(host, self.name, name, COMMS, after=f"rm -f {self._short(host, name)}")
             return
-        content = placed(host, self.name, name, wanted)
+        content = self._placed(host, name, wanted)
         seen = (await self._seen(host, [name]))[name]
         if difference(seen, digest(content), COMMS):
             keeping = KEEP.replace("'", "'\\''")
-            await act(host, self.name, name, f"keeping='{keeping}'\n{DRIVE}", stdin=content)
+            await act(host, self.name, name, f"keeping='{keeping}' short={self._short(host, name)}\n{DRIVE}", stdin=content)
+
+    def _short(self, host: Host, name: str) -> str:
+        return SHORT_NAME + hashlib.sha256(folder(host, self.name, name).encode()).hexdigest()[:12]
+
+    def _placed(self, host: Host, name: str, content: bytes) -> bytes:
+        return content.replace(HOME_TOKEN, self._short(host, name).encode())
 
     async def _seen(self, host: Host, names: Iterable[str]) -> dict[str, Seen]:
         return await probe(host, self.name, CONFIG, dict.fromkeys(names, COMMS), ask="echo runs")

@@ -6,8 +6,10 @@ How Ray and Slurm behave is tried with Ray and Slurm (tests/lab/test_compute.py)
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from nnix.kernel.evidence import Evidence
 from nnix.planes.compute.compile import compile
 from nnix.planes.compute.engines import Down, Gang, Refused, env_of
 from nnix.planes.compute.engines.kubernetes import manifest
+from nnix.planes.compute.engines.ray import Ray
 from nnix.planes.compute.engines.slurm import RANK, Slurm, batch
 from nnix.planes.compute.meter import CHAIN, Cause, Meter, audit, noted
 from nnix.planes.compute.place.values import Together
@@ -274,6 +277,52 @@ def test_what_its_engine_lost_is_charged_to_the_last_look_and_started_anew(pool:
     job, run, begin, end, cause = pool.charged()[0]
     assert (job, run, begin, cause) == ("j", 1, 2, Cause.NODE_LOST)
     assert end <= seen - BEGIN + 31
+
+
+def test_what_its_engine_loses_before_it_began_is_tried_ever_more_seldom_and_says_so(pool: Pool) -> None:
+    """Whatever stands in its way, in an hour it is not tried a thousand times; it costs nothing, and once it has begun all is forgotten."""
+    pool.orders(wanted())
+    for _ in range(1800):
+        pool.engine.gangs.clear()
+        pool.passes(1)
+    tries = pool.agent.known["j"].run
+    assert 20 < tries < 45
+    state, reason = pool.state()
+    assert state in (JobState.WAITING, JobState.STARTING)
+    while state is not JobState.WAITING:
+        pool.engine.gangs.clear()
+        pool.passes(1)
+        state, reason = pool.state()
+    pool.passes(1)
+    assert "lost it before it began (tries: " in pool.state()[1], reason
+    while pool.state()[0] is JobState.WAITING:
+        pool.passes(1)
+    name = pool.agent.known["j"].gang
+    pool.engine.begins(name, pool.now)
+    pool.passes(2)
+    assert pool.state() == (JobState.RUNNING, "")
+    assert pool.charged() == []
+    assert not pool.agent._stillborn
+
+
+def test_ray_s_foreman_is_reached_however_long_the_path_to_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's address has room for 107 octets (unix(7)), and a state folder may take all of them."""
+    deep = tmp_path / ("a" * 100) / ("b" * 100)
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("foreman.sock")
+        listening.listen()
+
+        def answer() -> None:
+            with listening.accept()[0] as line, line.makefile("rwb") as both:
+                assert json.loads(both.readline()) == {"do": "list"}
+                both.write(b'{"gangs": {"j.1": {"state": "running"}}}\n')
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        assert Ray(deep / "foreman.sock").seen() == {"j.1": True}
+        answering.join()
 
 
 def test_an_engine_that_is_away_for_a_while_loses_nothing(pool: Pool) -> None:

@@ -53,6 +53,7 @@ FILES_SECONDS = 0.1
 METER_SECONDS = 1.0
 LEAVING_SECONDS = 60.0  # how long an engine that does not answer is asked whether a gang that has ended is gone
 DOWN_SECONDS = 0.5  # between two questions whether the engine is back
+STILLBORN_SECONDS_MAX = 60.0  # between two tries of a job that its engine lost before it began: 1, 2, 4 … and no longer than this
 CUT_SECONDS = 10.0  # at checkpoints, at most so often
 GRACE_SECONDS = 2.0  # of a job that does not say how long it needs: to go, not to save itself
 HOUR_MS = 3_600_000
@@ -264,6 +265,7 @@ class Agent:
     _wanted: dict[str, Wanted] = field(default_factory=dict)
     _seen: Mapping[str, bool] | None = None
     _due: dict[str, float] = field(default_factory=dict)
+    _stillborn: Counter[str] = field(default_factory=Counter)
     _saved: dict[str, str] = field(default_factory=dict)
     _leaving: dict[str, float] = field(default_factory=dict)
     """job → until when its engine is asked whether its last gang, which has ended by its records, is gone"""
@@ -355,7 +357,8 @@ class Agent:
         if known.state in OVER:
             if wanted is None and self._document is not None and name not in self._leaving:
                 shutil.rmtree(self.here / "jobs" / name, ignore_errors=True)
-                del self.known[name]
+                del self.known[name], self._stillborn[name]
+                self._due.pop(f"start {name}", None)
             return
         if known.state is JobState.WAITING:
             event, reason = None, ""
@@ -393,6 +396,7 @@ class Agent:
         if known.state is JobState.STARTING and len(starts) == ranks:
             self._hold(known, min(starts))
             known = self._know(replace(known, state=after(known.state, JobEvent.BEGAN), since=min(starts), reason=""))
+            del self._stillborn[known.wanted.job]
         elif known.state is JobState.STOPPING and len(starts) == ranks and not self._held(known):  # told to stop before it began
             self._hold(known, min(starts))
             known = self._know(replace(known, since=min(starts)))
@@ -418,6 +422,12 @@ class Agent:
             elif known.state is JobState.STOPPING:
                 self._stopped(known, min(now, max(at, known.since)))
             else:
+                if (
+                    known.state is JobState.STARTING
+                ):  # what stands in its way will not be gone in a second, and each try costs a gang of processes
+                    self._stillborn[known.wanted.job] += 1
+                    pause = min(STILLBORN_SECONDS_MAX, 2.0 ** (self._stillborn[known.wanted.job] - 1))
+                    self._due[f"start {known.wanted.job}"] = now + pause
                 # When its engine failed nobody knows; what was seen last was seen to be held.
                 self._over(known, JobEvent.LOST, self.meter.seen_ms / 1000, Cause.NODE_LOST, "its engine lost it")
 
@@ -525,6 +535,9 @@ class Agent:
                 self._say(known, f"its hours begin at {_clock(min(later))}" if later else "its hours are over before it could save itself")
             elif self._seen is None:
                 self._say(known, self.away or "its engine was not asked yet")
+            elif (due := self._due.get(f"start {name}", 0.0)) > now:
+                tries = self._stillborn[name]
+                self._say(known, f"its engine lost it before it began (tries: {tries}); the next one is at {_clock(due)}")
             elif known.seats:
                 self._start(known, known.seats, now)  # under its old name it has its old seats
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,10 +57,7 @@ class Ray:
     def _ask(self, **asked: Any) -> dict[str, Any]:
         try:
             if self._line is None:
-                connection = socket.socket(socket.AF_UNIX)
-                connection.settimeout(ANSWER_SECONDS)
-                connection.connect(str(self._path))
-                self._line = connection.makefile("rwb")
+                self._line = connected(self._path).makefile("rwb")
             self._line.write(json.dumps(asked).encode() + b"\n")
             self._line.flush()
             said = json.loads(self._line.readline() or b'{"error": "the foreman has gone"}')
@@ -70,3 +68,16 @@ class Ray:
             self._line = None
             raise Down(f"Ray's foreman: {said['error']}")
         return dict(said)
+
+
+def connected(path: Path) -> socket.socket:
+    """A connection to the socket at `path`, however long that is: a socket's address has room for 107 octets (unix(7)), so its folder goes by a number.
+    Raises OSError."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(ANSWER_SECONDS)
+        connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+    return connection
