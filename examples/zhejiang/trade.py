@@ -3,7 +3,8 @@
     python examples/zhejiang/trade.py
 
 The exchange has to be up (`nnix up examples/zhejiang`). Orders are about hours, so they cannot stand in files: they are written here, for this hour
-and the next, and go the way of all orders, through `nnix compute`. Running it again in the same hour finds the deals made.
+and the next, and go the way of all orders, through `nnix compute`. Running it again in the same hour finds the deals made. In the last two minutes of an
+hour it sells the next one, which would else begin between order and clearing; the jobs then wait for it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ while done < 10:
     with open(kept, "w") as file: file.write(str(done))
     say(done=done, of=10, saved=True, octets_read=octets)
 """
+CLOSING = timedelta(minutes=2)
 COUNT = """
 import json, os, time
 for done in range(1, 6):
@@ -95,7 +97,7 @@ def made() -> dict[str, str]:
 
 def main() -> None:
     """Offer, bid, clear, run, settle."""
-    started, now = time.monotonic(), datetime.now(UTC)
+    started, now = time.monotonic(), datetime.now(UTC) + CLOSING
     mark = f"{now:%m%d%H}"
     offers, bids = orders(now)
     nnix("compute", "offer", "-", stdin=offers)

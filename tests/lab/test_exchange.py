@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 
 from nnix.cli.root import Setting
+from nnix.lab.shelf import OCTETS_PER_GIGABYTE
 
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
 BACK_SECONDS_MAX = 5.0
 BACK_TRIES = 3  # a machine that is busy with something else for a moment says nothing about us
+TRADE_SECONDS_MAX = 420.0  # of which it may wait two minutes for the next hour, and Ray takes two to start where everything runs at once
 HOSTILE_DOWN = {"mac-swapper", "prefix-flood"}
 """hostile members whose sessions the exchange does not keep up; all others are up, and their bad routes refused"""
 
@@ -264,6 +266,30 @@ def test_a_drained_port_loses_bgp_but_not_pings(nnix: Nnix) -> None:
 def test_a_port_in_quarantine_reaches_nobody(nnix: Nnix) -> None:
     """It stands on its own LAN until it has shown its manners."""
     assert not any(each["passes"] for each in nnix.json("ping", "umbrella-works", "alibaba", status=1))
+
+
+@pytest.mark.timeout(600)
+def test_an_hour_of_its_compute_is_sold_run_and_settled(nnix: Nnix) -> None:
+    """trade.py, as `make up` ends with it: four of five bids are filled and the fifth is told why, a job at each of two centres of different makes finishes,
+    one of them has read all of its data over its circuit, and what buyers owe is what sellers and the exchange are owed, to the last bit."""
+    argv = [sys.executable, str(nnix.example / "trade.py")]
+    done = subprocess.run(argv, env=nnix.environment, capture_output=True, text=True, timeout=TRADE_SECONDS_MAX, check=False)
+    assert done.returncode == 0, (done.stdout[-3000:], done.stderr[-3000:])
+    print(done.stdout.splitlines()[-1])
+
+    filled = {each["bid"].rpartition("-")[0] for each in nnix.json("get", "deal")}
+    assert filled == {"forecast", "cargo", "labels", "ledgers"}
+    (cleared,) = nnix.json("log", "--what", "clearing")
+    assert [name.rpartition("-")[0] for name in nnix.json("show", str(cleared["seq"]))["body"]["rejected"]] == ["stage"]
+    jobs = {each["job"].rpartition("-")[0]: each for each in nnix.json("compute", "jobs")}
+    assert {name: each["state"] for name, each in jobs.items()} == {"forecast": "finished", "cargo": "finished"}
+    (bid,) = (each for each in nnix.json("get", "bid") if each["name"].startswith("forecast-"))
+    assert jobs["forecast"]["progress"]["octets_read"] == bid["data"]["gigabytes"] * OCTETS_PER_GIGABYTE
+
+    assert nnix.json("compute", "invoice", "verify")["ok"]
+    book = nnix.json("compute", "invoice", "book")
+    assert book["sum"] == 0
+    assert {"buyer/tide-observatory", "buyer/east-harbour", "seller/thousand-islands", "seller/solar-valley"} <= book["accounts"].keys()
 
 
 def test_the_ledger_is_true(nnix: Nnix) -> None:
