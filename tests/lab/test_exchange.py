@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from nnix.cli.root import Setting
+from nnix.daemons.ray.foreman import short_folder
 from nnix.lab.shelf import OCTETS_PER_GIGABYTE
 
 pytestmark = pytest.mark.lab
@@ -303,6 +304,8 @@ def test_down_leaves_nothing_behind(nnix: Nnix) -> None:
     assert not list(Path("/run/netns").glob(f"{Setting(nnix.state, None).prefix}*"))
     assert not [pid for pid in Path("/proc").iterdir() if pid.name.isdigit() and str(nnix.state) in _command(pid)]
     assert not (nnix.state / "hosts").exists()
+    assert not [each for each in Path("/run").glob("nnix-slurm-*") if str(nnix.state) in str(each.readlink())]
+    assert not short_folder(nnix.home("islands-gpus") / "ray/islands-gpus").exists()
 
 
 def _command(process: Path) -> str:

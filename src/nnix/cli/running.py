@@ -43,8 +43,8 @@ from nnix.planes.routing.routes import member_statuses, routes_of
 CONVERGED_SECONDS_MAX = 150.0
 QUIET_SECONDS = 0.5
 RETRY_SECONDS = 70.0
-OUTLIVING = ("sshd", "openbgpd")
-"""drivers that lend their daemons a folder of this machine, and take it back"""
+OUTLIVING = ("sshd", "openbgpd", "ray", "slurm")
+"""drivers that lend their daemons a folder of this machine, or a short name for their own, and take it back"""
 FAR_ENDS = ("member", "session")
 """kinds whose state depends on what a member does with his own router: told, but no disagreement of ours"""
 
