@@ -47,6 +47,12 @@ class Between:
         way = Way("zj.", self.listening.getsockname()[1], self.registry.getsockname(), "127.0.0.1", "127.0.0.1", (anchor,))
         threading.Thread(target=self.guard.over_tcp, args=(way, self.listening), daemon=True).start()
 
+    def empty(self) -> bool:
+        """Whether, after a while, nobody is connected, and what was judged is written."""
+        taken = [self.guard.room.acquire(timeout=5) for _ in range(guard.CONNECTIONS_MAX)]
+        self.guard.room.release(sum(taken))
+        return all(taken)
+
     def fetched(self, tell: Told) -> bytes:
         """All that Knot was given of a transfer, until the connection ended."""
 
@@ -76,6 +82,7 @@ def between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between
     monkeypatch.chdir(tmp_path)
     made = Between()
     yield made
+    assert made.empty(), "a place was not given back"
     made.registry.close()
     made.listening.close()
 
@@ -105,7 +112,7 @@ def test_a_registry_that_drips_holds_no_place(between: Between, monkeypatch: pyt
     began = time.monotonic()
     assert between.fetched(dripping) == b""
     assert time.monotonic() - began < 3
-    assert all(between.guard.room.acquire(timeout=5) for _ in range(guard.CONNECTIONS_MAX)), "the place was not given back"
+    assert between.empty()
 
 
 def test_a_moment_without_descriptors_does_not_cut_the_way_to_the_registry(between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
