@@ -316,6 +316,35 @@ def test_what_is_more_urgent_takes_the_place_of_what_can_save_itself(centres: Ce
     centres.cancel("patient", "urgent")
 
 
+def test_an_agent_killed_while_some_wait_and_some_are_guests_seats_and_orders_as_before(centres: Centres) -> None:
+    """A gang waits whole for its devices, a guest runs on what is idle; the agent that comes back says the same of all, and the guest makes room in its turn."""
+    centres.run("first", "rays", counting(10_000, 0.1), workers=3, devices=1, priority=1)
+    centres.until_state("first", "running")
+    centres.run("gang", "rays", counting(3, 0.05), workers=2, devices=2, together="node")
+    centres.until(lambda: centres.facts("gang").get("position") == 1, "the gang is next")
+    centres.run("guest", "rays", counting(10_000, 0.1), devices=1, checkpoint="20s")
+    centres.until_state("guest", "running")
+
+    def told() -> dict[str, tuple[Any, ...]]:
+        return {
+            job: tuple(centres.facts(job).get(each) for each in ("state", "position", "reason", "run", "seats")) for job in centres.jobs
+        }
+
+    before = told()
+    assert before["gang"][:3] == ("waiting", 1, "next in turn: 4 devices asked for, 1 of 4 not held by those before it")
+    os.kill(centres.pid("rays", "jobs", "python3"), signal.SIGKILL)
+    assert any("python3 not running" in each for each in centres.lab.differences().values())
+    centres.lab.put_right()
+    centres.until(lambda: told() == before, f"all stands as before: {before}")
+
+    centres.cancel("first")
+    centres.until_state("gang", "finished")
+    centres.until(lambda: centres.facts("guest").get("run") == 2, "the guest goes on afterwards")
+    assert centres.causes("guest") == [Cause.PREEMPTED]
+    assert len({each.device for each in centres.charged("gang")}) == 4
+    centres.cancel("gang", "guest")
+
+
 def test_progress_is_streamed_to_whoever_ordered_the_job(centres: Centres) -> None:
     """`nnix compute run --follow` tells every step until the end, and its exit status says which; `jobs --json` says the same to programs."""
     orders = [{"kind": "Job", "name": name, "member": "buyer", "deal": "slurms", "entry": entry} for name, entry in (
