@@ -320,7 +320,12 @@ def test_an_agent_killed_while_some_wait_and_some_are_guests_seats_and_orders_as
     """A gang waits whole for its devices, a guest runs on what is idle; the agent that comes back says the same of all, and the guest makes room in its turn."""
     centres.run("first", "rays", counting(10_000, 0.1), workers=3, devices=1, priority=1)
     centres.until_state("first", "running")
-    centres.run("gang", "rays", counting(3, 0.05), workers=2, devices=2, together="node")
+    gang: dict[str, Any] = {"entry": counting(3, 0.05), "workers": 2, "devices": 2, "together": "node"}
+    asked = nnix(centres, "place", "-", "--json", stdin={"kind": "Job", "name": "gang", "member": "buyer", "deal": "rays", **gang})
+    assert asked.returncode == 1, asked
+    (foreseen,) = json.loads(asked.stdout)
+    assert (foreseen["seats"], foreseen["position"], foreseen["makes_room"]) == ([], 1, [])
+    centres.run("gang", "rays", **gang)
     centres.until(lambda: centres.facts("gang").get("position") == 1, "the gang is next")
     centres.run("guest", "rays", counting(10_000, 0.1), devices=1, checkpoint="20s")
     centres.until_state("guest", "running")
@@ -332,6 +337,7 @@ def test_an_agent_killed_while_some_wait_and_some_are_guests_seats_and_orders_as
 
     before = told()
     assert before["gang"][:3] == ("waiting", 1, "next in turn: 4 devices asked for, 1 of 4 not held by those before it")
+    assert foreseen["why"] == before["gang"][2]
     os.kill(centres.pid("rays", "jobs", "python3"), signal.SIGKILL)
     assert any("python3 not running" in each for each in centres.lab.differences().values())
     centres.lab.put_right()

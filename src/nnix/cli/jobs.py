@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from nnix.cli import tables
 from nnix.cli.booking import booked, orders_in, told
 from nnix.cli.command import DONE, REFUSED, as_root, begun, json_option, pass_setting
 from nnix.cli.compute import files_argument, why_option
-from nnix.cli.root import Setting, clock
+from nnix.cli.root import ALL_PLANES, Setting, clock
+from nnix.kernel.change import admit
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.compile import jobs_of
+from nnix.planes.compute.foreseen import Foreseen, foreseen
 from nnix.planes.compute.kinds import Job, Pool
 from nnix.planes.compute.read import PoolSeen, pool_seen
 from nnix.planes.compute.states import OVER, JobState
@@ -67,6 +70,42 @@ def jobs(setting: Setting, names: tuple[str, ...], follow: bool, as_json: bool) 
     columns = ("job", "pool", "state", "place", "run", "devices", "device-seconds", "progress", "reason")
     tables.table("Jobs", columns, ((each["job"], each["pool"], *_cells(each)) for each in said))
     return DONE
+
+
+@click.command("place")
+@files_argument
+@json_option
+@pass_setting
+def place(setting: Setting, files: tuple[Path, ...], as_json: bool) -> int:
+    """Where jobs would be seated if they were ordered now, or why they would wait and at which place in the queue of their deal: FILE as for `run`.
+
+    Nothing is ordered. The answer is what the pool's job agent would decide, from what it said last. The exit status is 1 when one of them would not begin at once.
+    """
+    begun(setting)
+    as_root(setting)
+    orders = [each for each in orders_in(setting, files, Job).resources if isinstance(each, Job)]
+    before = setting.book.model().snapshot
+    snapshot = admit(ALL_PLANES, before.declared.replaced(orders), before)
+    names = {each.name for each in orders}
+    pools = {pool.name: [job for job in jobs_of(pool, snapshot) if job.name in names] for pool in snapshot.of(Pool)}
+    found: list[Foreseen] = []
+    for pool in snapshot.of(Pool):
+        if wanted := pools[pool.name]:
+            seen = setting.run(pool_seen(pool, setting.machines))
+            if seen.trouble:
+                raise LookupError(f"{pool.id} cannot be asked: {seen.trouble}")
+            found += foreseen(pool, wanted, snapshot, seen, clock().timestamp())
+    if as_json:
+        tables.as_json([asdict(each) for each in found])
+    else:
+        columns = ("job", "pool", "seats", "place", "why it would wait", "would make room")
+        tables.table("Where jobs would be seated", columns, (_foreseen(each) for each in found))
+    return DONE if all(each.seats for each in found) else REFUSED
+
+
+def _foreseen(each: Foreseen) -> tuple[str, ...]:
+    devices = ", ".join(device for _, given in each.seats for device, _ in given)
+    return (each.job, each.pool, devices, str(each.position or ""), each.why, ", ".join(each.makes_room))
 
 
 def followed(setting: Setting, names: Iterable[str], as_json: bool) -> int:
@@ -135,4 +174,4 @@ def _line(said: Mapping[str, Any]) -> str:
     return "  ".join(each for each in words if each)
 
 
-COMMANDS = (run, jobs)
+COMMANDS = (run, jobs, place)

@@ -70,11 +70,11 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterable[Artifact]:
         if engine_wanted(pool, snapshot):
             yield from _engine(pool, machine, lab=lab)
         jobs = jobs_of(pool, snapshot)
-        listed = {"jobs": [_listed(job, pool, snapshot) for job in jobs]}
+        document = {"jobs": [listed(job, pool, snapshot) for job in jobs]}
         head = json.dumps({"source": f"jobs/{pool.name}"}).encode()
         concerned = about | {job.id for job in jobs} | {job.deal.id for job in jobs if job.deal is not None}
-        yield Artifact(machine, "document", f"jobs-{pool.name}", head + b"\n" + _json(listed), frozenset(concerned))
-        yield Artifact(machine, "jobs", pool.name, _json(_settings(pool)), about)
+        yield Artifact(machine, "document", f"jobs-{pool.name}", head + b"\n" + _json(document), frozenset(concerned))
+        yield Artifact(machine, "jobs", pool.name, _json(settings_of(pool)), about)
 
 
 def _loopback(pool: Pool) -> list[iproute.Fact]:
@@ -91,7 +91,8 @@ def _engine(pool: Pool, machine: str, *, lab: bool) -> Iterator[Artifact]:
         yield Artifact(machine, "slurm", pool.name, slurm.spell(pool, nodes_of(pool), lab=lab).encode(), about)
 
 
-def _settings(pool: Pool) -> dict[str, Any]:
+def settings_of(pool: Pool) -> dict[str, Any]:
+    """What the agent of a pool is told of it."""
     beside = f"@HOME@/../../{pool.engine.value}/{pool.name}"
     places = {
         Engine.RAY: {"socket": f"{beside}/foreman.sock"},
@@ -110,7 +111,7 @@ def _settings(pool: Pool) -> dict[str, Any]:
     }
 
 
-def _listed(job: Job, pool: Pool, snapshot: Snapshot) -> dict[str, Any]:
+def listed(job: Job, pool: Pool, snapshot: Snapshot) -> dict[str, Any]:
     """A job in the words of the agent (serve.Wanted)."""
     deal = snapshot.at(job.deal) if job.deal is not None else None
     bid = snapshot.at(deal.bid) if deal is not None else None

@@ -241,6 +241,14 @@ def work(known: Known, settings: Mapping[str, Any], now: float) -> Work:
     )
 
 
+def not_now(wanted: Wanted, now: float) -> str:
+    """Why a job is in no queue: its hours have not begun, or are all but over. Nothing: it is in one."""
+    if now < wanted.leaves(now):
+        return ""
+    later = [begin for begin, _ in wanted.hours if begin > now]
+    return f"its hours begin at {_clock(min(later))}" if later else "its hours are over before it could save itself"
+
+
 def seats_of(seats: Iterable[Seat], settings: Mapping[str, Any]) -> Seats:
     """Rank by rank, node by node in the order in which the engine has them: ranks are alike, and Slurm numbers its own so."""
     order = [each["name"] for each in settings["nodes"]]
@@ -530,9 +538,8 @@ class Agent:
             wanted = known.wanted
             if known.state is not JobState.WAITING or name not in self._wanted:
                 continue
-            if now >= wanted.leaves(now):
-                later = [begin for begin, _ in wanted.hours if begin > now]
-                self._say(known, f"its hours begin at {_clock(min(later))}" if later else "its hours are over before it could save itself")
+            if why := not_now(wanted, now):
+                self._say(known, why)
             elif self._seen is None:
                 self._say(known, self.away or "its engine was not asked yet")
             elif (due := self._due.get(f"start {name}", 0.0)) > now:
