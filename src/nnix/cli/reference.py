@@ -27,6 +27,7 @@ from nnix.lab.rehearsal import REHEARSAL
 from nnix.planes.members.ixf_read import read_ixf
 from nnix.planes.members.ixf_write import write_ixf
 from nnix.planes.members.peeringdb import read_peeringdb
+from nnix.planes.trust.slurm_read import read_slurm
 
 KERNEL_RULES = (
     ("kernel.folder", "docs/files.md", "A folder has at least one *.yaml file."),
@@ -56,6 +57,7 @@ KERNEL_RULES = (
         "docs/routing.md",
         "A route server's daemon can do what its policy asks of it, or the plan says what it cannot.",
     ),
+    ("trust.slurm-file", "docs/trust.md", "A SLURM file has all that RFC 8416 (3) has, and nothing else."),
     ("trust.tal-is-readable", "docs/trust.md", "A trust anchor locator is one, with at least one rsync URI (RFC 8630, 2.2)."),
     ("account.meter-sound", "docs/account.md", "Nothing is charged by a meter that is not what was written."),
     ("compute.window-ahead", "docs/compute.md", "An order that comes in is not about hours that are over."),
@@ -235,7 +237,7 @@ def _around(setting: Setting, what: str) -> dict[str, Any]:
 
 @click.group("import")
 def import_group() -> None:
-    """Make an exchange of a member list: IX-F, or PeeringDB."""
+    """Make an exchange of a member list (IX-F, PeeringDB), or resources of a SLURM file."""
 
 
 def _write_exchange(resources: Sequence[Resource], output: Path) -> list[Path]:
@@ -305,6 +307,35 @@ def import_ixf(source: str, output: Path, ixp_id: int | None, as_json: bool) -> 
 def import_peeringdb(source: str, output: Path, ix_id: int | None, as_json: bool) -> int:
     """From PeeringDB's rows (netixlan): nnix import peeringdb netixlan.json --ix 3654 -o my-exchange"""
     return _imported(read_peeringdb(_fetched(source), ix_id=ix_id), output, as_json)
+
+
+@import_group.command("slurm")
+@click.argument("source", metavar="FILE|URL")
+@click.option("--until", required=True, metavar="TIME", help="They have no effect from then on: 2027-01-01T00:00:00Z.")
+@click.option(
+    "--approver", "approvers", required=True, multiple=True, metavar="CONTACT", help="Who answers for them; twice, two different ones."
+)
+@click.option("--why", required=True, help="The reason; an entry's own comment stands before it.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A new file, in the exchange's folder. [standard output]"
+)
+def import_slurm(source: str, until: str, approvers: tuple[str, ...], why: str, output: Path | None) -> int:
+    """Local exceptions of a SLURM file (RFC 8416), as resources with an end and two who answer for them.
+
+    \b
+      nnix import slurm slurm.json --until 2027-01-01T00:00:00Z --why "ticket 4711"
+        --approver contact:noc-lead --approver contact:director-operations -o my-exchange/exceptions.yaml
+
+    A file that deviates from the RFC is refused whole, and everything that is wrong with it is named.
+    """
+    text = write(read_slurm(_fetched(source), until=until, approvers=approvers, why=why))
+    if output is None:
+        sys.stdout.write(text)
+    elif output.exists():
+        raise PermissionError(f"{output} is there already; give a new file, so that nothing is overwritten")
+    else:
+        output.write_text(text)
+    return DONE
 
 
 @click.group("export")

@@ -10,7 +10,7 @@ from nnix.cli.reference import KERNEL_RULES, all_rules
 from nnix.planes.members.sheet import refused
 
 SOURCE = Path(nnix.__file__).parent
-SPACES = "kernel|members|fabric|routing|trust|lab|ixf|peeringdb"
+SPACES = "kernel|members|fabric|routing|trust|naming|account|compute|lab|ixf|peeringdb"
 
 
 def raised() -> set[str]:
