@@ -513,13 +513,13 @@ def test_a_reader_who_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
 
 def test_a_slurm_file_becomes_exceptions_of_the_exchange(nnix: Nnix, tmp_path: Path) -> None:
     """They are admitted with the rest, and say as SLURM what they said; a file that is there is not written over."""
-    said = (
-        {"prefixFilters": [], "bgpsecFilters": []},
-        {"prefixAssertions": [{"prefix": "192.0.2.0/24", "asn": 64496}], "bgpsecAssertions": []},
-    )
-    theirs = {"slurmVersion": 1, "validationOutputFilters": said[0], "locallyAddedAssertions": said[1]}
+    theirs = {
+        "slurmVersion": 1,
+        "validationOutputFilters": {"prefixFilters": [], "bgpsecFilters": []},
+        "locallyAddedAssertions": {"prefixAssertions": [{"prefix": "192.0.2.0/24", "asn": 64496}], "bgpsecAssertions": []},
+    }
     (tmp_path / "slurm.json").write_text(json.dumps(theirs))
-    shutil.copytree(Path(__file__).parents[3] / "examples/zhejiang", tmp_path / "exchange")
+    shutil.copytree(ZHEJIANG, tmp_path / "exchange")
     words = ("import", "slurm", tmp_path / "slurm.json", "--until", "2099-01-01T00:00:00Z", "--why", "ticket 1", "--approver", "contact:a")
     out = ("-o", tmp_path / "exchange/exceptions.yaml")
     assert nnix(*words, *out).status == 1  # one is not two
