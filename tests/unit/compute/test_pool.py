@@ -34,8 +34,8 @@ def held(decision: Decision, job: str) -> list[str]:
     return [seat.node for seat in decision.begin[job]]
 
 
-def drawn(chance: random.Random) -> tuple[list[Node], list[Work]]:
-    """A pool in the midst of its day: some deals and probes, what runs seated by the pool itself, one after the other."""
+def drawn(chance: random.Random, parts: float = 0.3) -> tuple[list[Node], list[Work]]:
+    """A pool in the midst of its day: some deals and probes, what runs seated by the pool itself, one after the other. `parts`: of how much work."""
     nodes = [
         Node(f"n{at}", "gpu", chance.choice((2, 4, 8)), chance.choice((8, 32)) * 1000, 64_000, chance.choice(("", "r1", "r2")))
         for at in range(chance.randint(1, 4))
@@ -50,8 +50,9 @@ def drawn(chance: random.Random) -> tuple[list[Node], list[Work]]:
     for at in range(chance.randint(2, 14)):
         probe = chance.random() < 0.2
         deal, lots = (f"probe/{at}", devices) if probe else chance.choice(deals)
-        part = chance.random() < 0.3
-        asks = Demand(1000 * chance.choice((0, 1, 2)), 1000, 2 if lots > 5 and not part else 1, 500 if part else WHOLE)
+        part = chance.random() < parts
+        share = chance.choice((200, 300, 500, 500, 600)) if part else WHOLE
+        asks = Demand(1000 * chance.choice((0, 1, 2)), 1000, 2 if lots > 5 and not part else 1, share)
         fresh = Work(
             f"j{at}",
             deal,
@@ -79,7 +80,7 @@ def drawn(chance: random.Random) -> tuple[list[Node], list[Work]]:
 def adds_up(nodes: Sequence[Node], works: Iterable[Work], found: Decision) -> None:
     """R1 to R3."""
     taken: Counter[tuple[str, int]] = Counter()
-    deals: Counter[str] = Counter()
+    deals: dict[tuple[str, int], set[str]] = {}
     by_job = {each.job: each for each in works}
     for each in by_job.values():
         seats = each.seats or found.begin.get(each.job, ())
@@ -90,11 +91,11 @@ def adds_up(nodes: Sequence[Node], works: Iterable[Work], found: Decision) -> No
             assert sum(share for _, share in seat.devices) == each.demand.devices * each.demand.share
             for device, share in seat.devices:
                 taken[seat.node, device] += share
-        if seats and not each.probe:
-            deals[each.deal] += each.thousandths
+                deals.setdefault((seat.node, device), set()).add(each.deal)
     assert all(share <= WHOLE for share in taken.values())
+    assert all(len(whose) == 1 for whose in deals.values()), "a probe is a deal of its own here"
     for each in by_job.values():
-        assert deals[each.deal] <= each.lots * WHOLE
+        assert sum(each.deal in whose for whose in deals.values()) <= each.lots
     for victim, whom in found.save.items():
         gone, other = by_job[victim], by_job[whom]
         assert gone.standing is Standing.RUNNING and not other.probe
@@ -154,6 +155,71 @@ def test_whoever_goes_goes_for_one_who_then_begins(seed: int) -> None:
         assert {*found.save.values()} <= {*after(None).begin}
     for victim, whom in found.save.items() if alone else ():
         assert whom not in after(victim).begin, victim
+
+
+@pytest.mark.parametrize("seed", range(200, 280))
+def test_parts_share_no_device_between_deals_and_leave_everybody_his_lots_whole(seed: int) -> None:
+    """R1 and R2 where most work takes parts. And whoever is not on as many devices as he bought gets the others whole when he asks for them, at
+    once or as soon as probes have gone: no other deal's parts are in his way, however they came to lie."""
+    chance = random.Random(seed)
+    nodes, works = drawn(chance, parts=0.8)
+    adds_up(nodes, works, decided(nodes, works, NOW))
+    here = [each for each in works if each.standing is Standing.RUNNING]
+    for deal, lots in sorted({(each.deal, each.lots) for each in works if not each.probe}):
+        begun = {(seat.node, device) for each in here if each.deal == deal for seat in each.seats for device, _ in seat.devices}
+        left = lots - len(begun)
+        asks = [work("whole", at, deal=deal, lots=lots, priority=9) for at in range(1, left + 1)]
+        for each in asks:
+            found = decided(nodes, [*here, each], NOW)
+            adds_up(nodes, [*here, each], found)
+            if each.job not in found.begin:
+                assert found.waits[each.job].why == EMPTIED
+                assert all(gone.probe for gone in here if gone.job in found.save)
+
+
+def parts(job: str, seats: Sequence[tuple[str, int]], share: int = 500, **fields: Any) -> Work:
+    """Work that has a part of some devices, a worker on each, and cannot save itself."""
+    given = tuple(Seat(node, ((device, share),)) for node, device in seats)
+    return work(job, len(seats), share / WHOLE, **{"standing": Standing.RUNNING, "seats": given, "since": NOW - 10, **fields})
+
+
+def test_a_part_goes_on_a_device_of_its_own_deal_and_not_beside_another_deals() -> None:
+    """Both have half of a device idle; theirs is on a machine that is fuller, and would be filled by it."""
+    theirs = [parts("theirs", [("n1", 1)], deal="e", lots=4), running("full", [("n1", (0, 2, 3))], deal="e", lots=4)]
+    mine = parts("mine", [("n2", 3)], lots=1)
+    assert decided(NODES, [*theirs, mine, work("j", devices=0.5, lots=1)], NOW).begin["j"] == (Seat("n2", ((3, 500),)),)
+    assert set(held(decided(NODES, [*theirs, work("j", devices=0.5, lots=1)], NOW), "j")) <= {"n2", "n3"}
+
+
+def test_lots_are_devices_also_where_parts_are_asked_for() -> None:
+    """Three workers of six tenths are less than two devices, and need three. On three lots a fourth finds no place, though more than one is idle."""
+    assert decided(NODES, [work("j", 3, 0.6, lots=2)], NOW).never == {
+        "j": "not even in the empty pool: its deal has begun 0 of 2 devices, and it needs 3 more"
+    }
+    there = parts("there", [("n1", 0), ("n1", 1), ("n2", 0)], 600, lots=3)
+    found = decided(NODES, [there, work("j", devices=0.6, lots=3), work("small", 3, 0.3, lots=3, save_seconds=5, priority=-1)], NOW)
+    assert found.waits == {"j": (1, "next in turn, and has no place: its deal has begun 3 of 3 devices, and it needs 1 more")}
+    assert {(seat.node, seat.devices[0][0]) for seat in found.begin["small"]} == {("n1", 0), ("n1", 1), ("n2", 0)}
+
+
+def test_parts_of_the_own_deal_make_room_for_one_that_wants_a_device_whole() -> None:
+    """They lie on both of its lots, each on a half. The least that is enough goes: one of them."""
+    there = [parts(f"p{at}", [("n1", at)], lots=2, save_seconds=5) for at in range(2)]
+    found = decided(NODES, [*there, work("j", lots=2, priority=9)], NOW)
+    assert list(found.save.values()) == ["j"]
+    assert found.waits == {"j": (1, EMPTIED)}
+
+
+def test_a_probe_shares_its_device_with_nobody() -> None:
+    """A part of one is all that it asks for and has; the rest is nobody's, and when a deal's job wants a part of the last device it goes."""
+    one = [Node("n1", "gpu", 2, 0, 0)]
+    there = parts("there", [("n1", 0)], lots=2)
+    begun = decided(one, [there, work("probe", devices=0.5, deal="probe/probe", probe=True, lots=2)], NOW).begin["probe"]
+    assert begun == (Seat("n1", ((1, 500),)),)
+    probe = parts("probe", [("n1", 1)], deal="probe/probe", probe=True, lots=2)
+    assert decided(one, [there, probe, work("j", devices=0.5, lots=2)], NOW).begin["j"] == (Seat("n1", ((0, 500),)),)
+    found = decided(one, [there, probe, work("j", devices=0.6, lots=2)], NOW)
+    assert found.save == {"probe": "j"}
 
 
 def _content(works: Sequence[Work], found: Decision) -> Any:

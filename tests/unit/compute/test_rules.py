@@ -80,6 +80,7 @@ WRONG: list[tuple[str, Changes, str]] = [
     ("compute.job-has-place", {"Job/train": {"member": "north"}}, "job/train"),
     ("compute.job-has-place", {"Pool/gpus": {"probes": False}}, "job/speed"),
     ("compute.job-fits-deal", {"Job/train": {"workers": 9}}, "job/train"),
+    ("compute.job-fits-deal", {"Job/train": {"workers": 9, "device_percent": 60, "devices": 1}}, "job/train"),
     ("compute.checkpoint-in-time", {"Job/train": {"checkpoint": "601s"}}, "job/train"),
     ("compute.job-can-start", {"Job/train": {"image": "train:1"}}, "job/train"),
     ("compute.job-can-start", {"Pool/gpus": {"engine": "kubernetes"}}, "job/train"),

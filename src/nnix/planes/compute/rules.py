@@ -422,7 +422,7 @@ def job_fits_deal(job: Job, snapshot: Snapshot) -> Iterator[Broken]:
         yield Broken("device_percent", job.device_percent, "with devices: 1, of which it is a part")
     if job.deal is not None:
         has = snapshot.at(job.deal).devices
-        needs = -(-job.workers * job.device_percent // 100) if job.device_percent is not None else job.workers * job.devices
+        needs = -(-job.workers // (100 // job.device_percent)) if job.device_percent is not None else job.workers * job.devices
         if needs > has:
             yield Broken("workers", f"{job.workers} with {needs} devices in all", f"at most {has}, as {job.deal} has")
 

@@ -189,8 +189,42 @@ class Fleet:
             return None
         return self._why_gang(demand, workers, together, fits)
 
-    def holds(self, demand: Demand) -> list[int]:
-        """How many such workers each machine still takes."""
+    def fewest(
+        self, demand: Demand, workers: int, together: Together, own: Container[tuple[str, int]]
+    ) -> tuple[int, frozenset[tuple[str, int]]] | None:
+        """With how few devices besides its `own` a gang that takes parts can do, and with which; None: it finds no room. Nothing is changed.
+
+        Devices are named by machine and number. Where several places are as narrow and do with as few, those of each are named.
+        """
+        most, room = self.holds(demand), self.holds(demand, own)
+        # By machine: for how many workers each further device is good. These are ever fewer, so whoever takes the best first takes the fewest.
+        gains: list[list[tuple[int, tuple[str, int]]]] = []
+        for at, node in enumerate(self.nodes):
+            gains.append([])
+            seats = room[at]
+            others = [(-idle, device) for device, idle in enumerate(self._idle(at)) if (node.name, device) not in own]
+            for idle, device in sorted(others):
+                if (gain := min(most[at] - seats, -idle // demand.share)) > 0:
+                    gains[at].append((gain, (node.name, device)))
+                    seats += gain
+        best: tuple[int, int] | None = None
+        named: set[tuple[str, int]] = set()
+        for width, (_, members) in enumerate(self._groups(together)):
+            for places in members.values():
+                missing = workers - sum(room[at] for at in places)
+                here: set[tuple[str, int]] = set()
+                by_content = sorted(places, key=lambda at: (self._sorted_content([at]), at))
+                for gain, one in sorted((each for at in by_content for each in gains[at]), key=lambda each: -each[0]):
+                    if missing > 0:
+                        here.add(one)
+                        missing -= gain
+                cost = len(here), width
+                if missing <= 0 and (best is None or cost <= best):
+                    best, named = cost, here | (named if cost == best else set())
+        return None if best is None else (best[0], frozenset(named))
+
+    def holds(self, demand: Demand, own: Container[tuple[str, int]] | None = None) -> list[int]:
+        """How many such workers each machine still takes. `own`: of those that take parts, on these devices alone."""
         many = []
         for at, node in enumerate(self.nodes):
             most = UNBOUNDED
@@ -201,7 +235,8 @@ class Fleet:
             if demand.devices:
                 idle = self._idle(at)
                 if demand.share < WHOLE:
-                    most = min(most, sum(part // demand.share for part in idle))
+                    open_to = (part for device, part in enumerate(idle) if own is None or (node.name, device) in own)
+                    most = min(most, sum(part // demand.share for part in open_to))
                 else:
                     most = min(most, idle.count(WHOLE) // demand.devices)
                 if demand.types is not None and node.device not in demand.types:

@@ -8,11 +8,15 @@ at the moment is for probes, which pay nothing: they have a queue of what is lef
 A queue counts devices, and knows no machines. Whom it lets begin is seated (fleet.py), in the order in which the deals' first jobs came; who finds
 no place, though devices enough are idle, is told what is short. He then is the next in turn, whom nobody passes that could not be told to go.
 
+A queue counts parts of devices too, but lots are whole devices, and who bought some may want his whole. So a device of which a deal's jobs have a part
+is that deal's while they have it; of those that nobody has, a deal sees as many as it has lots besides, and parts begin as few as they can do with.
+A probe has its devices to itself.
+
 Room is made where it does any good, and no more of it than that does: the queue says who would have to go by numbers, the fleet who by place,
 and whoever could stay after all stays. What is emptied for somebody is kept for him meanwhile.
 
-R1  Who begins has all of his seats, on devices that nobody else has.
-R2  No deal's jobs have more than its lots.
+R1  Who begins has all of his seats, on devices of which no other deal's jobs and no probe have any part.
+R2  No deal's jobs are on more devices than it has lots.
 R3  Who is told to go can save himself, and is behind the one for whom he goes in the queue of the same deal, or is a probe.
 R4  Names and the order of jobs, deals and machines change nothing but the names in the answer.
 
@@ -25,7 +29,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from nnix.planes.compute.place.fleet import Fleet
@@ -33,6 +37,9 @@ from nnix.planes.compute.place.queue import Queue, Request, Standing
 from nnix.planes.compute.place.values import WHOLE, Demand, Node, Seat, Together, Unplaced
 
 EMPTIED = "its devices are being saved and emptied"
+
+Device = tuple[str, int]
+"""machine, and the device's number there"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,14 @@ class Work:
     seats: tuple[Seat, ...] = ()
 
     @property
+    def takes(self) -> Demand:
+        """What each worker keeps from others: a probe the whole of each device of which it has a part."""
+        return replace(self.demand, share=WHOLE) if self.probe else self.demand
+
+    @property
     def thousandths(self) -> int:
-        """Of devices, all workers together."""
-        return self.workers * self.demand.devices * self.demand.share
+        """Of devices, that all workers together keep from others."""
+        return self.workers * self.takes.devices * self.takes.share
 
     @property
     def arrival(self) -> tuple[Any, ...]:
@@ -81,8 +93,24 @@ class Work:
         """Why it could not even run alone; nothing where it could."""
         if self.thousandths > self.lots * WHOLE:
             return f"it asks for {self.thousandths / WHOLE:g} devices, and its deal has {self.lots}"
-        short = empty.short(self.demand, self.workers, self.together)
+        short = empty.short(self.takes, self.workers, self.together) or self.beyond(empty, ())[0]
         return "" if short is None else f"not even in the empty pool: {short}"
+
+    def beyond(self, fleet: Fleet, own: Collection[Device]) -> tuple[Unplaced | None, Collection[Device] | None]:
+        """Whether the lots of its deal, whose jobs are on its `own` devices, are too few; and which others it may begin (None: any)."""
+        begins: int = self.workers * self.takes.devices
+        devices: Collection[Device] | None = None
+        if self.takes.share < WHOLE:
+            if (fewest := fleet.fewest(self.takes, self.workers, self.together, own)) is None:
+                return None, None  # there is no room, whatever its lots are
+            begins, devices = fewest
+        if begins <= max(0, self.lots - len(own)):
+            return None, devices
+        return Unplaced(f"its deal has begun {len(own)} of {self.lots} devices, and it needs {begins} more", ()), ()
+
+    def given(self, seats: Iterable[Seat], share: int) -> tuple[Seat, ...]:
+        """The same seats, with as much of each device."""
+        return tuple(Seat(seat.node, tuple((device, share) for device, _ in seat.devices)) for seat in seats)
 
 
 class Wait(NamedTuple):
@@ -110,6 +138,11 @@ def decided(nodes: Sequence[Node], works: Iterable[Work], now: int) -> Decision:
     return _Turn(nodes, sorted(works, key=lambda each: each.arrival), now).decision()
 
 
+def touched(seats: Iterable[Seat]) -> Iterator[Device]:
+    """The devices of which these seats have anything."""
+    return ((seat.node, device) for seat in seats for device, _ in seat.devices)
+
+
 class _Turn:
     """One turn of a pool. `works` in order of arrival."""
 
@@ -118,14 +151,14 @@ class _Turn:
         self.by_job = {each.job: each for each in works}
         asked: Counter[Demand] = Counter()
         for each in works:
-            asked[each.demand] += each.workers
+            asked[each.takes] += each.workers
         self.fleet = Fleet(nodes, asked)
         self.shrunk: set[Hashable] = set()
         self.never = {each.job: why for each in works if each.standing is Standing.WAITING and (why := each.barred(self.fleet))}
         self.queued = [each for each in works if each.job not in self.never]
         for each in sorted(works, key=lambda each: (each.since, each.arrival)):
-            for key, seat in zip(each.keys, each.seats, strict=True) if each.seats else ():
-                self._occupy(key, each.demand, seat)
+            for key, seat in zip(each.keys, each.given(each.seats, each.takes.share), strict=True) if each.seats else ():
+                self._occupy(key, each.takes, seat)
         self.going = {each.job for each in works if each.standing is Standing.SAVING}
         self.begin: dict[str, tuple[Seat, ...]] = {}
         self.save: dict[str, str] = {}
@@ -155,10 +188,11 @@ class _Turn:
                 deals.setdefault(each.deal, []).append(each)
         for works in deals.values():
             self._queue(works, works[0].lots * WHOLE)
-        held = sum(each.thousandths for each in self.by_job.values() if not each.probe and (each.seats or each.job in self.begin))
+        held = {device for each in self.by_job.values() if not each.probe for device in touched(each.seats or self.begin.get(each.job, ()))}
         probes = [each for each in self.queued if each.probe]
-        self._queue(probes, sum(node.devices for node in self.fleet.nodes) * WHOLE - held)
-        return Decision(self.begin, self.save, self.waits, self.never)
+        self._queue(probes, (sum(node.devices for node in self.fleet.nodes) - len(held)) * WHOLE)
+        begin = {job: self.by_job[job].given(seats, self.by_job[job].demand.share) for job, seats in self.begin.items()}
+        return Decision(begin, self.save, self.waits, self.never)
 
     def _queue(self, works: Sequence[Work], thousandths: int) -> None:
         """The turn of one queue. Who has no place is named to it, and it is asked again, until all whose turn it is have theirs or will have it."""
@@ -222,7 +256,7 @@ class _Attempt:
                 if isinstance(seats, tuple):
                     self.begin[key] = seats
                     for each, seat in zip(work.keys, seats, strict=True):
-                        self.of.fleet.occupy(each, work.demand, seat)
+                        self.of.fleet.occupy(each, work.takes, seat)
                     self.taken += work.keys
                 elif headed or not self._made_room(work, set() if may_begin else {*self.said.save}):
                     return key, str(self._short(work, ()))
@@ -248,16 +282,57 @@ class _Attempt:
 
     def _place(self, work: Work, gone: Collection[str]) -> tuple[Seat, ...] | Unplaced:
         """Where it would be seated when some have gone; it is not seated."""
-        with self._without(gone):
-            seats = self.of.fleet.gang(work.keys, work.demand, together=work.together)
+        with self._seen_by(work, gone) as beyond:
+            seats = beyond or self.of.fleet.gang(work.keys, work.takes, together=work.together)
             for key in work.keys if isinstance(seats, tuple) else ():
                 self.of.fleet.release(key)
         return seats
 
     def _short(self, work: Work, gone: Collection[str]) -> Unplaced | None:
         """Why it would have no seats when some have gone."""
+        with self._seen_by(work, gone) as beyond:
+            return beyond or self.of.fleet.short(work.takes, work.workers, work.together)
+
+    @contextmanager
+    def _seen_by(self, work: Work, gone: Collection[str]) -> Iterator[Unplaced | None]:
+        """The pool as far as it is the deal's of some work, when some have gone; and whether its lots are too few then.
+
+        Where it takes parts, shut are the devices of which another deal's jobs have some, and those of nobody that it may not begin.
+        """
+        fleet = self.of.fleet
         with self._without(gone):
-            return self.of.fleet.short(work.demand, work.workers, work.together)
+            own, others = set[Device](), set[Device]()
+            for each, seats in self._seated(gone):
+                if not each.probe:
+                    (own if each.deal == work.deal else others).update(touched(seats))
+            # Who takes whole devices finds none of others whole, nor more than he asks for.
+            shut = self._shut(own, others) if work.takes.share < WHOLE else []
+            beyond, may = work.beyond(fleet, own)
+            shut += self._shut({*own, *may}) if may is not None else []
+            try:
+                yield beyond
+            finally:
+                for key in shut:
+                    fleet.release(key)
+
+    def _seated(self, gone: Collection[str]) -> Iterator[tuple[Work, Iterable[Seat]]]:
+        """All who have seats, or are promised some, when some have gone."""
+        for each in self.of.by_job.values():
+            if each.job not in gone:
+                yield each, each.seats or self.begin.get(each.job) or self.of.begin.get(each.job, ())
+        yield from ((each.work, each.seats) for each in (*self.of.promised, *self.promised))
+
+    def _shut(self, but: Collection[Device], some: Collection[Device] | None = None) -> list[Hashable]:
+        """Take what is idle of some devices (None: of all), but not of others; under which keys."""
+        shut: list[Hashable] = []
+        for node, (_, _, devices) in self.of.fleet.idle().items():
+            rests = [
+                (at, rest) for at, rest in enumerate(devices) if rest and (some is None or (node, at) in some) and (node, at) not in but
+            ]
+            if rests:
+                shut.append(("shut", node, some is None))
+                self.of.fleet.occupy(shut[-1], Demand(0, 0), Seat(node, tuple(rests)))
+        return shut
 
     @contextmanager
     def _without(self, gone: Collection[str]) -> Iterator[None]:
@@ -266,7 +341,7 @@ class _Attempt:
         with fleet.without([*(key for each in promised for key in each.kept), *(key for job in gone for key in self.of.keys(job))]):
             sat = [(("promised", key), each, seat) for each in promised for key, seat in zip(each.work.keys, each.seats, strict=True)]
             for key, each, seat in sat:
-                fleet.occupy(key, each.work.demand, seat)
+                fleet.occupy(key, each.work.takes, seat)
             try:
                 yield
             finally:
@@ -304,10 +379,12 @@ class _Attempt:
         mine = [each for each in jobs if each.standing is Standing.RUNNING and each.save_seconds is not None and each.job not in gone]
         for among in (probes, probes + mine):
             lesser = {key for each in among for key in self.of.keys(each.job)}
-            with self._without(gone):
-                found = self.of.fleet.preempt_gang(work.demand, work.workers, 1, together=work.together, lesser=lesser, whole=self._whole)
-            if found is not None:
-                return {key[0] for key in found if isinstance(key, tuple)}
+            with self._seen_by(work, gone):
+                found = self.of.fleet.preempt_gang(work.takes, work.workers, 1, together=work.together, lesser=lesser, whole=self._whole)
+            # Whoever goes leaves his deal lots, too, so that it may begin others: where what was found is not enough, all together may be.
+            for some in ({key[0] for key in found or () if isinstance(key, tuple)}, {each.job for each in among}):
+                if self._short(work, gone | some) is None:
+                    return some
         return None
 
     def _whole(self, key: Hashable) -> Iterable[Hashable]:
@@ -322,7 +399,7 @@ class _Attempt:
         for rank, seat in enumerate(seats):
             cpu, memory, devices = self.of.fleet.idle()[seat.node]
             parts = tuple((device, min(share, devices[device])) for device, share in seat.devices if devices[device])
-            rest = Demand(min(cpu, work.demand.cpu_milli), min(memory, work.demand.memory_mib))
+            rest = Demand(min(cpu, work.takes.cpu_milli), min(memory, work.takes.memory_mib))
             kept.append(("kept", work.job, rank))
             self.of.fleet.occupy(kept[-1], rest, Seat(seat.node, parts))
         self.taken += kept
