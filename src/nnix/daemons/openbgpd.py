@@ -121,9 +121,10 @@ else
   # The last bgpd of another machine may take the folder along between these two, so that a child of ours finds none: then it starts again.
   for turn in 1 2 3 4 5; do
     lend {CONFINEMENT} || exit 1
+    said=$(wc -l <log)
     start bgpd {PROGRAM} -d -f {CONFIG}
     until_true 60 up_or_dead
-    if stands "$pid" || ! tail -n 5 log | grep -q 'fatal in .*: chroot: No such file'; then break; fi
+    if stands "$pid" || ! tail -n "+$((said + 1))" log | grep -q 'fatal in .*: chroot: No such file'; then break; fi
   done
   stands "$pid" || {{ last_words; exit 1; }}
   asked || {{ echo 'started, but does not answer' >&2; exit 1; }}
