@@ -127,8 +127,9 @@ def test_what_deviates_is_refused_with_its_place(wrong: object, where: str) -> N
     "text", ["", "[]", "null", "{", '{"slurmVersion": 1, "slurmVersion": 2}', '{"slurmVersion": NaN}', "[" * 100_000, "\ud800"]
 )
 def test_what_is_no_such_file_is_refused(text: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refused:
         read_slurm(text.encode(errors="surrogatepass"), until=UNTIL, approvers=BOTH, why="nothing")
+    assert {each.rule for each in refused.value.refusals} == {"trust.slurm-file"}
 
 
 def test_all_that_is_wrong_is_named_at_once() -> None:
