@@ -137,7 +137,8 @@ def _run(argv: Sequence[str]) -> None:
 
 
 def standing(prefix: str) -> dict[str, int]:
-    """How many of each there are in the namespaces with `prefix`. Entries that a bridge has learned by itself are no work of either side."""
+    """How many of each there are in the namespaces with `prefix`. Entries that a bridge has learned by itself are no work of either side, nor are
+    those of groups, which the kernel joins in its own time."""
     names = [path.name for path in NAMESPACES.glob(f"{prefix}*")]
     count = {"namespaces": len(names), "links": 0, "addresses": 0, "routes": 0, "shapers": 0, "fdb entries": 0}
     for name in names:
@@ -147,7 +148,7 @@ def standing(prefix: str) -> dict[str, int]:
         count["routes"] += len(_asked(["ip", "-n", name, "-j", "-4", "route", "show"]))
         count["shapers"] += sum(each["kind"] == "tbf" for each in _asked(["tc", "-n", name, "-j", "qdisc", "show"]))
         entries = _asked(["bridge", "-n", name, "-j", "fdb", "show"])
-        count["fdb entries"] += sum(each.get("state") in ("static", "permanent") for each in entries)
+        count["fdb entries"] += sum(each.get("state") in ("static", "permanent") and not int(each["mac"][:2], 16) & 1 for each in entries)
     return count
 
 
