@@ -197,15 +197,21 @@ def _network_differs(known: Known, inputs: Mapping[str, Any]) -> Iterator[str]:
             yield f"port {name} has no room for {circuits} circuits"
 
 
+def sold_of(book: Snapshot) -> Counter[tuple[str, int]]:
+    """(offer, hour) → lots that deals have of it."""
+    sold: Counter[tuple[str, int]] = Counter()
+    for deal in book.of(Deal):
+        for hour in deal.hours:
+            sold[str(deal.offer), hour_number(hour)] += deal.devices
+    return sold
+
+
 # --- orders -------------------------------------------------------------------------------------------------------------
 
 
 def _offers_differ(book: Snapshot, inputs: Mapping[str, Any], first: int, end: int) -> Iterator[str]:
     """Each offer with lots left is a sell, word for word, and nothing else is."""
-    sold: Counter[tuple[str, int]] = Counter()
-    for deal in book.of(Deal):
-        for hour in deal.hours:
-            sold[str(deal.offer), hour_number(hour)] += deal.devices
+    sold = sold_of(book)
     stood: dict[str, Mapping[str, Any]] = {}
     for offer in book.of(Offer):
         pool, start = book.at(offer.pool), max(first, hour_number(offer.start))
@@ -307,8 +313,7 @@ def _refused(known: Known, bid: Bid, asked: Alternative, site: str, start: int) 
     left = Counter(
         {(each.name, hour): each.lots for each in book.of(Offer) for hour in range(hour_number(each.start), hour_number(each.end))}
     )
-    for deal in book.of(Deal):
-        left.subtract({(str(deal.offer), hour_number(hour)): deal.devices for hour in deal.hours})
+    left.subtract(sold_of(book))
     there = [each for each in book.of(Offer) if book.at(each.pool) in known.pools.get((site, asked.device), ())]
     taken: dict[tuple[str, int], list[int]] = defaultdict(list)
     for hour in range(start, start + asked.hours):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnix.cli.clearing_and_book import sold_of
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.kinds import Bid, Deal, Offer, Pool, hour_named, hour_number
@@ -91,10 +92,7 @@ def _standing(book: Snapshot, came: Mapping[str, int], first: int, end: int) -> 
     """What stands of standard lots: offers with lots left in the hours from `first` on and before `end`, bids of one alternative that can be had nowhere else and
     at no other hour."""
     found: dict[Product, Sides] = defaultdict(lambda: {side: [] for side in SIDES})
-    sold: Counter[tuple[str, int]] = Counter()
-    for deal in book.of(Deal):
-        for hour in deal.hours:
-            sold[str(deal.offer), hour_number(hour)] += deal.devices
+    sold = sold_of(book)
     for offer in book.of(Offer):
         pool = book.at(offer.pool)
         ask = {"entry": came[offer.id], "offer": offer.name, "pool": pool.name, "seller": str(pool.member), "fen": int(offer.ask)}

@@ -170,7 +170,7 @@ if [ -z "$hung" ] && alive bird && asked; then
     reload=reload
     ! splits_reloads || reload='reload filters'
     while read -r words; do
-      said=$(birdc -s {SOCKET} $reload ${{words#reload }} 2>&1 </dev/null) || {{ printf '%s\n' "$said" >&2; exit 1; }}
+      said=$(birdc -s {SOCKET} $reload ${{words#reload }} 2>&1 </dev/null) || {{ printf '%s\\n' "$said" >&2; exit 1; }}
     done <again
     rm -f again
   fi

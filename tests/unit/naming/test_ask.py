@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnix.planes.naming.ask import DNSKEY, HEADER, RRSIG, SOA, Reply, Unreadable, _exactly, key_tag, name_at, read, wire
+from nnix.planes.naming.ask import DNSKEY, HEADER, RRSIG, SOA, Reply, Unreadable, framed, key_tag, name_at, read, wire
 
 QUESTION = wire("lab.") + struct.pack("!2H", SOA, 1)
 RDATA = b"\x02ns\xc0\x0c" + b"\x0ahostmaster\xc0\x0c" + struct.pack("!5I", 2026082201, 1800, 900, 604800, 86400)
@@ -122,6 +122,6 @@ def test_a_server_that_drips_over_tcp_is_no_answer_when_the_time_is_over() -> No
         dripping = threading.Thread(target=drip)
         dripping.start()
         with pytest.raises(TimeoutError):
-            _exactly(ours, 65_535, time.monotonic() + 0.3)
+            framed(ours, time.monotonic() + 0.3)
         done.set()
         dripping.join()

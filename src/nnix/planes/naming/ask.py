@@ -103,22 +103,29 @@ def _over_tcp(family: int, address: str, port: int, source: str | None, query: b
             asking.bind((source, 0))
         asking.connect((address, port))
         asking.sendall(struct.pack("!H", len(query)) + query)
-        until = time.monotonic() + timeout_seconds
-        wanted = struct.unpack("!H", _exactly(asking, 2, until))[0]
-        return _exactly(asking, wanted, until)
+        try:
+            return framed(asking, time.monotonic() + timeout_seconds)[2:]
+        except EOFError:
+            raise Unreadable("the connection ended early") from None
 
 
-def _exactly(asking: socket.socket, octets: int, until: float) -> bytes:
-    """All of it in time, however it drips. Raises Unreadable, OSError."""
-    got = b""
+def framed(peer: socket.socket, until: float) -> bytes:
+    """One message with its length before it (RFC 1035, 4.2.2), all of it by `until` on the monotonic clock, however it drips. Raises EOFError when the other side
+    has closed the connection; OSError, as TimeoutError when the time is over."""
+    head = _exactly(peer, 2, until)
+    return head + _exactly(peer, int.from_bytes(head, "big"), until)
+
+
+def _exactly(peer: socket.socket, octets: int, until: float) -> bytes:
+    got = bytearray()
     while len(got) < octets:
         if (left := until - time.monotonic()) <= 0:
             raise TimeoutError
-        asking.settimeout(left)
-        if not (more := asking.recv(octets - len(got))):
-            raise Unreadable("the connection ended early")
+        peer.settimeout(left)
+        if not (more := peer.recv(octets - len(got))):
+            raise EOFError
         got += more
-    return got
+    return bytes(got)
 
 
 def read(message: bytes, number: int, question: bytes) -> Reply:

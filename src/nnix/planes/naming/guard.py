@@ -154,24 +154,12 @@ def _towards(way: Way, kind: int) -> socket.socket:
 def _message(peer: socket.socket) -> bytes:
     """One message with its length before it. Raises Ended; OSError, as TimeoutError when all of it is not there in time: whoever sends an octet now and then would
     else hold a place for ever, and the places are all zones'."""
-    until = time.monotonic() + PATIENCE_SECONDS
     try:
-        head = _exactly(peer, 2, until)
-        return head + _exactly(peer, int.from_bytes(head, "big"), until)
+        return ask.framed(peer, time.monotonic() + PATIENCE_SECONDS)
+    except EOFError:
+        raise Ended from None
     finally:
         peer.settimeout(PATIENCE_SECONDS)
-
-
-def _exactly(peer: socket.socket, octets: int, until: float) -> bytes:
-    got = bytearray()
-    while len(got) < octets:
-        if (left := until - time.monotonic()) <= 0:
-            raise TimeoutError
-        peer.settimeout(left)
-        if not (more := peer.recv(octets - len(got))):
-            raise Ended
-        got += more
-    return bytes(got)
 
 
 def _present(way: Way) -> tuple[set[bytes], set[bytes]]:

@@ -211,7 +211,7 @@ def from_rpki_client(csv: bytes, document: bytes) -> Concluded:
     if tail < 0:
         raise Unreadable("the JSON has no bgpsec_keys")
     try:
-        found: dict[str, Any] = json.loads(b"{" + document[tail:], object_pairs_hook=_each_once)
+        found: dict[str, Any] = json.loads(b"{" + document[tail:], object_pairs_hook=each_once)
         keys = frozenset(RouterKey(_asn(each["asn"]), _key_id(each["ski"]), _public_key(each["pubkey"])) for each in found["bgpsec_keys"])
         listed = found.get("aspas")
         if listed is None:
@@ -242,7 +242,7 @@ def from_fort(outputs: Mapping[str, tuple[bytes, bytes]]) -> Concluded:
     return Concluded(anchors, {}, frozenset(keys))
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON. With a name twice it says two things, and readers differ in which of them they take (RFC 8259, 4). Raises ValueError."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from nnix.kernel.rule import Refusal, Refused, judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.trust.kinds import About, Action, LocalException
+from nnix.planes.trust.outputs import each_once
 from nnix.planes.trust.rules import exception_length, exception_says_what, exception_two_approvers
 
 RULE, SOURCE = "trust.slurm-file", "RFC 8416, 3"
@@ -82,16 +83,9 @@ def _document(content: bytes) -> Any:
     if len(content) > OCTETS_MAX:
         raise Refused([_refusal("document", "", f"{len(content)} octets", f"at most {OCTETS_MAX} octets")])
     try:
-        return json.loads(content.decode(), object_pairs_hook=_each_once, parse_constant=_no_number)
+        return json.loads(content.decode(), object_pairs_hook=each_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise Refused([_refusal("document", "", f"{error or type(error).__name__}", "JSON in UTF-8 (RFC 8259)")]) from None
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object with a name twice")
-    return found
 
 
 def _no_number(text: str) -> float:

@@ -27,6 +27,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.allocate import TAGS
 from nnix.planes.compute.kinds import Bid, Deal, Offer, Pool
 from nnix.planes.compute.kinds import hour_number as number
+from nnix.planes.compute.market.record import Asked
 from nnix.planes.compute.rules import market_of
 from nnix.planes.compute.wanted import alternatives, unfilled
 from nnix.planes.fabric.kinds import Circuit, Port
@@ -165,9 +166,9 @@ class Orders:
 
 
 def _row(want: Want, way: int) -> list[Any]:
-    """As record.WANT has it."""
-    row = want.site, want.device, want.devices, want.start, want.hours, want.limit, want.transfer, want.rate, way, list(want.ends)
-    return list(row)
+    return [
+        *Asked(want.site, want.device, want.devices, want.start, want.hours, want.limit, want.transfer, want.rate, way, list(want.ends))
+    ]
 
 
 def cheapest(steps: Sequence[tuple[int, int]], devices: int) -> int | None:

@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 FORMAT = 2
 FIELDS = (
@@ -38,8 +38,23 @@ FIELDS = (
 MATCH_FORMAT = 1
 MATCH_FIELDS = ("format", "inputs", "fills", "digest")
 
-WANT = ("site", "device", "devices", "start", "hours", "limit", "transfer", "rate", "way", "ends")
-"""what stands in a want, in this order; `way` is the number of one of the `ways`. There are many wants, and names would be most of the record"""
+
+class Asked(NamedTuple):
+    """A want as a record has it: a row, for there are many of them, and names would be most of the record. `way` is the number of one of the `ways`."""
+
+    site: str
+    device: str
+    devices: int
+    start: int
+    hours: int
+    limit: int
+    transfer: int
+    rate: int
+    way: int
+    ends: Sequence[str]
+
+
+WANT = Asked._fields
 
 WANT_HOURS_MAX = 24 * 366
 """in a row: who checks a record counts each hour of a want, so one that claims more is not looked at any further"""
@@ -52,18 +67,20 @@ NOTHING = "nothing could be delivered: see what was set aside"
 
 def wants_of(inputs: Mapping[str, Any], buy: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The wants of a buy with their fields by name, and the links of their way."""
-    for row in buy["wants"]:
-        want = dict(zip(WANT, row, strict=True))
-        yield {**want, "links": inputs["ways"][want["way"]]}
+    for want in map(Asked._make, buy["wants"]):
+        yield {**want._asdict(), "links": inputs["ways"][want.way]}
 
 
 def digest_of(record: Mapping[str, Any]) -> str:
     """SHA-256 over the canonical JSON (RFC 8785) of a record without its `digest`. It has whole numbers and no astral characters in its keys, for which keys
     in order and no blanks are the canonical form."""
-    rest = {key: value for key, value in record.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    return _hashed({key: value for key, value in record.items() if key != "digest"})
 
 
 def inputs_digest(record: Mapping[str, Any]) -> str:
     """SHA-256 over the canonical JSON of what a clearing was given."""
-    return hashlib.sha256(json.dumps(record["inputs"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    return _hashed(record["inputs"])
+
+
+def _hashed(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()

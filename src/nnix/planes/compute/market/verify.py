@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
-from nnix.planes.compute.market.record import FIELDS, FORMAT, NOT_WHOLE, NOTHING, OUTBID, WANT, WANT_HOURS_MAX, WOULD_LOSE, digest_of
+from nnix.planes.compute.market.record import FIELDS, FORMAT, NOT_WHOLE, NOTHING, OUTBID, WANT, WANT_HOURS_MAX, WOULD_LOSE, Asked, digest_of
 
 Product = tuple[str, str, int]
 ByHour = Mapping[tuple[str, str], Mapping[int, int]]
@@ -38,27 +38,17 @@ class Fault:
         return f"{self.check}: {self.what}"
 
 
-class Asked(NamedTuple):
-    """A want of a bid, as record.WANT has it."""
-
-    site: str
-    device: str
-    devices: int
-    start: int
-    hours: int
-    limit: int
-    transfer: int
-    rate: int
-    way: int
-    ends: Sequence[str]
-
-
 def faults(record: Any) -> tuple[Fault, ...]:
     """Everything that is wrong with a clearing; empty when all is well. Never raises, whatever the record is."""
+    return collected(_all, record, "C2")
+
+
+def collected(check: Callable[[Any], Iterable[Fault]], record: Any, unreadable: str) -> tuple[Fault, ...]:
+    """What `check` finds in a record; a fault called `unreadable` alone where the record is so that it stumbles."""
     try:
-        return tuple(_all(record))
+        return tuple(check(record))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as broken:
-        return (Fault("C2", f"it cannot be read: {type(broken).__name__} {broken}"),)
+        return (Fault(unreadable, f"it cannot be read: {type(broken).__name__} {broken}"),)
 
 
 def _all(record: Mapping[str, Any]) -> Iterator[Fault]:

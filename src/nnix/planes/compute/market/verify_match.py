@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nnix.planes.compute.market.record import MATCH_FIELDS, MATCH_FORMAT, digest_of
-from nnix.planes.compute.market.verify import Fault, Product, spelled
+from nnix.planes.compute.market.verify import Fault, Product, collected, spelled
 
 Row = Mapping[str, Any]
 
@@ -29,10 +29,7 @@ ASK_NUMBERS, BID_NUMBERS = ("entry", "fen", "offered", "lots"), ("entry", "fen",
 
 def match_faults(record: Any) -> tuple[Fault, ...]:
     """Everything that is wrong with a match; empty when all is well. Never raises, whatever the record is."""
-    try:
-        return tuple(_all(record))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as broken:
-        return (Fault("M2", f"it cannot be read: {type(broken).__name__} {broken}"),)
+    return collected(_all, record, "M2")
 
 
 def _all(record: Mapping[str, Any]) -> Iterator[Fault]:

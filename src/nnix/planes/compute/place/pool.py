@@ -108,10 +108,6 @@ class Work:
             return None, devices
         return Unplaced(f"its deal has begun {len(own)} of {self.lots} devices, and it needs {begins} more", ()), ()
 
-    def given(self, seats: Iterable[Seat], share: int) -> tuple[Seat, ...]:
-        """The same seats, with as much of each device."""
-        return tuple(Seat(seat.node, tuple((device, share) for device, _ in seat.devices)) for seat in seats)
-
 
 class Wait(NamedTuple):
     """Where a job stands among those that wait in its queue, from 1, and why it waits."""
@@ -138,6 +134,11 @@ def decided(nodes: Sequence[Node], works: Iterable[Work], now: int) -> Decision:
     return _Turn(nodes, sorted(works, key=lambda each: each.arrival), now).decision()
 
 
+def given(seats: Iterable[Seat], share: int) -> tuple[Seat, ...]:
+    """The same seats, with as much of each device."""
+    return tuple(Seat(seat.node, tuple((device, share) for device, _ in seat.devices)) for seat in seats)
+
+
 def touched(seats: Iterable[Seat]) -> Iterator[Device]:
     """The devices of which these seats have anything."""
     return ((seat.node, device) for seat in seats for device, _ in seat.devices)
@@ -157,7 +158,7 @@ class _Turn:
         self.never = {each.job: why for each in works if each.standing is Standing.WAITING and (why := each.barred(self.fleet))}
         self.queued = [each for each in works if each.job not in self.never]
         for each in sorted(works, key=lambda each: (each.since, each.arrival)):
-            for key, seat in zip(each.keys, each.given(each.seats, each.takes.share), strict=True) if each.seats else ():
+            for key, seat in zip(each.keys, given(each.seats, each.takes.share), strict=True) if each.seats else ():
                 self._occupy(key, each.takes, seat)
         self.going = {each.job for each in works if each.standing is Standing.SAVING}
         self.begin: dict[str, tuple[Seat, ...]] = {}
@@ -191,7 +192,7 @@ class _Turn:
         held = {device for each in self.by_job.values() if not each.probe for device in touched(each.seats or self.begin.get(each.job, ()))}
         probes = [each for each in self.queued if each.probe]
         self._queue(probes, (sum(node.devices for node in self.fleet.nodes) - len(held)) * WHOLE)
-        begin = {job: self.by_job[job].given(seats, self.by_job[job].demand.share) for job, seats in self.begin.items()}
+        begin = {job: given(seats, self.by_job[job].demand.share) for job, seats in self.begin.items()}
         return Decision(begin, self.save, self.waits, self.never)
 
     def _queue(self, works: Sequence[Work], thousandths: int) -> None:
