@@ -13,7 +13,6 @@ Run as root: python bench/fabric_order.py [--quick]. The last line is one JSON o
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import socket
@@ -62,16 +61,13 @@ def first_answer(namespace: str, address: str, until: float) -> float:
     own, which stays in the namespace."""
     request = struct.pack("!BBHHH", 8, 0, 0xFFFF - 0x0800 - 0x6E78, 0x6E78, 0)  # ICMP echo request (RFC 792) with its checksum
     asker: socket.socket | None = None
-    for turn in itertools.count():
-        if time.perf_counter() > until:
-            break
+    while time.perf_counter() < until:
         try:
             if asker is None:
                 enter_namespace(namespace)
                 asker = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
                 asker.setblocking(False)
-            if turn % 10 == 0:
-                hasten()
+            hasten()  # every time, since an interface comes with the second that it usually waits
             asker.sendto(request, (address, 0))
         except OSError:
             pass  # no namespace, no address or no route yet

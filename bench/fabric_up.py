@@ -36,7 +36,7 @@ from nnix.cli.root import ALL_PLANES
 from nnix.daemons.iproute import IPROUTE
 from nnix.hosts.namespace import NAMESPACES, NamespaceHost
 from nnix.kernel.change import Key, admit, compile_all, evidence_keys
-from nnix.kernel.drive import AT_ONCE, World, converge
+from nnix.kernel.drive import HERE_AT_ONCE, World, converge
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Driver, Host, Result
@@ -126,7 +126,7 @@ def peer(said: Mapping[str, Said]) -> None:
         for tool, line in said[name].commands:
             _run([tool, "-n", namespace, *line.split()])
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(HERE_AT_ONCE) as pool:
         list(pool.map(machine, (name for name in said if name != "@lab")))
 
 

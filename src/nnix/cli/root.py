@@ -298,6 +298,7 @@ class Setting:
             # zebra takes along what EVPN had put beside our own entries of a group, and the kernel knows no difference.
             unsettled={FRR.name: frozenset({IPROUTE.name})},
             dawdling=frozenset({GOBGP.name}),  # which first calls its neighbours 5 to 10 s after it was started, whatever it is told
+            elsewhere=self.machines.elsewhere,
         )
 
     @property

@@ -295,7 +295,6 @@ NOUNS = {"bgp": "session"}
 _STATEMENT = re.compile(r"^(protocol|filter|function|template)\s+(\S+)(?:[ \t]+([A-Za-z_]\w*))?", re.M)
 _SESSION = re.compile(r"^\s*#\s*session:\s*(\S+)\s*$", re.M)
 _SKIPPED = re.compile(r'"[^"\n]*"|#[^\n]*|/\*.*?\*/', re.S)
-_BRACE = re.compile(r"[{}]")
 _SOFT = frozenset({"import", "export", "receive", "description", "preference"})
 _LASTING = frozenset({"table", "keep"})  # `import table`, `import keep filtered`: what the channel holds, not what passes
 
@@ -324,11 +323,12 @@ def _blank(skipped: re.Match[str]) -> str:
 
 
 def _block_end(plain: str, start: int) -> int:
-    depth = 0
-    for brace in _BRACE.finditer(plain, start):
-        depth += 1 if brace[0] == "{" else -1
+    depth, end = 0, start
+    while (closing := plain.find("}", end)) >= 0:
+        depth += plain.count("{", end, closing) - 1
+        end = closing + 1
         if depth == 0:
-            return brace.end()
+            return end
     return len(plain)
 
 

@@ -203,10 +203,10 @@ class NftablesDriver:
     async def check(self, host: Host, content: bytes) -> str:
         """nft's own parser, and the kernel's judgement, without loading (`nft -c`)."""
         try:
-            parse(content.decode())
+            table = parse(content.decode())
         except ValueError as error:
             return str(error)
-        result = await host.run(["nft", "-c", "-f", "-"], stdin=_replacing(parse(content.decode()), content))
+        result = await host.run(["nft", "-c", "-f", "-"], stdin=_replacing(table, content))
         return "" if result.status == 0 else result.err.strip() or f"nft ended with status {result.status}"
 
     async def look(self, host: Host, wanted: Mapping[str, bytes]) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ driving twice is driving once, and being killed in between is no special case.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from types import MappingProxyType
 
 from nnix.kernel.change import Key
 from nnix.kernel.plane import Machines
-from nnix.kernel.world import Absent, Artifact, Driver, Failed, Host, Unreachable
+from nnix.kernel.world import Absent, Artifact, Driver, Failed, Unreachable
 
-AT_ONCE = 8
+ELSEWHERE_AT_ONCE = 8
+HERE_AT_ONCE = min(max(4, 2 * len(os.sched_getaffinity(0))), 32)
+"""Machines that share this one's processors: more of them at once only make those slower for which all others wait."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,16 @@ class World:
     """driver → those before it of whose work the kernel may lose some when it drives: they look once more afterwards"""
     dawdling: frozenset[str] = frozenset()
     """drivers whose daemons let seconds pass before they do anything: their machines begin first, so that others use these seconds"""
+    elsewhere: Callable[[str], bool] = lambda machine: False
+    """which machines have processors of their own"""
 
     def stage(self, driver: str) -> int:
         return list(self.drivers).index(driver)
+
+    def room(self) -> Callable[[str], asyncio.Semaphore]:
+        """What keeps machines from being worked on too many at once, by machine. For one piece of work."""
+        here, elsewhere = asyncio.Semaphore(HERE_AT_ONCE), asyncio.Semaphore(ELSEWHERE_AT_ONCE)
+        return lambda machine: elsewhere if self.elsewhere(machine) else here
 
 
 async def look(world: World, artifacts: Iterable[Artifact]) -> dict[Key, str]:
@@ -58,10 +68,10 @@ async def look(world: World, artifacts: Iterable[Artifact]) -> dict[Key, str]:
     groups: dict[tuple[str, str], dict[str, bytes]] = defaultdict(dict)
     for each in artifacts:
         groups[each.machine, each.driver][each.name] = each.content
-    limit = asyncio.Semaphore(AT_ONCE)
+    room = world.room()
 
     async def one(machine: str, driver: str, wanted: Mapping[str, bytes]) -> dict[Key, str]:
-        async with limit:
+        async with room(machine):
             try:
                 found = await world.drivers[driver].look(world.machines.host(machine), wanted)
             except (Unreachable, Failed) as error:
@@ -96,17 +106,17 @@ async def converge(
 
     ground = [each for each in wanted.values() if world.ground(each.machine)]
     rest = [each for each in wanted.values() if not world.ground(each.machine)]
-    limit = asyncio.Semaphore(AT_ONCE)
+    room = world.room()
     leaving: dict[str, list[Key]] = defaultdict(list)
     for key in sorted(gone, key=lambda key: -world.stage(key[1])):
         leaving[key[0]].append(key)
 
-    async def away(keys: list[Key]) -> None:
-        async with limit:
+    async def away(machine: str, keys: list[Key]) -> None:
+        async with room(machine):
             for key in keys:
                 tell(await _take_away(world, key))
 
-    await asyncio.gather(*(away(keys) for machine, keys in leaving.items() if not world.ground(machine)))
+    await asyncio.gather(*(away(machine, keys) for machine, keys in leaving.items() if not world.ground(machine)))
     for artifact in sorted(ground, key=lambda each: world.stage(each.driver)):
         await _machine(world, [artifact], tell, known)
     by_machine: dict[str, list[Artifact]] = defaultdict(list)
@@ -114,7 +124,7 @@ async def converge(
         by_machine[each.machine].append(each)
 
     async def one(artifacts: list[Artifact]) -> None:
-        async with limit:
+        async with room(artifacts[0].machine):
             await _machine(world, artifacts, tell, known)
 
     def way(group: Sequence[Artifact]) -> tuple[bool, int, int, int]:
@@ -126,7 +136,7 @@ async def converge(
     await asyncio.gather(*(one(group) for group in sorted(by_machine.values(), key=way)))
     for machine, keys in leaving.items():
         if world.ground(machine):
-            await away(keys)
+            await away(machine, keys)
     return tuple(outcomes)
 
 
@@ -143,7 +153,7 @@ async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, know
         by_driver[each.driver].append(each)
     looks = {name: asyncio.create_task(_differing(world, group, known)) for name, group in by_driver.items()}
     for name in sorted(by_driver, key=world.stage):
-        driver, group = world.drivers[name], by_driver[name]
+        group = by_driver[name]
         different = await looks[name]
         if unguarded:
             for each in group:
@@ -154,12 +164,11 @@ async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, know
                 tell(Outcome(each.key, failure=different))
             unguarded = name if name in world.guards else ""
             continue
-        host = world.machines.host(group[0].machine)
         for each in group:
             if not different.get(each.name):
                 tell(Outcome(each.key))
             else:
-                tell(came := await _drive(driver, host, each, different[each.name]))
+                tell(came := await _drive(world, each, different[each.name]))
                 unsettled |= world.unsettled.get(name, frozenset())
                 if came.failure and name in world.guards:
                     unguarded = "/".join(each.key[1:])
@@ -169,23 +178,25 @@ async def _machine(world: World, artifacts: Sequence[Artifact], tell: Told, know
             if isinstance(different, str):
                 tell(Outcome(each.key, failure=different))
             elif different.get(each.name):
-                tell(await _drive(world.drivers[name], world.machines.host(each.machine), each, different[each.name]))
+                tell(await _drive(world, each, different[each.name]))
 
 
 async def _differing(world: World, group: Sequence[Artifact], known: Mapping[Key, str]) -> Mapping[str, str] | str:
     """How one machine differs from one driver's artifacts, by name; or, in words, why it cannot be asked."""
     different = {each.name: known[each.key] for each in group if each.key in known}
     unknown = {each.name: each.content for each in group if each.key not in known}
+    if not unknown:
+        return different
     try:
         host = world.machines.host(group[0].machine)
-        return {**different, **await world.drivers[group[0].driver].look(host, unknown)} if unknown else different
+        return {**different, **await world.drivers[group[0].driver].look(host, unknown)}
     except (Unreachable, Failed) as error:
         return str(error)
 
 
-async def _drive(driver: Driver, host: Host, artifact: Artifact, found: str) -> Outcome:
+async def _drive(world: World, artifact: Artifact, found: str) -> Outcome:
     try:
-        await driver.drive(host, artifact.name, artifact.content)
+        await world.drivers[artifact.driver].drive(world.machines.host(artifact.machine), artifact.name, artifact.content)
     except (Unreachable, Failed) as error:
         return Outcome(artifact.key, found, str(error))
     return Outcome(artifact.key, found)

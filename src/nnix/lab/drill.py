@@ -25,7 +25,7 @@ from itertools import combinations, cycle, islice
 from typing import Any
 
 from nnix.kernel.approval import Standing
-from nnix.kernel.drive import AT_ONCE, World, converge
+from nnix.kernel.drive import World, converge
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Artifact, Failed, Host, Unreachable
 from nnix.lab.compile import circuit_addresses, end_machine
@@ -444,10 +444,10 @@ class Drill:
 
     async def heal(self) -> None:
         """Take back what a drill that was killed has left, and let the drivers put everything right."""
-        limit = asyncio.Semaphore(AT_ONCE)
+        room = self.world.room()
 
         async def one(machine: str, lines: str) -> None:
-            async with limit:
+            async with room(machine):
                 with contextlib.suppress(Unreachable):
                     await self._shell(machine, lines)
 

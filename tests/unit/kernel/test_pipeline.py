@@ -13,7 +13,7 @@ import pytest
 from nnix.daemons.paper import PaperDriver
 from nnix.kernel.apply import Applied, Office, Stale
 from nnix.kernel.change import BadPlan, ChangeState, admit, completed, inverse, loaded
-from nnix.kernel.drive import World, converge
+from nnix.kernel.drive import ELSEWHERE_AT_ONCE, HERE_AT_ONCE, World, converge
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.plane import Plane
 from nnix.kernel.resource import Resource
@@ -193,6 +193,26 @@ def test_machines_whose_daemons_dawdle_begin_first_and_then_those_with_most_to_d
     world = World(Shelves(), {"quick": quick, "slow": slow}, dawdling=frozenset({"slow"}))
     asyncio.run(converge(world, {each.key: each for each in wish}))
     assert list(dict.fromkeys(begun)) == ["sleepy", "large", "small"]
+
+
+def test_machines_with_processors_of_their_own_wait_for_none_of_those_that_share_ours() -> None:
+    """Each of the two sorts has so many driven at once, and no more, whatever the other does."""
+    driven: set[str] = set()
+    most = {"here": 0, "far": 0}
+
+    class Slow(PaperDriver):
+        async def drive(self, host: Host, name: str, wanted: bytes | None) -> None:
+            driven.add(host.name)
+            sort = host.name.split("-")[0]
+            most[sort] = max(most[sort], sum(each.startswith(sort) for each in driven))
+            await asyncio.sleep(0.01)
+            driven.discard(host.name)
+            await super().drive(host, name, wanted)
+
+    wish = [Artifact(f"{sort}-{number}", "slow", "x", b"1") for sort in most for number in range(2 * HERE_AT_ONCE + ELSEWHERE_AT_ONCE)]
+    world = World(Shelves(), {"slow": Slow("slow")}, elsewhere=lambda machine: machine.startswith("far"))
+    asyncio.run(converge(world, {each.key: each for each in wish}))
+    assert most == {"here": HERE_AT_ONCE, "far": ELSEWHERE_AT_ONCE}
 
 
 def test_a_change_after_one_that_was_only_recorded_brings_about_both(library: Library, office: Office) -> None:
