@@ -137,12 +137,12 @@ def _node(policy: NodePolicy) -> Iterator[str]:
 def _limits(responses_per_second: int) -> Iterator[str]:
     """The rate limit, for both of its makes: the driver lays the one that the version knows into `limits.conf` (daemons/knot.py).
 
-    Until 3.3 Knot counts the same answer to the same network, one bucket each. Its table is the smallest that still holds a flood as well beside other
-    traffic as the default's 393,241 buckets do; those fall out of the caches and cost more, and smaller ones are searched for long.
+    Until 3.3 Knot counts the same answer to the same network, one bucket each for a second, and where no bucket is free it searches all of them. So its
+    table, the default's, must hold what a top-level domain is asked in a second: of 65,537 a million names, asked at random, made a third of all work.
     From 3.4 on it counts all answers to an address and to the networks around it, and what may come in one instant apart from what may come in a second.
     The default of that, 125, would cut short a resolver that asks a whole second's worth at once.
     """
-    for era, more in (("<3.4", ["table-size: 65537"]), (">=3.4", [f"instant-limit: {responses_per_second}", "table-size: 65536"])):
+    for era, more in (("<3.4", ["table-size: 393241"]), (">=3.4", [f"instant-limit: {responses_per_second}", "table-size: 65536"])):
         yield f"#{era} mod-rrl:"
         yield f"#{era}   - id: public"
         yield from (f"#{era}     {each}" for each in (f"rate-limit: {responses_per_second}", "slip: 2", *more))
