@@ -18,6 +18,9 @@ which hardly one has changed. A configuration may say `# told anew by import: NU
 the number is another one, BIRD is configured softly, reads again what it was sent, and so tells anew the routes that differ now; sessions whose own block
 has changed are fed in full. What is still to be read again stands in `again` until it was.
 
+*What ROA tables change.* BIRD waits a second for more before it judges routes anew (`min settle time`), and a BIRD 2 that has nothing else to do then sleeps for three more: what a
+timer gave it to do it sees when it wakes. So whoever has changed ROA tables is asked something a little later.
+
 *Cold start.* BIRD tells a session that comes up all that it has, in the order of its hash table, which puts a few routes into each message at best; what
 comes in while everybody is there goes out in messages as full as those that brought it. Where many members come back one after another and
 announce at once, that was four times the octets and twice the CPU time (bench/routing_start.py). So a BIRD with many sessions is started with
@@ -57,6 +60,9 @@ SOCKET = "bird.ctl"
 RESTART_TIME = "restart-time.conf"
 COMMS = ("bird",)
 ANSWER_SECONDS = 2
+
+SETTLED_SECONDS = "0.9 0.2 0.9"
+"""when a BIRD is woken after a change, each after the one before: its settle time is over, or was begun anew by a long reconfiguration"""
 
 HELD = "held.conf"
 WAITER = "waiter"
@@ -166,6 +172,9 @@ if [ -z "$hung" ] && alive bird && asked; then
       exit 1 ;;
   esac
   until_true 60 settled || {{ echo 'the reconfiguration does not come to an end' >&2; exit 1; }}
+  if grep -q '^roa[46] table ' {CONFIG}; then
+    for pause in {SETTLED_SECONDS}; do sleep "$pause"; asked; done </dev/null >/dev/null 2>&1 &
+  fi
   if [ -s again ]; then
     reload=reload
     ! splits_reloads || reload='reload filters'
