@@ -28,6 +28,7 @@ from nnix.kernel.rule import Refused
 from nnix.kernel.world import Artifact, Driver, Failed
 from nnix.planes.routing.compile import ServerPolicy, compile, policy
 from nnix.planes.routing.kinds import RouteServer
+from nnix.planes.routing.prove.compare import Difference
 from nnix.planes.routing.prove.evaluate import Evaluator
 from nnix.planes.routing.prove.witnesses import plan
 from nnix.planes.routing.trial.run import Proof, tried
@@ -179,14 +180,36 @@ OPENBGPD_MUTATIONS: tuple[tuple[str, str, str], ...] = (
     ("the hold time is another", r"holdtime 90", "holdtime 180"),
 )  # fmt: skip
 
+# Sessions with several paths: two clients are told them, two may send them.
+SEVERAL: Mapping[int, Mapping[str, str]] = {3: {"add_paths": "both"}, 4: {"add_paths": "send"}, 5: {"add_paths": "receive"}}
+OUT_M4 = r"(nnix_heed\(200004, 0\);\n      \}\n)"  # of m4's export filter
+SEVERAL_MUTATIONS: Mapping[str, tuple[tuple[str, str, str], ...]] = {
+    "bird": (
+        ("one client is told one path", r"add paths tx", "add paths off"),
+        ("one client may not send several", r"add paths on", "add paths tx"),
+        ("a path too many: a wish about one client is heeded for another", r"nnix_heed\(1003, 1003\)", "nnix_heed(1006, 1006)"),
+        ("a path too few: the second of two clients", OUT_M4, r"\1      if bgp_path.first = 1002 && bgp_path.len > 3 then reject;\n"),
+        ("a path too few: the third of one client", OUT_M4, r"\1      if bgp_path.first = 1003 && bgp_path.len = 3 && bgp_path.last = 1003 && net ~ [22.3.0.0/23] then reject;\n"),
+        ("one of two paths is altered", OUT_M4, r"\1      if bgp_path.first = 1002 && bgp_path.len > 3 then bgp_med = 7;\n"),
+    ),
+    "openbgpd": (
+        ("one client is told one path", r"(AS200004(?s:.)*?)announce add-path send all\n", r"\1"),
+        ("one client may not send several", r"announce add-path recv yes\n", ""),
+        ("a path too many: not-to is not heeded", r"\nmatch to any large-community 139136:0:neighbor-as [^\n]*", ""),
+        ("a path too few: one more than the best, and no third", r"add-path send all", "add-path send best plus 1"),
+        ("one of two paths is altered", r"\ndeny quick to any peer-as neighbor-as", r"\g<0>\nmatch to 10.9.0.14 AS 1002 set med 7"),
+    ),
+}  # fmt: skip
+
+
 TABLES: Mapping[str, tuple[Driver, tuple[tuple[str, str, str], ...]]] = {
     "bird": (BIRD, MUTATIONS),
     "openbgpd": (OPENBGPD, OPENBGPD_MUTATIONS),
 }
 
 
-def of_make(make: str) -> tuple[ServerPolicy, Artifact]:
-    plain = showing()
+def of_make(make: str, sessions: Mapping[int, Mapping[str, Any]] | None = None) -> tuple[ServerPolicy, Artifact]:
+    plain = showing(sessions=sessions)
     first = plain.get(RouteServer, "rs1")
     assert first is not None
     snapshot = plain.replaced([first.changed(daemon=make)])
@@ -225,8 +248,47 @@ def test_the_candidate_is_what_its_policy_says(make: str) -> None:
 @pytest.mark.parametrize("make", sorted(TABLES))
 def test_every_mutation_is_found(make: str) -> None:
     """More than 60 of BIRD's text, more than 40 of OpenBGPD's; the difference that gives each away names a place, and what was expected and seen there."""
-    server, artifact = of_make(make)
     driver, mutations = TABLES[make]
+
+    seen = _found_out(*of_make(make), driver, mutations)
+
+    _all_found_out(seen)
+    assert len(seen) == len(mutations) > (60 if make == "bird" else 40)
+
+
+@pytest.mark.parametrize("make", sorted(SEVERAL_MUTATIONS))
+def test_several_paths_are_as_the_policy_says_and_one_too_many_or_too_few_is_found(make: str) -> None:
+    """ADD-PATH (RFC 7911) is agreed on with whom it is declared for, and sets are compared: of routes of two clients, and of several that one client sends."""
+    server, artifact = of_make(make, SEVERAL)
+    driver, mutations = TABLES[make][0], SEVERAL_MUTATIONS[make]
+
+    async def prove() -> Proof:
+        async with _place(server) as place:
+            return await tried(server, artifact, driver, place)
+
+    proof = asyncio.run(prove())
+    assert (proof.differences, proof.silent, proof.sessions) == ((), (), 12)
+
+    seen = _found_out(server, artifact, driver, mutations)
+    _all_found_out(seen)
+    assert len(seen) == len(mutations)
+    for words, each in seen.items():
+        expected = "session" if words.startswith("one client") else "wire"
+        assert isinstance(each, Difference)
+        assert each.where == expected, f"{words}: {each}"
+        if expected == "session":
+            assert "add_paths" in each.expected
+    few = [each for words, each in seen.items() if "too few" in words]
+    assert all(isinstance(each, Difference) and each.seen == "nothing" and "one of several paths" in each.about for each in few), few
+
+
+def _all_found_out(seen: Mapping[str, object]) -> None:
+    assert [words for words, each in seen.items() if each is None] == []
+    assert {words: str(each) for words, each in seen.items() if isinstance(each, Failed)} == {}
+
+
+def _found_out(server: ServerPolicy, artifact: Artifact, driver: Driver, mutations: tuple[tuple[str, str, str], ...]) -> dict[str, object]:
+    """What gives each mutation away: a difference, None where nothing does, and what went wrong where it could not even be tried."""
     text = artifact.content.decode()
     planned = plan(Evaluator(server))
 
@@ -248,21 +310,18 @@ def test_every_mutation_is_found(make: str) -> None:
         await asyncio.gather(*(some(waiting, seen) for _ in range(AT_ONCE)))
         return seen
 
-    seen = asyncio.run(found())
-
-    lost = [words for words, each in seen.items() if each is None]
-    assert lost == []
-    unread = {words: str(each) for words, each in seen.items() if isinstance(each, Failed)}
-    assert unread == {}
-    assert len(seen) == len(mutations) > (60 if make == "bird" else 40)
+    return asyncio.run(found())
 
 
 def test_a_change_whose_route_server_means_something_else_is_refused(
     candidate: tuple[ServerPolicy, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`nnix apply` proves before it touches: a spelling that lost a bogon is refused by kernel.proved, with the witness that shows it."""
+    """`nnix apply` proves before it touches: a spelling that lost a bogon and a client with a strict role is refused by kernel.proved, with the witness
+    that shows the one, and the name of the other."""
     server, artifact = candidate
-    faulty = replace(artifact, content=artifact.content.replace(b"100.64.0.0/10+, ", b""))
+    without = re.sub(rb"protocol bgp c_m5_s_v6 (?s:.)*?\n\}\n", b"", artifact.content)
+    assert without != artifact.content
+    faulty = replace(artifact, content=without.replace(b"100.64.0.0/10+, ", b""))
     setting = Setting(tmp_path, None)
     made = draft(ALL_PLANES, setting.world.drivers, Model(), showing(), given(), lambda key: None)
     monkeypatch.setattr(routing, "candidates", lambda *_: [(server, faulty)])
@@ -272,6 +331,7 @@ def test_a_change_whose_route_server_means_something_else_is_refused(
 
     assert {each.rule for each in refused.value.refusals} == {"kernel.proved"}
     assert any("witness: bogon 100.64.0.0/10" in each.accept for each in refused.value.refusals)
+    assert "session, session/m5-s IPv6: not there" in {each.found for each in refused.value.refusals}
 
 
 @pytest.mark.parametrize("make", ["bird", "openbgpd"])

@@ -203,12 +203,14 @@ def refused_by_name(lab: Lab, wanted: Mapping[str, str], policy: Mapping[str, An
     assert {each.rule for each in refused.value.refusals} == {"routing.daemon-can"}
 
 
-def _verified(lab: Lab) -> tuple[Difference, ...]:
-    """What `nnix verify routing` finds to be otherwise than the policy says; sessions that are offered several paths are counted, not compared."""
+def _verified(lab: Lab, several: int = 1, **sessions: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """What `nnix verify routing` finds to be otherwise than the policy says, or one with `sessions` set otherwise would; `several` sessions take several
+    paths."""
     known = {"file:lab.rpsl": RPSL.encode(), "file:vrps.json": json.dumps(VRPS).encode()}
-    server = next(each for each in policy_of(lab.snapshot, Evidence(known)) if each.name == "rs1")
+    wanted = changed(lab.snapshot, {}, {}, {f"{name}-1": each for name, each in sessions.items()})
+    server = next(each for each in policy_of(wanted, Evidence(known)) if each.name == "rs1")
     (agreement,) = asyncio.run(agree([server], lab))
-    assert (agreement.trouble, agreement.several) == ("", 1)
+    assert (agreement.trouble, agreement.several) == ("", several)
     return agreement.differences
 
 
@@ -252,6 +254,9 @@ def test_several_paths_reach_who_can_take_them(lab: Lab, many: tuple[int, Speake
     assert {each.next_hop for each in delta.heard_paths[prefix].values()} == {ends(11, family)[0], ends(12, family)[0]}
     until(lambda: gamma.hears(prefix).path == (64500,), "the better one is not told")
     assert _verified(lab) == ()
+    one_too_many = _verified(lab, delta={**SESSIONS["delta-1"], "hears": {"but": [64500]}})
+    assert [(each.about, each.expected) for each in one_too_many] == [(f"{prefix} to session/delta-1, one of several paths", "nothing")]
+    assert "path 64500 via" in one_too_many[0].seen
 
     alpha.withdraw(prefix)
     until(lambda: paths(delta.heard_paths.get(prefix, {})) == [(64501, 64510)], f"the withdrawn path stays: {delta.heard_paths}")
@@ -296,6 +301,7 @@ def test_who_cannot_take_several_paths_is_told_one_and_nothing_is_hidden_from_it
     alpha.announce(prefix, large=[(RS, 0, 65550)])
     beta.announce(prefix, path=[64501, 64510])
     assert delta.hears(prefix).path == (64501, 64510)
+    assert _verified(lab, several=0) == ()
     alpha.announce(prefix)
     until(lambda: delta.heard[prefix].path == (64500,), "the best that it may have is not told")
 

@@ -248,12 +248,12 @@ def verify_routing(setting: Setting, server: str | None, as_json: bool) -> int:
         return DONE if all(each.holds for each in found) else DISAGREES
     for each in found:
         head = f"route-server/{each.server}: {each.routes} routes of {each.established} of {each.sessions} sessions, {each.told} told"
+        head += f", to {each.several} of them over several paths" if each.several else ""
         aside = [
             f"{number} {words} left out"
             for number, words in (
                 (each.moved, "that moved"),
                 (each.cut, "with too many communities to print, or over several paths from one session,"),
-                (each.several, "sessions with several paths (ADD-PATH)"),
             )
             if number
         ]

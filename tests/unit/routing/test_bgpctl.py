@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def test_neighbours_are_read(version: str) -> None:
     assert (beta.state, reason_of(beta)) == ("Passive", "waits for the member to connect")
     assert reason_of(epsilon) == "max-prefix limit reached (16 routes)"
     assert reason_of(zeta) == "error in OPEN message, role mismatch"
+
+
+def test_who_takes_several_paths_is_read_from_what_the_member_has_opened_with() -> None:
+    """RFC 7911, 4: `recv` and `bidir` of the remote end; what we offer ourselves, or a member would send, says nothing of it."""
+
+    def takes(mode: str, family: str = "IPv6 unicast") -> frozenset[int]:
+        ours = {"capabilities": {"add-path": [{"family": "IPv4 unicast", "mode": "bidir"}]}}
+        theirs = {"capabilities": {"add-path": [{"family": family, "mode": mode}]}}
+        known = {"description": "c_delta_1_v6", "state": "Established", "session": {"local": ours, "remote": theirs}}
+        return frozenset(bgpctl.protocols(json.dumps({"neighbors": [known]}), NOW, {})["c_delta_1_v6"].takes_several)
+
+    assert takes("recv") == takes("bidir") == {6}
+    assert takes("recv", "IPv4 unicast") == {4}
+    assert takes("send") == takes("recv", "IPv4 vpn") == frozenset()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

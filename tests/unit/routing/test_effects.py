@@ -10,7 +10,7 @@ import pytest
 from nnix.kernel.resource import Resource
 from nnix.planes.routing.compile import ServerPolicy, policy
 from nnix.planes.routing.prove.effects import Effect, foreseen
-from nnix.planes.routing.prove.evaluate import Evaluator
+from nnix.planes.routing.prove.evaluate import WITHHELD, Evaluator
 from nnix.planes.routing.prove.exchange import Exchange
 from nnix.planes.routing.prove.route import Prefix, Route, prefix_of
 from tests.unit.routing.exchange import RPSL, evidence, exchange, member
@@ -69,6 +69,17 @@ def test_a_member_that_leaves_gives_way_to_the_second_best() -> None:
     assert ("changed", "m1", "22.0.0.0/24", "m3") in found
     assert ("withdrawn", "m3", "22.0.0.0/24", "m2") in found
     assert causes(server(), server(gone=("session/m2-s",)), "withdrawn") == {"session/m2-s is no client any more"}
+
+
+def test_who_takes_several_paths_gains_and_loses_each_for_itself() -> None:
+    """ADD-PATH, RFC 7911: m1 is told m3's route besides m2's, not instead of it, and keeps it when m2's goes."""
+    one, several = server(), server(*member(1, {"as_sets": ["AS-ONE"]}, add_paths="send"))
+    without = server(*member(1, {"as_sets": ["AS-ONE"]}, add_paths="send"), gone=("session/m2-s",))
+
+    assert said(one, several) == {("told", "m1", "22.0.0.0/24", "m3")}
+    assert said(several, one) == {("withdrawn", "m1", "22.0.0.0/24", "m3")}
+    assert causes(several, one, "withdrawn") == {WITHHELD["another_is_better"]}
+    assert {each for each in said(several, without) if each[1] == "m1"} == {("withdrawn", "m1", "22.0.0.0/24", "m2")}
 
 
 def test_a_member_that_wants_nothing_of_another_is_told_the_next() -> None:

@@ -53,6 +53,24 @@ def test_protocols_are_read(version: str) -> None:
     assert reason_of(found["c_epsilon_1_v4"]) == "max-prefix limit reached (16 routes)"
 
 
+def test_who_takes_several_paths_is_read_from_what_the_member_has_opened_with() -> None:
+    """RFC 7911, 4: what we offer ourselves says nothing of it, nor does a member's wish to send several."""
+    head = "c_delta_1_v6 BGP        ---        up     2026-11-26 16:28:14  Established\n  BGP state:          Established\n"
+    ours = "    Local capabilities\n      Route refresh\n      ADD-PATH\n        RX: ipv4 ipv6\n        TX: ipv6\n      Role: rs_server\n"
+    theirs = (
+        "    Neighbor capabilities\n      Multiprotocol\n        AF announced: ipv4 ipv6\n      ADD-PATH\n        RX:{}\n        TX: ipv4\n"
+    )
+    plain = "    Neighbor capabilities\n      Route refresh\n"
+    last = "    Session:          external route-server AS4\n"
+
+    def takes(text: str) -> frozenset[int]:
+        return frozenset(birdc.protocols(head + text + last)["c_delta_1_v6"].takes_several)
+
+    assert takes(ours + theirs.format(" ipv6")) == {6}
+    assert takes(ours + theirs.format(" ipv4 ipv6")) == {4, 6}
+    assert takes(ours + theirs.format("")) == takes(ours + plain) == frozenset()
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_refused_routes_are_read_with_their_reasons(version: str) -> None:
     """Also the second route of a prefix, an empty path and an AS_SET; whoever is not asked about is left out."""

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nnix.planes.routing.birdc import Entry, Protocol
+from nnix.planes.routing.naming import Family
 
 OTC = "OTC"
 
@@ -71,8 +72,19 @@ def protocols(text: str, now: datetime, refused: Mapping[str, int]) -> dict[str,
             config.get("max_prefix"),
             not up and "received max-prefix exceeded" in sent,
             "restart" if "max_prefix_restart" in config else "disable" if "max_prefix" in config else "",
+            takes_several=frozenset(_takes_several(each)),
         )
     return found
+
+
+_FAMILIES: Mapping[str, Family] = {"IPv4 unicast": 4, "IPv6 unicast": 6}
+
+
+def _takes_several(neighbour: Mapping[str, Any]) -> Iterator[Family]:
+    """Of the other side's OPEN (RFC 7911, 4)."""
+    for each in neighbour.get("session", {}).get("remote", {}).get("capabilities", {}).get("add-path", []):
+        if each.get("mode") in ("recv", "bidir") and each.get("family") in _FAMILIES:
+            yield _FAMILIES[each["family"]]
 
 
 def routes(text: str, now: datetime) -> Iterator[Entry]:

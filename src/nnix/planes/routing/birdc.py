@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
+from nnix.planes.routing.naming import Family
+
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """One BGP protocol. `state` is the BGP state (Established, Passive, Idle …); `error` is the last one, in BIRD's words. Counts are routes."""
+    """One BGP protocol. `state` is the BGP state (Established, Passive, Idle …); `error` is the last one, in BIRD's words. Counts are routes. `takes_several`
+    are the families in which the other side's OPEN says that it takes several paths for a prefix (RFC 7911)."""
 
     name: str
     state: str
@@ -28,6 +31,7 @@ class Protocol:
     limit_hit: bool = False
     limit_action: str = ""
     router_id: str = ""
+    takes_several: frozenset[Family] = frozenset()
 
     @property
     def established(self) -> bool:
@@ -58,6 +62,8 @@ class Complaint(NamedTuple):
 _VERSION = re.compile(r"^BIRD (\S+) ready\.", re.MULTILINE)
 _PROTOCOL = re.compile(r"^(\S+)\s+BGP\s+\S+\s+(\S+)\s+(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*|\S+)[ \t]*(.*)$")
 _FIELD = re.compile(r"^\s+([A-Za-z][A-Za-z ]*?):\s+(.*?)\s*$")
+_TAKES = re.compile(r"^ +Neighbor capabilities\n(?: {6,}.*\n)*? +ADD-PATH\n +RX:(.*)$", re.MULTILINE)
+_FAMILIES: Mapping[str, Family] = {"ipv4": 4, "ipv6": 6}
 _COUNT = re.compile(r"(\d+) (imported|filtered|exported)")
 
 
@@ -96,6 +102,7 @@ def protocols(text: str) -> dict[str, Protocol]:
             "[HIT]" in limit,
             fields.get("Action", ""),
             fields.get("Neighbor ID", ""),
+            frozenset(_FAMILIES[each] for each in said[1].split() if each in _FAMILIES) if (said := _TAKES.search(block)) else frozenset(),
         )
     return found
 

@@ -116,6 +116,16 @@ class AddPaths(StrEnum):
     RECEIVE = "receive"
     BOTH = "both"
 
+    @property
+    def sends(self) -> bool:
+        """Whether the route server offers the client several paths."""
+        return self in (AddPaths.SEND, AddPaths.BOTH)
+
+    @property
+    def receives(self) -> bool:
+        """Whether it takes several of the client's."""
+        return self in (AddPaths.RECEIVE, AddPaths.BOTH)
+
 
 class KeyAlgorithm(StrEnum):
     """How segments are authenticated with TCP-AO (RFC 5926)."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from nnix.planes.routing.kinds import AddPaths, LimitAction, Role
+from nnix.planes.routing.kinds import LimitAction, Role
 from nnix.planes.routing.naming import Family, protocol_name
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ def _neighbour(client: ClientPolicy, server: ServerPolicy, family: Family) -> st
     if client.v4_over_v6:
         limit += client.routes_max_v4
     pause = f" restart {policy.limit_restart_seconds // 60}" if client.limit_action is LimitAction.RESTART else ""
-    sends, receives = client.add_paths in (AddPaths.SEND, AddPaths.BOTH), client.add_paths in (AddPaths.RECEIVE, AddPaths.BOTH)
     rows = [
         f"# session: session/{client.session}",
         f"remote-as {client.asn}",
@@ -45,8 +44,8 @@ def _neighbour(client: ClientPolicy, server: ServerPolicy, family: Family) -> st
         f"announce IPv{family} unicast",
         "announce IPv4 unicast" if client.v4_over_v6 and family == 6 else "",
         "announce extended nexthop yes" if client.v4_over_v6 and family == 6 else "",
-        "announce add-path send all" if sends else "",
-        "announce add-path recv yes" if receives else "",
+        "announce add-path send all" if client.add_paths.sends else "",
+        "announce add-path recv yes" if client.add_paths.receives else "",
         "passive" if client.passive else "",
         "enforce neighbor-as no",
         "enforce local-as no",

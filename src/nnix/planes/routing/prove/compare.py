@@ -2,10 +2,14 @@
 
 Three places are looked at, because each shows what another hides: the wire (what receivers heard), the route server's own tables (what it
 accepted and in which shape, what it refused and under which name), and the sessions (roles, timers, limits). A difference names the witness.
+
+Who takes several paths for a prefix (ADD-PATH, RFC 7911) hears a set of routes. Which number a path bears is the route server's business, so sets are
+held side by side, equal routes counted: one that is missing, one too many, or one of the same next hop that was altered.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,6 +22,8 @@ from nnix.planes.routing.prove.route import Prefix, Route
 
 Side = tuple[str, Family]
 """a session in one address family"""
+Paths = Counter[Attributes]
+"""all routes that a receiver hears for one prefix, and how often each"""
 BY_ITSELF = "the daemon itself calls it bogus"
 """thrown out before any filter, such as 127.0.0.0/8 by BIRD: refused for whatever reason we have"""
 
@@ -49,15 +55,17 @@ class SessionFacts(NamedTuple):
     role: int | None
     limit: int | None
     limit_action: str
+    add_paths: str
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a trial observed. Prefixes by session; `refused` by slug, or BY_ITSELF."""
+    """What a trial observed. Prefixes by session; `refused` by slug, or BY_ITSELF; `paths` instead of `heard` of sessions that take several."""
 
     heard: Mapping[Side, Mapping[Prefix, Attributes]]
     held: Mapping[tuple[str, Prefix], Held]
     refused: Mapping[tuple[str, Prefix], str]
+    paths: Mapping[Side, Mapping[Prefix, Paths]]
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,17 @@ class Expected:
     _told: dict[tuple[int, tuple[object, ...]], Attributes] = field(default_factory=dict)
 
     def heard(self, receiver: str, family: Family) -> dict[Prefix, Attributes]:
+        return dict(self._every(receiver, family))
+
+    def paths(self, receiver: str, family: Family) -> dict[Prefix, Paths]:
+        """Of a receiver that takes several paths."""
+        found: dict[Prefix, Paths] = {}
+        for prefix, attributes in self._every(receiver, family):
+            found.setdefault(prefix, Counter())[attributes] += 1
+        return found
+
+    def _every(self, receiver: str, family: Family) -> Iterator[tuple[Prefix, Attributes]]:
         evaluator = self.exchange.evaluator
-        found: dict[Prefix, Attributes] = {}
         for row in self.exchange.chosen(receiver).tolist():
             each = self.exchange.accepted[row]
             if each.prefix.family != family or evaluator.to_itself(each.verdict, receiver):
@@ -98,12 +115,17 @@ class Expected:
             attributes = self._told.get(key)
             if attributes is None:
                 attributes = self._told[key] = Attributes.of(evaluator.told(each.verdict, receiver))
-            found[each.prefix] = attributes
-        return found
+            yield each.prefix, attributes
 
 
 def differences(expected: Exchange, seen: Seen, witnesses: Mapping[tuple[str, Prefix], str]) -> Iterator[Difference]:
     """Where the two minds differ about routes. `witnesses` says in words what each announcement is there for."""
+    yield from table_differences(expected, seen, witnesses)
+    yield from wire_differences(expected, seen, witnesses)
+
+
+def table_differences(expected: Exchange, seen: Seen, witnesses: Mapping[tuple[str, Prefix], str]) -> Iterator[Difference]:
+    """What was accepted, and in which shape, and what refused."""
     forgets = expected.evaluator.policy.refused is RefusedRoutes.REJECT
     held = {(each.announcer, each.prefix): each.verdict for each in expected.accepted}
     refused = {(session, verdict.route.prefix): verdict.reason for session, verdict in expected.refused}
@@ -127,6 +149,10 @@ def differences(expected: Exchange, seen: Seen, witnesses: Mapping[tuple[str, Pr
                 yield Difference("table", about, witness, f"refused, {refused[key]}", f"refused, {reason}" if reason else "nothing")
         else:
             yield Difference("table", about, witness, "nothing", "a route")
+
+
+def wire_differences(expected: Exchange, seen: Seen, witnesses: Mapping[tuple[str, Prefix], str]) -> Iterator[Difference]:
+    """What receivers hear."""
     by_prefix: dict[Prefix, list[str]] = {}
     for (_, prefix), words in witnesses.items():
         by_prefix.setdefault(prefix, []).append(words)
@@ -140,6 +166,26 @@ def differences(expected: Exchange, seen: Seen, witnesses: Mapping[tuple[str, Pr
             if one != other:
                 words = "; ".join(dict.fromkeys(by_prefix.get(prefix, ())))
                 yield Difference("wire", f"{prefix} to session/{receiver}", words, *_apart(prefix, one, other))
+    for (receiver, family), there_paths in sorted(seen.paths.items()):
+        paths = known.paths(receiver, family)
+        if paths == there_paths:
+            continue
+        for prefix in sorted(paths.keys() | there_paths.keys()):
+            words = "; ".join(dict.fromkeys(by_prefix.get(prefix, ())))
+            for wanted_path, path in _unlike(paths.get(prefix, Counter()), there_paths.get(prefix, Counter())):
+                about = f"{prefix} to session/{receiver}, one of several paths"
+                yield Difference("wire", about, words, *_apart(prefix, wanted_path, path))
+
+
+def _unlike(expected: Paths, seen: Paths) -> Iterator[tuple[Attributes | None, Attributes | None]]:
+    """(expected, seen) of paths that were altered, by their next hop; else one without the other, missing or too many."""
+    surplus = list((seen - expected).elements())
+    for wanted in (expected - seen).elements():
+        altered = next((each for each in surplus if each.next_hop == wanted.next_hop), None)
+        if altered is not None:
+            surplus.remove(altered)
+        yield wanted, altered
+    yield from ((None, each) for each in surplus)
 
 
 def session_differences(expected: Mapping[Side, SessionFacts], seen: Mapping[Side, SessionFacts]) -> Iterator[Difference]:

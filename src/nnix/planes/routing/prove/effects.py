@@ -16,7 +16,7 @@ from typing import Any
 
 from nnix.planes.routing.communities import REASON
 from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
-from nnix.planes.routing.prove.evaluate import WITHHELD, Evaluator, Verdict
+from nnix.planes.routing.prove.evaluate import FAMILIES, WITHHELD, Evaluator, Verdict
 from nnix.planes.routing.prove.exchange import Exchange
 from nnix.planes.routing.prove.route import Prefix, Route
 from nnix.planes.routing.rpki import RoaTable
@@ -175,12 +175,20 @@ def _told(
     receiver: str,
     differing: Mapping[tuple[str, Prefix], tuple[Verdict, Verdict | None]],
 ) -> Iterator[Effect]:
-    was = {each.prefix: (each.announcer, route) for each, route in one.told(receiver)}
-    becomes = {each.prefix: (each.announcer, route) for each, route in other.told(receiver)}
+    # One route a prefix changes into another's; of several (RFC 7911) each is somebody's, and stays apart.
+    apart = {family for family in FAMILIES if one.several(receiver, family) or other.several(receiver, family)}
+
+    def told(exchange: Exchange) -> dict[tuple[Prefix, str], tuple[str, Route]]:
+        return {
+            (each.prefix, each.announcer if each.prefix.family in apart else ""): (each.announcer, route)
+            for each, route in exchange.told(receiver)
+        }
+
+    was, becomes = told(one), told(other)
     member = one.evaluator.clients[receiver].policy.member
     of = {name: each.policy.member for name, each in one.evaluator.clients.items()}
-    for prefix in sorted(was.keys() | becomes.keys()):
-        had, has = was.get(prefix), becomes.get(prefix)
+    for key in sorted(was.keys() | becomes.keys()):
+        prefix, had, has = key[0], was.get(key), becomes.get(key)
         if had == has:
             continue
         if had is None and has is not None:

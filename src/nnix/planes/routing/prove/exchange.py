@@ -4,13 +4,15 @@ Half a million routes towards a thousand receivers are half a thousand million d
 not because of who announced it, what was asked with communities, and whether it is a blackhole. So the decision is made once for each such class
 of routes and receiver, by the evaluator, and then looked up in columns. The routes of one prefix stand side by side in order of preference; a
 receiver is told the first of them that is for it, so that nothing is hidden behind a best path that it may not have (RFC 7947, 2.3.1).
+Who takes several paths (ADD-PATH, RFC 7911) is told all of them that are for it: then nothing is chosen, and nothing can be hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cmp_to_key
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from nnix.planes.routing.compile import ClientPolicy
 from nnix.planes.routing.naming import Family
-from nnix.planes.routing.prove.evaluate import Evaluator, Verdict
+from nnix.planes.routing.prove.evaluate import FAMILIES, Evaluator, Verdict
 from nnix.planes.routing.prove.route import Address, Prefix, Route
 
 Rows = NDArray[np.intp]
@@ -51,17 +53,29 @@ PREFERRED = cmp_to_key(compared)
 class Exchange:
     """What one route server does with `announced`, pairs of session and route; of one session's routes for one prefix the last counts.
 
-    `router_ids` are the clients' BGP identifiers; the address of a client, IPv4 first, stands in for one that is not known.
+    `router_ids` are the clients' BGP identifiers; the address of a client, IPv4 first, stands in for one that is not known. `alone` are the sessions, in
+    one family each, that take one path although several are offered, since their routers have not agreed to it. `besides` are further paths of sessions
+    that send several for one prefix.
     """
 
-    def __init__(self, evaluator: Evaluator, announced: Iterable[tuple[str, Route]], router_ids: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        announced: Iterable[tuple[str, Route]],
+        router_ids: Mapping[str, int] | None = None,
+        alone: Container[tuple[str, Family]] = (),
+        besides: Iterable[tuple[str, Route]] = (),
+    ) -> None:
         self.evaluator = evaluator
+        offered = [name for name, each in evaluator.clients.items() if each.policy.add_paths.sends]
+        self._several = {name: tuple(family for family in FAMILIES if (name, family) not in alone) for name in offered}
         self.refused: list[tuple[str, Verdict]] = []
         by_prefix: dict[Prefix, list[Candidate]] = {}
         ids = router_ids or {}
         ranks = {name: (ids.get(name, int(c.policy.v4 or c.policy.v6 or 0)), c) for name, c in evaluator.clients.items()}
         latest = {(session, route.prefix): route for session, route in announced}
-        for (session, prefix), route in latest.items():
+        for session, route in chain(((session, route) for (session, _), route in latest.items()), besides):
+            prefix = route.prefix
             verdict = evaluator.imported(session, route)
             if verdict.reason:
                 self.refused.append((session, verdict))
@@ -96,14 +110,28 @@ class Exchange:
         self._open: dict[tuple[object, ...], NDArray[np.bool_]] = {}
 
     def chosen(self, receiver: str) -> Rows:
-        """Which rows of `accepted` are chosen for `receiver`, at most one a prefix. All are told but those that lead to itself."""
+        """Which rows of `accepted` are chosen for `receiver`: one a prefix, all where it takes several. All are told but those that lead to itself."""
         if not self.accepted:
             return np.empty(0, dtype=np.intp)
         mine = self._open_to(self.evaluator.clients[receiver].policy)[self._classes] & (self._announcers != self._numbers[receiver])
+        if several := self._several.get(receiver):
+            return self._all_and_first(mine, several)
         if not self.evaluator.policy.path_hiding_solved:  # the best for all, or nothing
             return np.flatnonzero(mine & _first(self._prefixes))
         rows = np.flatnonzero(mine)
         return rows[_first(self._prefixes[rows])]
+
+    def several(self, receiver: str, family: Family) -> bool:
+        """Whether `receiver` takes several paths for a prefix."""
+        return family in self._several.get(receiver, ())
+
+    def _all_and_first(self, mine: NDArray[np.bool_], several: tuple[Family, ...]) -> Rows:
+        """Of the routes that are for a receiver, all in the families `several`, and one a prefix in the other."""
+        every = np.isin(self._families, several)
+        if not self.evaluator.policy.path_hiding_solved:
+            return np.flatnonzero(mine & (every | _first(self._prefixes)))
+        rows = np.flatnonzero(mine)
+        return rows[every[rows] | _first(self._prefixes[rows])]
 
     def _open_to(self, receiver: ClientPolicy) -> NDArray[np.bool_]:
         """Which classes of routes are for a receiver, whoever announced them: as for all like it, but for wishes about itself."""
@@ -133,11 +161,12 @@ class Exchange:
 
     def withheld(self, announcer: str, prefix: Prefix, receiver: str) -> str:
         """Why `receiver` is not told the route that `announcer` has there: a key of `evaluate.WITHHELD`; empty when it is told."""
+        several = self.several(receiver, prefix.family)
         taken = False
         for each in self.candidates(prefix):
             why = self.evaluator.withheld(each.announcer, each.verdict, receiver)
             if each.announcer == announcer:
-                if not why and taken:
+                if not why and taken and not several:
                     return "another_is_better"
                 return why or ("its_own_next_hop" if self.evaluator.to_itself(each.verdict, receiver) else "")
             taken = taken or not why or not self.evaluator.policy.path_hiding_solved

@@ -43,7 +43,7 @@ def losses(
     for name, client in evaluator.clients.items():
         if name in leaving:
             continue
-        mine = [each.prefix for each, _ in before.told(name) if each.announcer in leaving]
+        mine = tuple(dict.fromkeys(each.prefix for each, _ in before.told(name) if each.announcer in leaving))
         if mine:
             left = {each.prefix for each, _ in after.told(name)}
             gone = tuple(prefix for prefix in mine if prefix not in left)

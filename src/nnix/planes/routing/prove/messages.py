@@ -1,16 +1,21 @@
-"""BGP messages as octets (RFC 4271, with four-octet ASNs, RFC 6793; multiprotocol, RFC 4760; roles, RFC 9234): written and read.
+"""BGP messages as octets (RFC 4271, with four-octet ASNs, RFC 6793; multiprotocol, RFC 4760; roles, RFC 9234; several paths to
+a prefix, RFC 7911): written and read.
 
 Only what a member's router says to a route server and hears from it. Attributes are read once for equal octets, since a route server tells
 two hundred members the same.
+
+Where both sides have agreed on ADD-PATH, a path identifier stands before each prefix. Nothing in an UPDATE tells so, therefore who reads one says
+in which families they stand; a prefix then is one of several paths, told apart by that number, and stays apart from prefixes without one.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
 
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove.route import Address, Prefix, Route, Segment
@@ -20,8 +25,11 @@ HEADER_OCTETS, MESSAGE_OCTETS_MAX = 19, 4096
 OPEN, UPDATE, NOTIFICATION, KEEPALIVE, ROUTE_REFRESH = 1, 2, 3, 4, 5
 ORIGIN, AS_PATH, NEXT_HOP, MED, STANDARD, MP_REACH, MP_UNREACH, EXTENDED, LARGE, OTC = 1, 2, 3, 4, 8, 14, 15, 16, 32, 35
 AS_TRANS = 23456
-CAPABILITY_MULTIPROTOCOL, CAPABILITY_ROUTE_REFRESH, CAPABILITY_NEXT_HOP, CAPABILITY_ROLE, CAPABILITY_FOUR_OCTETS = 1, 2, 5, 9, 65
+CAPABILITY_MULTIPROTOCOL, CAPABILITY_ROUTE_REFRESH, CAPABILITY_NEXT_HOP, CAPABILITY_ROLE = 1, 2, 5, 9
+CAPABILITY_FOUR_OCTETS, CAPABILITY_ADD_PATH = 65, 69
 RS_CLIENT = 2  # RFC 9234, 4.1
+TAKES, SENDS = 1, 2  # several paths, as one who says it of itself (RFC 7911, 4); both is 3
+NUMBER_OCTETS = 4  # of a path identifier (RFC 7911, 3)
 ROLE_MISMATCH = (2, 11)  # RFC 9234, 4.2
 TOO_MANY_PREFIXES = (6, 1)  # RFC 4486, 4
 ADMINISTRATIVE_SHUTDOWN = (6, 2)
@@ -53,17 +61,20 @@ def taken(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
 
 
 class Opened(NamedTuple):
-    """What the other side said of itself. `role` is None where it named none."""
+    """What the other side said of itself. `role` is None where it named none; `several` is whether it TAKES and SENDS several paths, by family."""
 
     asn: int
     hold_time_seconds: int
     router_id: IPv4Address
     families: frozenset[Family]
     role: int | None
+    several: Mapping[Family, int] = MappingProxyType({})
 
 
-def open_message(asn: int, router_id: IPv4Address, families: Iterable[Family], *, hold_time_seconds: int, role: int | None) -> bytes:
-    """Of a session that carries `families`; where both, IPv4 comes with IPv6 next hops (RFC 8950)."""
+def open_message(
+    asn: int, router_id: IPv4Address, families: Iterable[Family], *, hold_time_seconds: int, role: int | None, several: int = 0
+) -> bytes:
+    """Of a session that carries `families`; where both, IPv4 comes with IPv6 next hops (RFC 8950). `several`: TAKES and SENDS, in each of them."""
     carried = sorted(families)
     capabilities = b"".join(struct.pack("!BBHBB", CAPABILITY_MULTIPROTOCOL, 4, 1 if family == 4 else 2, 0, 1) for family in carried)
     if len(carried) > 1:
@@ -71,6 +82,9 @@ def open_message(asn: int, router_id: IPv4Address, families: Iterable[Family], *
     capabilities += struct.pack("!BBI", CAPABILITY_FOUR_OCTETS, 4, asn) + bytes([CAPABILITY_ROUTE_REFRESH, 0])
     if role is not None:
         capabilities += bytes([CAPABILITY_ROLE, 1, role])
+    if several:
+        paths = b"".join(struct.pack("!HBB", 1 if family == 4 else 2, 1, several) for family in carried)
+        capabilities += bytes([CAPABILITY_ADD_PATH, len(paths)]) + paths
     options = bytes([2, len(capabilities)]) + capabilities
     head = struct.pack("!BHH4sB", 4, asn if asn < 65536 else AS_TRANS, hold_time_seconds, router_id.packed, len(options))
     return message(OPEN, head + options)
@@ -82,6 +96,7 @@ def opened(body: bytes) -> Opened:
         _, asn, hold, router_id, size = struct.unpack("!BHH4sB", body[:10])
         families: set[Family] = set()
         role: int | None = None
+        several: dict[Family, int] = {}
         options = body[10 : 10 + size]
         while options:
             kind, length = options[0], options[1]
@@ -95,9 +110,13 @@ def opened(body: bytes) -> Opened:
                     asn = struct.unpack("!I", what)[0]
                 elif code == CAPABILITY_ROLE:
                     role = what[0]
+                elif code == CAPABILITY_ADD_PATH:
+                    for afi, safi, mode in struct.iter_unpack("!HBB", what):
+                        if afi in (1, 2) and safi == 1 and mode in (TAKES, SENDS, TAKES | SENDS):  # any other is passed over (RFC 7911, 4)
+                            several[4 if afi == 1 else 6] = mode
     except (struct.error, IndexError) as error:
         raise Malformed(f"an OPEN: {error}") from None
-    return Opened(asn, hold, IPv4Address(router_id), frozenset(families), role)
+    return Opened(asn, hold, IPv4Address(router_id), frozenset(families), role, several)
 
 
 # --- UPDATE -----------------------------------------------------------------------------------------------------------
@@ -125,21 +144,31 @@ class Attributes(NamedTuple):
         return Route(prefix, self.path, self.next_hop, self.standard, self.extended, self.large, self.med, self.otc, self.origin)
 
 
+class Path(NamedTuple):
+    """One of several paths to a prefix, by the identifier that its sender gave it (RFC 7911, 3)."""
+
+    prefix: Prefix
+    number: int
+
+
 class Update(NamedTuple):
-    """What an UPDATE says."""
+    """What an UPDATE says; of families with path identifiers, in paths."""
 
     withdrawn: tuple[Prefix, ...]
     reached: tuple[Prefix, ...]
     attributes: Attributes
+    withdrawn_paths: tuple[Path, ...] = ()
+    reached_paths: tuple[Path, ...] = ()
 
 
 def _attribute(flags: int, code: int, value: bytes) -> bytes:
     return struct.pack("!BBH", flags | 0x10, code, len(value)) + value
 
 
-def _written(prefix: Prefix) -> bytes:
+def _written(prefix: Prefix, number: int | None) -> bytes:
     octets = (prefix.length + 7) // 8
-    return bytes([prefix.length]) + (prefix.address >> (prefix.bits - 8 * octets)).to_bytes(octets, "big")
+    plain = bytes([prefix.length]) + (prefix.address >> (prefix.bits - 8 * octets)).to_bytes(octets, "big")
+    return plain if number is None else number.to_bytes(NUMBER_OCTETS, "big") + plain
 
 
 def _prefixes(data: bytes, family: Family) -> tuple[Prefix, ...]:
@@ -155,8 +184,24 @@ def _prefixes(data: bytes, family: Family) -> tuple[Prefix, ...]:
     return tuple(found)
 
 
-def announcing(route: Route, prefixes: Iterable[Prefix] = ()) -> bytes:
-    """UPDATE messages that announce `route`; with `prefixes`, those instead of its own, as many messages as they need."""
+def _paths(data: bytes, family: Family) -> tuple[Path, ...]:
+    """Prefixes with path identifiers."""
+    found: list[Path] = []
+    at = 0
+    while at < len(data):
+        begins = at + NUMBER_OCTETS
+        if begins >= len(data):
+            raise Malformed("a path identifier without a prefix")
+        ends = begins + 1 + (data[begins] + 7) // 8
+        [prefix] = _prefixes(data[begins:ends], family)
+        found.append(Path(prefix, int.from_bytes(data[at:begins], "big")))
+        at = ends
+    return tuple(found)
+
+
+def announcing(route: Route, prefixes: Iterable[Prefix] = (), number: int | None = None) -> bytes:
+    """UPDATE messages that announce `route`; with `prefixes`, those instead of its own, as many messages as they need. `number` is the path identifier,
+    where ADD-PATH is agreed on."""
     segments = b""
     for run in _runs(route.path):
         asns = sorted(run) if isinstance(run, frozenset) else run
@@ -172,9 +217,9 @@ def announcing(route: Route, prefixes: Iterable[Prefix] = ()) -> bytes:
         shared += _attribute(0xC0, LARGE, b"".join(struct.pack("!III", *each) for each in sorted(route.large)))
     if route.otc is not None:
         shared += _attribute(0xC0, OTC, struct.pack("!I", route.otc))
-    written = [_written(each) for each in prefixes or (route.prefix,)]
+    written = [_written(each, number) for each in prefixes or (route.prefix,)]
     room = MESSAGE_OCTETS_MAX - HEADER_OCTETS - len(shared) - 64
-    if room < 17:
+    if room < 17 + NUMBER_OCTETS:
         raise Malformed(f"{route.prefix}: its attributes are longer than a message may be")
     messages = b""
     while written:
@@ -210,11 +255,11 @@ def _runs(path: tuple[Segment, ...]) -> Iterator[list[int] | frozenset[int]]:
         yield sequence
 
 
-def withdrawing(prefixes: Iterable[Prefix]) -> bytes:
-    """UPDATE messages that withdraw `prefixes`."""
+def withdrawing(prefixes: Iterable[Prefix], number: int | None = None) -> bytes:
+    """UPDATE messages that withdraw `prefixes`, or of each the path with this `number`."""
     messages = b""
     for prefix in prefixes:
-        data = _written(prefix)
+        data = _written(prefix, number)
         if prefix.family == 4:
             messages += message(UPDATE, struct.pack("!H", len(data)) + data + b"\0\0")
         else:
@@ -223,25 +268,48 @@ def withdrawing(prefixes: Iterable[Prefix]) -> bytes:
     return messages
 
 
-def updated(body: bytes) -> Update:
-    """Raises Malformed."""
+def updated(body: bytes, numbered: Container[Family] = ()) -> Update:
+    """What an UPDATE says; in `numbered` families each prefix comes with a path identifier. Raises Malformed."""
+    if not numbered:
+        return Update(*_updated(body, _prefixes))
+
+    def reading(data: bytes, family: Family) -> tuple[Prefix | Path, ...]:
+        return _paths(data, family) if family in numbered else _prefixes(data, family)
+
+    withdrawn, reached, attributes = _updated(body, reading)
+    return Update(
+        tuple(each for each in withdrawn if isinstance(each, Prefix)),
+        tuple(each for each in reached if isinstance(each, Prefix)),
+        attributes,
+        tuple(each for each in withdrawn if isinstance(each, Path)),
+        tuple(each for each in reached if isinstance(each, Path)),
+    )
+
+
+T = TypeVar("T")
+Reading = Callable[[bytes, Family], tuple[T, ...]]
+"""what stands in a field of prefixes"""
+
+
+def _updated(body: bytes, reading: Reading[T]) -> tuple[tuple[T, ...], tuple[T, ...], Attributes]:
+    """(withdrawn, reached, attributes). Raises Malformed."""
     try:
         size = body[0] << 8 | body[1]
-        withdrawn = _prefixes(body[2 : 2 + size], 4) if size else ()
+        withdrawn = reading(body[2 : 2 + size], 4) if size else ()
         start = 4 + size
         length = body[start - 2] << 8 | body[start - 1]
-        attributes, unreached, reached = _read(body[start : start + length])
-        reached += _prefixes(body[start + length :], 4)
+        attributes, unreached, reached = _read(body[start : start + length], reading)
+        reached += reading(body[start + length :], 4)
     except (struct.error, IndexError, ValueError) as error:
         raise Malformed(f"an UPDATE: {error}") from None
-    return Update(withdrawn + unreached, reached, attributes)
+    return withdrawn + unreached, reached, attributes
 
 
-def _read(data: bytes) -> tuple[Attributes, tuple[Prefix, ...], tuple[Prefix, ...]]:
-    """(attributes, IPv6 prefixes withdrawn, IPv6 prefixes reached)."""
+def _read(data: bytes, reading: Reading[T]) -> tuple[Attributes, tuple[T, ...], tuple[T, ...]]:
+    """(attributes, prefixes withdrawn among them, prefixes reached)."""
     shared: list[bytes] = []
-    unreached: tuple[Prefix, ...] = ()
-    reached: tuple[Prefix, ...] = ()
+    unreached: tuple[T, ...] = ()
+    reached: tuple[T, ...] = ()
     hop = b""
     at = 0
     while at < len(data):
@@ -250,9 +318,9 @@ def _read(data: bytes) -> tuple[Attributes, tuple[Prefix, ...], tuple[Prefix, ..
         value = data[at + skip : at + skip + length]
         if code == MP_REACH:
             hop = value[4 : 4 + value[3]]
-            reached = _prefixes(value[5 + value[3] :], 4 if value[1] == 1 else 6)
+            reached = reading(value[5 + value[3] :], 4 if value[1] == 1 else 6)
         elif code == MP_UNREACH:
-            unreached = _prefixes(value[3:], 4 if value[1] == 1 else 6)
+            unreached = reading(value[3:], 4 if value[1] == 1 else 6)
         else:
             shared.append(data[at : at + skip + length])
         at += skip + length

@@ -48,13 +48,15 @@ class Witness:
 
 @dataclass(frozen=True)
 class Plan:
-    """Rounds of witnesses; what one round does not replace stays announced. `silent` is what cannot be witnessed, in words."""
+    """Rounds of witnesses; what one round does not replace stays announced. `silent` is what cannot be witnessed, in words. `several` are paths of one
+    client to one prefix each (RFC 7911), the best first."""
 
     rounds: tuple[tuple[Witness, ...], ...]
     silent: tuple[str, ...]
+    several: tuple[tuple[Witness, ...], ...] = ()
 
     def __len__(self) -> int:
-        return sum(map(len, self.rounds))
+        return sum(map(len, (*self.rounds, *self.several)))
 
 
 def families(evaluator: Evaluator) -> tuple[Family, ...]:
@@ -140,7 +142,8 @@ class _Planning:
         later = self._rounds()
         for family in self.families:
             later += self._contests(family)
-        return Plan((tuple(self.first), *(tuple(each) for each in later if each)), tuple(dict.fromkeys(self.silent)))
+        several = tuple(self._several(side, slots[-1]) for side, slots in self.slots.items() if slots and self._sends_several(side))
+        return Plan((tuple(self.first), *(tuple(each) for each in later if each)), tuple(dict.fromkeys(self.silent)), several)
 
     # -- prefixes that clients may announce
 
@@ -551,6 +554,23 @@ class _Planning:
             ]
         self.silent.append(f"IPv{family}: no two clients may announce one prefix, so path hiding is not shown")
         return []
+
+    def _sends_several(self, side: Side) -> bool:
+        return self.of.clients[side[0]].policy.add_paths.receives
+
+    def _several(self, side: Side, slot: Slot) -> tuple[Witness, ...]:
+        """Four ways to one prefix: the twin, one longer than it, one still longer and not for everybody, and one that is refused."""
+        session, family = side
+        others = [self.of.clients[name].policy.asn for name, f in self.sides if f == family and name != session]
+        hidden = replace(slot.twin, path=(*slot.twin.path[:1] * 2, *slot.twin.path))
+        if others:
+            hidden = hidden.with_communities(next(w for w in self.of.language.spelled("not-to", others[-1]) if _form(w) == "large"))
+        return (
+            Witness(session, slot.twin, "several paths: the best"),
+            Witness(session, replace(slot.twin, path=(*slot.twin.path[:1], *slot.twin.path)), "several paths: the second best"),
+            Witness(session, hidden, "several paths: the third, not for everybody"),
+            Witness(session, slot.by(self.stranger, *slot.twin.path), "several paths: one that is refused"),
+        )
 
     def _rivals(self, family: Family) -> Iterator[tuple[str, str, Prefix, int]]:
         """(session, session, prefix, origin): two clients who may both speak for an origin that has registered the prefix, or who need no registry."""

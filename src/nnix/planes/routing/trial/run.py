@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -19,16 +20,16 @@ from nnix.daemons.openbgpd import OpenbgpdDriver
 from nnix.kernel.world import Artifact, Driver, Host
 from nnix.planes.routing import birdc
 from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
-from nnix.planes.routing.kinds import Counted, LimitAction, Role
+from nnix.planes.routing.kinds import AddPaths, Counted, LimitAction, Role
 from nnix.planes.routing.naming import Family, protocol_name
-from nnix.planes.routing.prove.compare import Difference, Held, Seen, SessionFacts, Side, differences, session_differences
+from nnix.planes.routing.prove.compare import Difference, Held, Seen, SessionFacts, Side, differences, session_differences, wire_differences
 from nnix.planes.routing.prove.evaluate import Evaluator
 from nnix.planes.routing.prove.exchange import Exchange
-from nnix.planes.routing.prove.messages import ROLE_MISMATCH, TOO_MANY_PREFIXES, Attributes
+from nnix.planes.routing.prove.messages import ROLE_MISMATCH, SENDS, TAKES, TOO_MANY_PREFIXES, Attributes
 from nnix.planes.routing.prove.route import Prefix, Route
 from nnix.planes.routing.prove.witnesses import Plan, Witness, families, plan, sides
 from nnix.planes.routing.trial import bird, openbgpd
-from nnix.planes.routing.trial.speakers import Speaker, speakers
+from nnix.planes.routing.trial.speakers import FIRST_PATH, Speaker, speakers
 from nnix.planes.routing.trial.stand import Stand, stand, working
 
 CANDIDATES_AT_ONCE = 2
@@ -39,6 +40,7 @@ ENDED_SECONDS_MAX = 5.0  # BIRD 2 ends a session that is over its limit after 2 
 DIFFERENCES_MAX = 200
 LIMIT_SHOWN_MAX = 20_000  # a limit above is not reached on the wire; the daemon's own account of it is compared all the same
 OUR_ROLE: Mapping[Role, int] = {Role.RS: 1, Role.PROVIDER: 0, Role.PEER: 4}  # RFC 9234, 4.1
+_ADD_PATHS = {0: AddPaths.OFF, TAKES: AddPaths.RECEIVE, SENDS: AddPaths.SEND, TAKES | SENDS: AddPaths.BOTH}
 _ACTION = {LimitAction.RESTART: "restart", LimitAction.SHUTDOWN: "disable", LimitAction.BLOCK: "block", LimitAction.WARN: "warn"}
 
 
@@ -110,7 +112,7 @@ async def tried(
         len(wanted),
         len(wanted.rounds),
         tuple(found[:DIFFERENCES_MAX]),
-        (*unplayed, *wanted.silent),
+        (*unplayed, *wanted.silent, *trial.silent),
         monotonic() - began,
     )
 
@@ -149,6 +151,7 @@ class Trial:
         self.speakers: dict[Side, Speaker] = {}
         self.announced: dict[tuple[str, Prefix], Witness] = {}
         self.pids: tuple[int, ...] = ()
+        self.silent: list[str] = []  # what this trial could not show, in words
         self.looking = LOOKING[artifact.driver]
         secrets = driver.secrets if isinstance(driver, BirdDriver | OpenbgpdDriver) else None
         named = {name for client in evaluator.clients.values() if (name := client.policy.password) is not None}
@@ -169,7 +172,7 @@ class Trial:
             found += await self.routes()
             if found and first_only:
                 return found
-        for show in (self._reload, self._limits, self._strict_roles):
+        for show in (partial(self._several, wanted.several), self._reload, self._limits, self._strict_roles):
             found += await show()
             if found and first_only:
                 return found
@@ -221,17 +224,74 @@ class Trial:
             found = await self._routes()
         return found
 
+    async def _several(self, several: Iterable[tuple[Witness, ...]]) -> list[Difference]:
+        """Clients that may send several paths do, then withdraw the best: what receivers hear of it. In the tables such paths bear no number that would
+        tell them apart, so they are not held against anything there."""
+        here = [paths for paths in several if (paths[0].session, paths[0].route.prefix.family) in self.speakers]
+        shown = [paths for paths in here if self._has_room(paths)]
+        if not shown:
+            return []
+        besides = [each for _, *more in shown for each in more]
+        self.announce(best for best, *_ in shown)
+        for _, *more in shown:
+            for number, each in enumerate(more, FIRST_PATH + 1):
+                self.speakers[each.session, each.route.prefix.family].announce(each.route, number=number)
+        found = await self._wire(besides)
+        for best, *_ in shown:
+            prefix = best.route.prefix
+            self.speakers[best.session, prefix.family].withdraw([prefix])
+            del self.announced[best.session, prefix]
+        found += await self._wire(besides)
+        for best, *more in shown:
+            prefix = best.route.prefix
+            for number, _ in enumerate(more, FIRST_PATH + 1):
+                self.speakers[best.session, prefix.family].withdraw([prefix], number=number)
+        self.announce(best for best, *_ in shown)
+        return found
+
+    def _has_room(self, paths: Sequence[Witness]) -> bool:
+        """Whether a client may send so many more; one that may not is named."""
+        side = paths[0].session, paths[0].route.prefix.family
+        sent = sum(1 for session, prefix in self.announced if (session, prefix.family) == side)
+        if sent + len(paths) <= (self._expected(side).limit or 0):
+            return True
+        self.silent.append(f"session/{side[0]} IPv{side[1]}: its limit has no room for several paths to one prefix")
+        return False
+
+    async def _wire(self, besides: Sequence[Witness]) -> list[Difference]:
+        """How what receivers hear differs, where `besides` are announced as further paths."""
+
+        def against() -> list[Difference]:
+            expected = self._exchange([(each.session, each.route) for each in besides])
+            words = {(each.session, each.route.prefix): each.says for each in (*besides, *self.announced.values())}
+            return list(islice(wire_differences(expected, self._what_is_heard({}, {}), words), DIFFERENCES_MAX))
+
+        await self.settled()
+        if not (found := against()):
+            return found
+        await asyncio.sleep(MOMENT_SECONDS)
+        await self.settled()
+        return against()
+
     async def _routes(self) -> list[Difference]:
         held, refused = await self.looking.tables(self.host, self.artifact.name, self.by_protocol, self.announced)
         return self._against(held, refused)
 
     def _against(self, held: Mapping[tuple[str, Prefix], Held], refused: Mapping[tuple[str, Prefix], str]) -> list[Difference]:
-        routes = ((session, each.route) for (session, _), each in self.announced.items())
-        expected = Exchange(self.of, routes, {name: int(each.router_id) for (name, _), each in self.speakers.items()})
-        seen = Seen({side: self._heard(side) for side in self.speakers}, held, refused)
         words = {key: each.says for key, each in self.announced.items()}
-        found = list(islice(differences(expected, seen, words), DIFFERENCES_MAX))
+        found = list(islice(differences(self._exchange(), self._what_is_heard(held, refused), words), DIFFERENCES_MAX))
         return found + [Difference("session", _side(each), "", "up", _end(each)) for each in self.speakers.values() if not each.up]
+
+    def _exchange(self, besides: Iterable[tuple[str, Route]] = ()) -> Exchange:
+        """What ought to come of all that is announced."""
+        routes = ((session, each.route) for (session, _), each in self.announced.items())
+        ids = {name: int(each.router_id) for (name, _), each in self.speakers.items()}
+        return Exchange(self.of, routes, ids, besides=besides)
+
+    def _what_is_heard(self, held: Mapping[tuple[str, Prefix], Held], refused: Mapping[tuple[str, Prefix], str]) -> Seen:
+        several = {side for side in self.speakers if self.of.clients[side[0]].policy.add_paths.sends}
+        heard = {side: self._heard(side) for side in self.speakers if side not in several}
+        return Seen(heard, held, refused, {side: self.speakers[side].told(side[1]) for side in several})
 
     def _heard(self, side: Side) -> Mapping[Prefix, Attributes]:
         speaker = self.speakers[side]
@@ -268,6 +328,7 @@ class Trial:
             role=OUR_ROLE[client.role] if policy.roles else None,
             limit=client.routes_max_v4 if side[1] == 4 else client.routes_max_v6,
             limit_action=_ACTION[client.limit_action],
+            add_paths=client.add_paths,
         )
 
     def _seen(self, name: str, protocol: birdc.Protocol) -> SessionFacts:
@@ -281,6 +342,7 @@ class Trial:
             role=said and said.role,
             limit=protocol.limit,
             limit_action=protocol.limit_action,
+            add_paths=_add_paths(said.several, speaker.families) if said and speaker else "",
         )
 
     # -- what is shown once, in the end
@@ -300,7 +362,7 @@ class Trial:
         found: list[Difference] = []
         more: list[tuple[Speaker, Route, int]] = []
         for family in self.families:
-            ending = [side for side in self.own if side[1] == family and self._ends_above(side)]
+            ending = [side for side in self.own if side[1] == family and side in self.speakers and self._ends_above(side)]
             side = min(ending, key=lambda each: self._expected(each).limit or 0, default=None)
             limit = self._expected(side).limit or 0 if side else 0
             if side is None or limit > LIMIT_SHOWN_MAX:
@@ -343,7 +405,7 @@ class Trial:
         """Who must name a role and does not is refused (RFC 9234, 4.2)."""
         if not self.of.policy.roles:
             return []
-        strict = [side for side in self.own if self.of.clients[side[0]].policy.role_strict]
+        strict = [side for side in self.own if side in self.speakers and self.of.clients[side[0]].policy.role_strict]
         if not strict:
             return []
         for side in strict:
@@ -371,6 +433,12 @@ class Trial:
 def unplayable(client: ClientPolicy) -> str:
     """Why a client cannot be played; empty when it can."""
     return "its segments are signed by TCP-AO" if client.tcp_key is not None else ""
+
+
+def _add_paths(several: Mapping[Family, int], families: Collection[Family]) -> str:
+    """What the route server's OPEN says of several paths, in the words of `Session.add_paths`; by family where they differ."""
+    said = {family: _ADD_PATHS[several.get(family, 0)] for family in families}
+    return said[min(said)] if len(set(said.values())) == 1 else ", ".join(f"IPv{family} {each}" for family, each in said.items())
 
 
 def _side(speaker: Speaker) -> str:

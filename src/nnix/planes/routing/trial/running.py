@@ -6,11 +6,15 @@ Nothing is changed, and no member notices.
 
 The world does not stand still while it is read. So what was announced is read before and after, and what changed in between is left out of the
 comparison and counted; of a session that is down there is nothing to compare.
+
+Whether a session carries several paths for a prefix (ADD-PATH, RFC 7911) is for its two ends to agree on, so the member's OPEN, as the daemon has kept it, says
+whether sets of routes are held against one another, or one route a prefix. A route server that was told by its policy to offer several, and does not, differs.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,9 +28,8 @@ from nnix.kernel.world import Host, Unreachable
 from nnix.planes.routing import bgpctl, birdc
 from nnix.planes.routing.asking import ASKING
 from nnix.planes.routing.compile import ServerPolicy
-from nnix.planes.routing.kinds import AddPaths
 from nnix.planes.routing.naming import protocol_name
-from nnix.planes.routing.prove.compare import Difference, Held, Seen, Side, differences
+from nnix.planes.routing.prove.compare import Difference, Held, Paths, Seen, Side, differences
 from nnix.planes.routing.prove.evaluate import NOT_TRANSITIVE, Evaluator
 from nnix.planes.routing.prove.exchange import Exchange
 from nnix.planes.routing.prove.messages import Attributes
@@ -39,14 +42,14 @@ ANSWER_SECONDS = 120.0
 _END = "Daemon is up and running"  # the last line of `show status`, which is asked after every question
 
 Announced = dict[tuple[str, Prefix], Route]
-Told = dict[Side, dict[Prefix, Attributes]]
+Told = dict[Side, dict[Prefix, Paths]]
 
 
 @dataclass(frozen=True)
 class Agreement:
     """Whether a running route server does what its policy says. `moved` routes changed while it was read; `cut` ones have more communities than
-    the daemon prints, or came over several paths from one session; `several` sessions are offered several paths for one prefix (RFC 7911), so that
-    what they are told is not one route each. None of these is compared."""
+    the daemon prints, or came over several paths from one session; neither is compared. `several` sessions are told several paths for one prefix (RFC
+    7911), which are compared as sets."""
 
     server: str
     sessions: int
@@ -113,16 +116,18 @@ async def _agree(server: ServerPolicy, machines: Machines) -> Agreement:
     thrown = {key: reason for key, reason in refused.items() if key not in before}  # the daemon has it not even among what it received
     left_out = {prefix for _, prefix in moved | cut}
     ids = {up[name][0]: int(IPv4Address(each.router_id)) for name, each in known.items() if name in up and each.router_id}
-    expected = Exchange(evaluator, [(session, route) for (session, prefix), route in before.items() if prefix not in left_out], ids)
-    several = {side for side in heard if evaluator.clients[side[0]].policy.add_paths in (AddPaths.SEND, AddPaths.BOTH)}
-    heard = {side: routes for side, routes in heard.items() if side not in several}
+    alone = {side for name, side in up.items() if side[1] not in known[name].takes_several}
+    expected = Exchange(evaluator, [(session, route) for (session, prefix), route in before.items() if prefix not in left_out], ids, alone)
+    several = {side for side in heard if expected.several(*side)}
+    told = sum(each.total() for routes in heard.values() for each in routes.values())
+    heard = {side: {prefix: each for prefix, each in routes.items() if prefix not in left_out} for side, routes in heard.items()}
     seen = Seen(
-        {side: {prefix: each for prefix, each in routes.items() if prefix not in left_out} for side, routes in heard.items()},
+        {side: {prefix: next(iter(each)) for prefix, each in heard[side].items()} for side in heard.keys() - several},
         {key: each for key, each in held.items() if key[1] not in left_out},
         {key: reason for key, reason in refused.items() if key not in thrown and key[1] not in left_out},
+        {side: heard[side] for side in several},
     )
     found = tuple(islice(differences(expected, seen, {}), DIFFERENCES_MAX))
-    told = sum(map(len, heard.values()))
     return Agreement(server.name, len(by_protocol), len(up), len(before), told, len(moved), len(cut), len(several), found)
 
 
@@ -192,12 +197,12 @@ async def _bird_told(host: Host, name: str, up: Mapping[str, Side], evaluator: E
     for (_, side), one, other in zip(known, sent, shaped, strict=True):
         mine = evaluator.clients[side[0]].policy
         whose = {(each.prefix, each.protocol) for each in birdc.routes(one)}
-        heard: dict[Prefix, Attributes] = {}
+        heard: dict[Prefix, Paths] = {}
         for each in birdc.routes(other):
             prefix, attributes = prefix_of(each.prefix), held_of(each).attributes
             if prefix.family != side[1] or (each.prefix, each.protocol) not in whose or attributes.next_hop in (mine.v4, mine.v6):
                 continue
-            heard[prefix] = written(attributes, evaluator)
+            heard.setdefault(prefix, Counter())[written(attributes, evaluator)] += 1
         found[side] = heard
     return found
 
@@ -235,7 +240,7 @@ async def _openbgpd_announced(
 async def _openbgpd_told(host: Host, name: str, up: Mapping[str, Side], evaluator: Evaluator) -> Told:
     found: Told = {side: {} for side in up.values()}
     for side, prefix, held in _of(await _rib(host, name, "out", "detail"), up):
-        found[side][prefix] = written(held.attributes, evaluator)
+        found[side].setdefault(prefix, Counter())[written(held.attributes, evaluator)] += 1
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
 from types import MappingProxyType
@@ -18,25 +19,33 @@ from nnix.planes.routing.compile import ClientPolicy, ServerPolicy
 from nnix.planes.routing.kinds import Role
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove import messages
-from nnix.planes.routing.prove.messages import RS_CLIENT, Attributes, Opened
+from nnix.planes.routing.prove.messages import RS_CLIENT, SENDS, TAKES, Attributes, Opened
 from nnix.planes.routing.prove.route import Prefix, Route
 
 THEIR_ROLE: Mapping[Role, int] = {Role.RS: RS_CLIENT, Role.PROVIDER: 3, Role.PEER: 4}  # by the route server's own (RFC 9234, 4.1)
 TCP_MD5SIG = 14  # tcp(7)
 SOCKADDR_OCTETS = 128  # of struct __kernel_sockaddr_storage
 HOLD_TIME_SECONDS = 240
+FIRST_PATH = 1  # the path identifier of what a session announces, where it could announce more
 CONNECT_SECONDS = 60.0  # of a machine that has much else to do
 AGAIN_SECONDS = 0.05
 AT_ONCE = 6  # connections: OpenBGPD listens with a backlog of 5, BIRD with 8; whose SYN finds no room is sent again after 1 s, then 2, 4 …
 
 
 class Speaker(asyncio.Protocol):
-    """One session. `heard` is what the route server has told and not withdrawn; `notification` how it ended the session."""
+    """One session. `heard` is what the route server has told and not withdrawn; `notification` how it ended the session.
+
+    Who has several paths declared agrees to it (RFC 7911): then `paths` is what was told, by prefix and path identifier, and what it announces itself
+    bears one.
+    """
 
     def __init__(self, client: ClientPolicy, family: Family, router_id: IPv4Address, role: int | None) -> None:
         self.client, self.family, self.router_id, self.role = client, family, router_id, role
         self.families: tuple[Family, ...] = (4, 6) if family == 6 and client.v4_over_v6 else (family,)
         self.heard: dict[Prefix, Attributes] = {}
+        self.paths: dict[Prefix, dict[int, Attributes]] = {}
+        self.offers = (TAKES if client.add_paths.sends else 0) | (SENDS if client.add_paths.receives else 0)
+        self._numbered: frozenset[Family] = frozenset()
         self.opened: Opened | None = None
         self.notification: tuple[int, int] | None = None
         self.ended = asyncio.Event()
@@ -59,7 +68,9 @@ class Speaker(asyncio.Protocol):
             raise TypeError(transport)
         self._transport = transport
         transport.write(
-            messages.open_message(self.client.asn, self.router_id, self.families, hold_time_seconds=HOLD_TIME_SECONDS, role=self.role)
+            messages.open_message(
+                self.client.asn, self.router_id, self.families, hold_time_seconds=HOLD_TIME_SECONDS, role=self.role, several=self.offers
+            )
         )
 
     def data_received(self, data: bytes) -> None:
@@ -67,13 +78,18 @@ class Speaker(asyncio.Protocol):
         self._buffer += data
         for kind, body in messages.taken(self._buffer):
             if kind == messages.UPDATE:
-                said = messages.updated(body)
+                said = messages.updated(body, self._numbered)
                 for prefix in said.withdrawn:
                     self.heard.pop(prefix, None)
                 for prefix in said.reached:
                     self.heard[prefix] = said.attributes
+                for prefix, number in said.withdrawn_paths:
+                    self.paths.get(prefix, {}).pop(number, None)
+                for prefix, number in said.reached_paths:
+                    self.paths.setdefault(prefix, {})[number] = said.attributes
             elif kind == messages.OPEN:
                 self.opened = messages.opened(body)
+                self._numbered = self._agreed(TAKES, SENDS)
                 self.say(messages.message(messages.KEEPALIVE))
             elif kind == messages.KEEPALIVE:
                 if self.decided.done():
@@ -95,11 +111,27 @@ class Speaker(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(octets)
 
-    def announce(self, route: Route, prefixes: Iterable[Prefix] = ()) -> None:
-        self.say(messages.announcing(route, prefixes))
+    def _agreed(self, mine: int, theirs: int) -> frozenset[Family]:
+        """Families in which we offer `mine`, and the route server `theirs`."""
+        if self.opened is None or not self.offers & mine:
+            return frozenset()
+        return frozenset(family for family in self.families if self.opened.several.get(family, 0) & theirs)
 
-    def withdraw(self, prefixes: Iterable[Prefix]) -> None:
-        self.say(messages.withdrawing(prefixes))
+    def _number(self, family: Family, number: int) -> int | None:
+        return number if family in self._agreed(SENDS, TAKES) else None
+
+    def announce(self, route: Route, prefixes: Iterable[Prefix] = (), number: int = FIRST_PATH) -> None:
+        """`number` is for those who send several paths; of others, what is said last counts."""
+        self.say(messages.announcing(route, prefixes, self._number(route.prefix.family, number)))
+
+    def withdraw(self, prefixes: Iterable[Prefix], number: int = FIRST_PATH) -> None:
+        for prefix in prefixes:
+            self.say(messages.withdrawing([prefix], self._number(prefix.family, number)))
+
+    def told(self, family: Family) -> dict[Prefix, Counter[Attributes]]:
+        """All that the route server tells it, where it takes several paths; one a prefix where it was told so."""
+        found = {prefix: Counter([each]) for prefix, each in self.heard.items() if prefix.family == family}
+        return found | {prefix: Counter(each.values()) for prefix, each in self.paths.items() if each and prefix.family == family}
 
     @property
     def unsent(self) -> int:
