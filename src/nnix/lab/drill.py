@@ -40,7 +40,7 @@ from nnix.planes.fabric.prove.cuts import remains
 from nnix.planes.fabric.prove.network import Failure as Cut
 from nnix.planes.fabric.prove.network import Network, Part, network
 from nnix.planes.members.kinds import Site
-from nnix.planes.routing.kinds import RouteServer
+from nnix.planes.routing.kinds import RouteServer, Session
 
 CROSSING = 16
 RATE_PER_SECOND = 250
@@ -53,6 +53,8 @@ BFD_SECONDS_DRILLED = 0.05
 Pair = tuple[str, str]
 Ends = tuple[str, str, str]
 """a circuit, and two of its ends"""
+Meeting = tuple[str, int]
+"""a LAN, and the version of IP"""
 Key = tuple[str, str, str]
 
 
@@ -259,8 +261,8 @@ def flows_for(snapshot: Snapshot, failure: Failure, namespace: Callable[[str], s
     able = [
         (a, b, here, there)
         for a, b in pairs
-        for lan in speakers[a].keys() & speakers[b].keys()
-        for here, there in islice(zip(cycle(speakers[a][lan]), cycle(speakers[b][lan]), strict=False), max(len(speakers[a][lan]), 2))
+        for met in _met(speakers[a], speakers[b])
+        for here, there in islice(zip(cycle(speakers[a][met]), cycle(speakers[b][met]), strict=False), max(len(speakers[a][met]), 2))
     ]
     place = {each: index for index, each in reversed(list(enumerate(able)))}  # where each stands first
     spread = sorted(able, key=lambda each: (place[each] % max(1, len(pairs)), each))
@@ -287,19 +289,29 @@ def circuit_witnesses(snapshot: Snapshot, namespace: Callable[[str], str]) -> di
     return found
 
 
-def _speakers(snapshot: Snapshot, without: str | None) -> dict[str, dict[str, list[Pair]]]:
-    """site → LAN → (machine, address) of members' routers and route servers that speak there as registered."""
-    found: dict[str, dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+def _speakers(snapshot: Snapshot, without: str | None) -> dict[str, dict[Meeting, list[Pair]]]:
+    """site → where they can be met → (machine, address) of members' routers and route servers that speak there as registered."""
+    found: dict[str, dict[Meeting, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+
+    def speaks(machine: str, site: str, who: Session | RouteServer) -> None:
+        for address in (who.v4, who.v6):
+            if address is not None:
+                found[site][str(who.lan), address.version].append((machine, str(address)))
+
     for router in snapshot.of(Router):
         session = snapshot.at(router.session)
         port = snapshot.at(session.port)
-        address = session.v4 or session.v6
-        if router.name != without and port.state is PortState.PRODUCTION and address and (router.mac is None or router.mac in session.macs):
-            found[str(port.site)][str(session.lan)].append((router.name, str(address)))
+        if router.name != without and port.state is PortState.PRODUCTION and (router.mac is None or router.mac in session.macs):
+            speaks(router.name, str(port.site), session)
     for server in snapshot.of(RouteServer):
-        if address := server.v4 or server.v6:
-            found[str(server.site)][str(server.lan)].append((str(server.machine or server.name), str(address)))
+        speaks(str(server.machine or server.name), str(server.site), server)
     return found
+
+
+def _met(one: Iterable[Meeting], other: Iterable[Meeting]) -> set[Meeting]:
+    """Where the speakers of two sites meet; on a LAN that has IPv4 at both, in IPv4 only."""
+    both = set(one) & set(other)
+    return {(lan, version) for lan, version in both if version == 4 or (lan, 4) not in both}
 
 
 @dataclass

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import selectors
 import socket
 import struct
@@ -171,7 +172,7 @@ def main() -> None:
         ready.wait()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        sys.stdin.buffer.readline()
+        os.read(sys.stdin.fileno(), 1)  # without the lock of sys.stdin: when measuring fails, that error shall be the last that is heard
         stop.set()
 
     threading.Thread(target=until_told, daemon=True).start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from nnix.cli.root import ALL_PLANES
@@ -9,7 +11,7 @@ from nnix.kernel.change import admit
 from nnix.kernel.snapshot import Snapshot
 from nnix.lab.drill import crossing, ends_apart, flows_for, unreachable
 from nnix.lab.failures import Impossible, every, failure, planned
-from nnix.lab.probe import Trace
+from nnix.lab.probe import Probe, Trace
 from nnix.planes.fabric.kinds import FailureSort as Sort
 from nnix.planes.members.kinds import Site
 from tests.lab.exchange import frame, member, resource
@@ -162,3 +164,27 @@ def test_a_window_in_which_nothing_was_sent_is_an_outage() -> None:
 def test_only_what_was_sent_in_the_window_counts() -> None:
     assert trace("..xxxx....xx").outage(100.015, 100.055) == pytest.approx(0.0)
     assert trace("..xxxx....xx").lost(100, 100.105) == (11, 6)
+
+
+def test_flows_run_between_addresses_of_one_family() -> None:
+    """Of two members one may have IPv6 alone: it is measured to those who have it too, never from IPv6 to IPv4."""
+    *bare, session = member(4, site="west")
+    for others in ([*member(1), *member(2)], [*member(1)]):
+        snapshot = admit(ALL_PLANES, [*frame(), *others, *bare, session.changed(v4=None)], Snapshot())
+        flows = [each for each in flows_for(snapshot, failure(snapshot, Sort.REFLECTORS, None), str) if "~" not in each.name]
+        assert flows
+        assert all((":" in each.source[1]) == (":" in each.target[1]) for each in flows), flows
+    assert any(each.source[0] == "m4" or each.target[0] == "m4" for each in flows)
+
+
+def test_a_probe_that_fails_says_why() -> None:
+    """Once it is ready it waits for a word of ours, and even then its last word is its own."""
+    probe = Probe([], 0)  # packets a second: none
+    with subprocess.Popen(probe.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(probe.order())
+        process.stdin.flush()
+        said = process.stderr.read().decode()
+    assert process.returncode == 1
+    assert said.strip().endswith("ZeroDivisionError: division by zero"), said

@@ -34,7 +34,7 @@ from nnix.planes.fabric.kinds import Circuit, Lan, Link, Port, PortState
 from nnix.planes.fabric.names import port_interface
 from nnix.planes.fabric.nftables import REASONS, TABLE
 from nnix.planes.fabric.policy import Attachment, Switch
-from nnix.planes.fabric.prove.network import network
+from nnix.planes.fabric.prove.network import dark, network, serves
 from nnix.planes.members.kinds import Site
 from nnix.planes.routing.kinds import Session
 
@@ -75,7 +75,7 @@ async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
         *(_link(link, link.name in direct, plans, seen) for link in snapshot.of(Link)),
         *(_lan(lan, plans, seen) for lan in snapshot.of(Lan)),
         *(_port(port, snapshot, plans, seen) for port in snapshot.of(Port)),
-        *(_circuit(each, snapshot, plans, seen) for each in snapshot.of(Circuit)),
+        *(circuit_status(each, snapshot, plans, seen) for each in snapshot.of(Circuit)),
     )
 
 
@@ -242,8 +242,11 @@ def _whole(of: str, plan: Switch, here: Seen) -> bool:
     return up and all(here.links[end.vxlan].get("master") == end.bridge for end in ends if end.vxlan is not None)
 
 
-def _circuit(circuit: Circuit, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
-    """A circuit is up when its bridges and tunnels stand and each of its ends has light; a pinned one, when it also passes the sites that it must."""
+def circuit_status(circuit: Circuit, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+    """A circuit is up when its bridges and tunnels stand and each of its ends has light; a pinned one, when it also passes the sites that it must.
+
+    An end that is dark by declaration takes no part: a group goes on without it, and where fewer than two are left the circuit is off, as it should be.
+    """
     reasons = []
     sites = dict.fromkeys(str(snapshot.at(end).site) for end in circuit.ends)
     for site in sites:
@@ -251,18 +254,21 @@ def _circuit(circuit: Circuit, snapshot: Snapshot, plans: Mapping[str, Switch], 
             reasons.append(f"{site} cannot be asked")
         elif not _whole(circuit.id, plans[site], seen[site]):
             reasons.append(f"not whole at {site}")
-    if not reasons:
-        for end in circuit.ends:
-            port = snapshot.at(end)
-            if port.state is not PortState.PRODUCTION:
-                reasons.append(f"{port.id} is {port.state.value}")
-            elif not seen[str(port.site)].lit(port_interface(port)):
-                reasons.append(f"no light at {port.id}")
-            elif port.over is not None and (wrong := seen[str(port.site)].gateways):
-                reasons.append(f"{port.id} is not guarded: {wrong}")
+    ends = [(port, dark(snapshot, port)) for port in map(snapshot.at, circuit.ends)]
+    served = [port for port, without in ends if without is None]
+    off = [f"{port.id} is {port.state}" for port in dict.fromkeys(without for _, without in ends if without is not None)]
+    for port in served if not reasons else ():
+        if not seen[str(port.site)].lit(port_interface(port)):
+            reasons.append(f"no light at {port.id}")
+        elif port.over is not None and (wrong := seen[str(port.site)].gateways):
+            reasons.append(f"{port.id} is not guarded: {wrong}")
     if circuit.via and not reasons:
         reasons += _off_its_pins(circuit, sites, plans, seen)
-    return _status(circuit.id, "up", reasons, {"vni": circuit.vni, "sites": list(sites)})
+    if reasons or not off:
+        return _status(circuit.id, "up", reasons + off, {"vni": circuit.vni, "sites": list(sites)})
+    return Status(
+        circuit.id, "up" if serves(circuit, len(served)) else "off", "; ".join(off), facts={"vni": circuit.vni, "sites": list(sites)}
+    )
 
 
 def _off_its_pins(circuit: Circuit, sites: Iterable[str], plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Iterator[str]:

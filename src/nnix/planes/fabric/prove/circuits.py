@@ -26,7 +26,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Circuit, Port
 from nnix.planes.fabric.levels import Reach, beyond, levels
 from nnix.planes.fabric.prove.cuts import Left
-from nnix.planes.fabric.prove.network import CONNECTED, Failure, Network, bits
+from nnix.planes.fabric.prove.network import Failure, Network, bits, dark, serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Circuits:
         self._snapshot, self._net = snapshot, net
         self._number = {site.name: index for index, site in enumerate(net.sites)}
         served = ((each, self._ends(each)) for each in snapshot.of(Circuit))
-        in_service = [(each, ends) for each, ends in served if len(ends) > 1 and (len(ends) == len(each.ends) or len(each.ends) > 2)]
+        in_service = [(each, ends) for each, ends in served if serves(each, len(ends))]
         self.all: tuple[Circuit, ...] = tuple(each for each, _ in in_service)
         self.strands: tuple[Strand, ...] = tuple(
             strand for number, (each, ends) in enumerate(in_service) for strand in self._strands(number, each, ends)
@@ -169,8 +169,7 @@ class Circuits:
         found = []
         for each in circuit.ends:
             port = self._snapshot.get(Port, each)
-            trunk = self._snapshot.get(Port, port.over) if port is not None and port.over is not None else port
-            if port is not None and trunk is not None and {port.state, trunk.state} <= set(CONNECTED) and port.site in self._number:
+            if port is not None and port.site in self._number and dark(self._snapshot, port) is None:
                 found.append((port, self._number[port.site]))
         return found
 

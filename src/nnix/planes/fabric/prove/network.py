@@ -100,6 +100,19 @@ def private(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(ends | {port.name for port in snapshot.of(Port) if port.gateway is not None or port.over is not None})
 
 
+def dark(snapshot: Snapshot, port: Port) -> Port | None:
+    """What keeps `port` out of service by declaration: its own state, or that of the cable on which it is handed over. None where nothing does."""
+    cable = snapshot.get(Port, port.over) if port.over is not None else port
+    if cable is None or port.state not in CONNECTED:
+        return port
+    return cable if cable.state not in CONNECTED else None
+
+
+def serves(circuit: Circuit, ends: int) -> bool:
+    """Whether a circuit with so many ends in service is in service itself: a wire with both, a group with any two."""
+    return ends > 1 and (ends == len(circuit.ends) or len(circuit.ends) > 2)
+
+
 def network(snapshot: Snapshot) -> Network:
     """The graph of `snapshot`. Links from a site to itself, which the rules refuse, are left out."""
     sites = snapshot.of(Site)
