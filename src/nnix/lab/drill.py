@@ -33,7 +33,7 @@ from nnix.lab.failures import Failure, Round, leftovers
 from nnix.lab.foreign import Abroad, Foreign
 from nnix.lab.kinds import Router
 from nnix.lab.probe import Flow, Probe, Trace
-from nnix.planes.fabric.kinds import EmergencyPlan, FailureSort, Link, Port, PortState
+from nnix.planes.fabric.kinds import Circuit, EmergencyPlan, FailureSort, Link, Port, PortState
 from nnix.planes.fabric.names import link_interface, switch_machine
 from nnix.planes.fabric.prove.circuits import Circuits
 from nnix.planes.fabric.prove.cuts import remains
@@ -172,7 +172,9 @@ def ends_apart(snapshot: Snapshot, failure: Failure) -> frozenset[Ends]:
 
     A site that only stopped routing goes on serving circuits between its own ports. What is pinned is routed by OSPFv3, so OSPF's daemon alone does
     not part it. Where bgpd dies, zebra forgets the far ends that it had heard of for groups of more than two, and takes the declared copies to
-    them out of the kernel as well (FRR 8.4): until they are put back, an end there sends to no other site.
+    them out of the kernel as well (FRR 8.4): until they are put back, an end there sends to no other site but those of which it heard nothing. That are
+    sites where a cloud is handed the circuit by VNI: of the two tunnels on that bridge zebra takes the older one, the cloud's, for the one that MAC addresses
+    are told of.
     """
     net = network(snapshot)
     circuits = Circuits(snapshot, net)
@@ -188,11 +190,18 @@ def ends_apart(snapshot: Snapshot, failure: Failure) -> frozenset[Ends]:
         return circuits.ends_apart(remains(net, Cut(Part.LINK, "", sites, links)))
 
     mute = {site.name for site in net.sites if (switch_machine(snapshot, site), "bgpd") in failure.daemons}
-    at = {port.name: str(port.site) for port in snapshot.of(Port)}
+    ports = {port.name: port for port in snapshot.of(Port)}
+
+    def forgets(here: Port, there: Port, circuit: Circuit) -> bool:
+        """Whether zebra at `here` loses bgpd, and had heard of the other site through it."""
+        return here.site in mute and not any(ports[end].site == there.site and ports[end].vni is not None for end in circuit.ends)
+
     forgotten = [
         (circuits.all[each.circuit].name, *each.ends)
         for each in circuits.strands
-        if len(circuits.all[each.circuit].ends) > 2 and each.legs and mute.intersection(at[end] for end in each.ends)
+        if len(circuits.all[each.circuit].ends) > 2
+        and each.legs
+        and any(forgets(ports[one], ports[other], circuits.all[each.circuit]) for one, other in (each.ends, each.ends[::-1]))
     ]
     pinned = {each.name for each in circuits.all if each.via}
     routed_v6 = frozenset[str]() if {daemon for _, daemon in failure.daemons} == {"ospfd"} else failure.sites
@@ -511,19 +520,26 @@ class Drill:
     @contextlib.asynccontextmanager
     async def quicker(self, bfd_seconds: float = BFD_SECONDS_DRILLED) -> AsyncIterator[None]:
         """BFD at the drill's pace on every link; back to what is declared afterwards."""
-        paces = {int(link.bfd) // 1000 for link in self.snapshot.of(Link)}
         try:
-            await self._pace(dict.fromkeys(paces, round(bfd_seconds * 1000)))
+            await self._pace(round(bfd_seconds * 1000))
             yield
         finally:
-            await self._pace({pace: pace for pace in paces})
+            await self._pace()
 
-    async def _pace(self, paces: Mapping[int, int]) -> None:
-        words = ["conf t", "bfd"]
-        for profile, pace in paces.items():
-            words += [f"profile every-{profile}-ms", f"transmit-interval {pace}", f"receive-interval {pace}", "exit"]
-        machines = [switch_machine(self.snapshot, site) for site in self.snapshot.of(Site)]
-        await asyncio.gather(*(self._vtysh(machine, *words) for machine in machines))
+    async def _pace(self, drilled: int | None = None) -> None:
+        """Let every link be heard every `drilled` milliseconds, or as it is declared. A switch is told of its own links' profiles only: another one would stay there."""
+        told: dict[str, set[int]] = defaultdict(set)
+        for link in self.snapshot.of(Link):
+            for end in (link.a, link.b):
+                told[switch_machine(self.snapshot, self.snapshot.at(end))].add(int(link.bfd) // 1000)
+
+        def words(declared: Iterable[int]) -> Iterator[str]:
+            yield from ("conf t", "bfd")
+            for each in sorted(declared):
+                pace = each if drilled is None else drilled
+                yield from (f"profile every-{each}-ms", f"transmit-interval {pace}", f"receive-interval {pace}", "exit")
+
+        await asyncio.gather(*(self._vtysh(machine, *words(declared)) for machine, declared in told.items()))
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, object]]) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
+from nnix.planes.fabric import iproute
 from nnix.planes.fabric.compile import switches
-from nnix.planes.fabric.kinds import Circuit
+from nnix.planes.fabric.kinds import Circuit, Port
 from nnix.planes.fabric.prove.survival import Survival
-from nnix.planes.fabric.read import Seen, circuit_status
+from nnix.planes.fabric.read import Seen, circuit_status, port_status
 from tests.unit.fabric.exchanges import Fields, exchange
 
 GROUP: dict[str, Fields | None] = {
     "Port/carol-2": {"member": "bob", "site": "wz", "speed": "10G"},
     "Circuit/private": {"ends": ["alice-2", "bob-2", "carol-2"]},
 }
+CABLE: Fields = {"member": "bob", "site": "nb", "speed": "10G", "gateway": {"ours": "198.18.0.0", "theirs": "198.18.0.1"}}
 OVER: dict[str, Fields | None] = {
-    "Port/cable": {"member": "bob", "site": "nb", "speed": "10G", "gateway": {"ours": "198.18.0.0", "theirs": "198.18.0.1"}},
+    "Port/cable": CABLE,
     "Port/bob-2": {"over": "cable", "vni": 7001},
 }
 
@@ -46,7 +49,7 @@ def as_wanted(snapshot: Snapshot, *unlit: str) -> dict[str, Seen]:
         (GROUP | {"Port/bob-2": {"state": "suspended"}}, "up", "port/bob-2 is suspended"),
         (GROUP | {"Port/bob-2": {"state": "suspended"}, "Port/alice-2": {"state": "reserved"}}, "off", "port/alice-2 is reserved; port/bob-2 is suspended"),
         (OVER, "up", ""),
-        (OVER | {"Port/cable": {"member": "bob", "site": "nb", "speed": "10G", "gateway": {"ours": "198.18.0.0", "theirs": "198.18.0.1"}, "state": "suspended"}}, "off", "port/cable is suspended"),
+        (OVER | {"Port/cable": {**CABLE, "state": "suspended"}}, "off", "port/cable is suspended"),
     ],
 )  # fmt: skip
 def test_a_circuit_is_judged_by_the_ends_that_are_in_service(changes: dict[str, Fields | None], state: str, reason: str) -> None:
@@ -73,3 +76,24 @@ def test_what_is_off_by_declaration_is_down_where_a_switch_cannot_be_asked() -> 
     seen = as_wanted(snapshot) | {"hz": Seen(trouble="hz does not answer")}
     said = circuit_status(snapshot.of(Circuit)[0], snapshot, {each.site: each for each in switches(snapshot)}, seen)
     assert (said.state, said.reason, said.good) == ("down", "hz cannot be asked; port/bob-2 is reserved", False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "reason"),
+    [
+        ({"Circuit/private": None}, "idle", "no circuit ends at it"),
+        ({"Port/bob-2": {"over": "cable", "vni": 7001, "state": "reserved"}}, "reserved", ""),
+        ({"Port/cable": {**CABLE, "state": "suspended"}}, "production", "port/cable is suspended"),
+    ],
+)
+def test_a_hand_off_that_leads_nowhere_is_no_fault(changes: dict[str, Fields | None], state: str, reason: str) -> None:
+    """A cloud may order the number first and the circuit later: until then there is no interface, and none is missed, nor is it a drill's to cut."""
+    snapshot = exchange(OVER | changes)
+    plans = {each.site: each for each in switches(snapshot)}
+    unused = next(each for each in plans["nb"].attachments if each.of == "port/bob-2")
+    assert not unused.up
+    assert b"p-bob-2" not in iproute.spell(plans["nb"])
+
+    said = port_status(snapshot.at(Ref.to(Port, "bob-2")), snapshot, plans, as_wanted(snapshot))
+
+    assert (said.state, said.reason, said.good) == (state, reason, True)

@@ -93,6 +93,24 @@ def test_ends_of_circuits_lose_one_another_as_the_graph_says(
     assert predicted == {(name, f"{name}-{one}", f"{name}-{other}") for name, one, other in apart}
 
 
+@pytest.mark.parametrize(
+    ("target", "apart"),
+    [
+        ("site/east", {("clouds", "clouds-0", "clouds-1")}),
+        ("site/west", {("clouds", "clouds-0", "clouds-1")}),
+        ("site/far", {("clouds", "clouds-0", "clouds-2"), ("clouds", "clouds-1", "clouds-2")}),
+    ],
+)
+def test_nothing_is_forgotten_of_a_site_where_a_circuit_is_handed_over_by_vni(target: str, apart: set[tuple[str, str, str]]) -> None:
+    """Of such a site no MAC address is told by EVPN, so who loses his bgpd keeps what is declared of it; what it heard of others it loses itself."""
+    ports = [resource("Port", f"clouds-{index}", member="m1", site=site, speed="10G") for index, site in enumerate(["east", "west", "far"])]
+    ports[2] = ports[2].changed(over="cable", vni=7001)
+    cable = resource("Port", "cable", member="m1", site="far", speed="10G", gateway={"ours": "198.18.0.0", "theirs": "198.18.0.1"})
+    clouds = resource("Circuit", "clouds", ends=[each.name for each in ports])
+    snapshot = admit(ALL_PLANES, [*small().declared, cable, *ports, clouds], Snapshot())
+    assert ends_apart(snapshot, failure(snapshot, Sort.KILL, target)) == apart
+
+
 def test_each_two_ends_of_a_circuit_have_a_witness_between_customers() -> None:
     snapshot = with_circuits()
     flows = flows_for(snapshot, failure(snapshot, Sort.SILENT, "link/east-south"), lambda machine: f"x-{machine}", 16)

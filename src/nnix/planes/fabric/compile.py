@@ -143,7 +143,7 @@ def _port(snapshot: Snapshot, port: Port) -> Attachment:
     return Attachment(
         of=port.id,
         interface=port_interface(port),
-        up=lit,
+        up=lit and (trunk is None or bridge is not None),  # what is handed over has no interface but on a bridge
         lan=lan.name if lan and lit else None,
         bridge=bridge,
         mtu=_trunk_mtu(snapshot, port)

@@ -74,7 +74,7 @@ async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
         *(_site(site, snapshot, plans, seen) for site in snapshot.of(Site)),
         *(_link(link, link.name in direct, plans, seen) for link in snapshot.of(Link)),
         *(_lan(lan, plans, seen) for lan in snapshot.of(Lan)),
-        *(_port(port, snapshot, plans, seen) for port in snapshot.of(Port)),
+        *(port_status(port, snapshot, plans, seen) for port in snapshot.of(Port)),
         *(circuit_status(each, snapshot, plans, seen) for each in snapshot.of(Circuit)),
     )
 
@@ -294,7 +294,7 @@ def _off_its_pins(circuit: Circuit, sites: Iterable[str], plans: Mapping[str, Sw
                 yield f"there is no way from {here} to {there}, both of which it must pass"
 
 
-def _port(port: Port, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+def port_status(port: Port, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
     plan = plans.get(str(port.site))
     here = seen.get(str(port.site), Seen(trouble=f"site {port.site} has no tunnel end"))
     if plan is None or here.trouble:
@@ -302,8 +302,13 @@ def _port(port: Port, snapshot: Snapshot, plans: Mapping[str, Switch], seen: Map
     each = next(each for each in plan.attachments if each.of == port.id)
     dropped = dict(here.dropped.get(each.interface, {}))
     facts = {"interface": each.interface, "site": str(port.site), "bridge": each.bridge, "dropped": dropped}
-    if each.interface not in here.links and not each.up and not each.cable:
-        return Status(port.id, port.state.value, facts=facts)  # a hand-off that is dark has no interface of its own
+    if (
+        each.interface not in here.links and not each.up and not each.cable
+    ):  # a hand-off that is dark, or unused, has no interface of its own
+        without = dark(snapshot, port)
+        if without is None:
+            return Status(port.id, "idle", "no circuit ends at it", facts=facts)
+        return Status(port.id, port.state.value, f"{without.id} is {without.state}" if without is not port else "", facts=facts)
     if each.interface not in here.links:
         return Status(port.id, "down", f"interface {each.interface} is not there", good=False, facts=facts)
     reasons = list(_port_wrong(each, here))
