@@ -22,11 +22,14 @@ from nnix.cli.proof import verify_command
 from nnix.cli.root import Setting, clock
 from nnix.kernel.resource import Resource
 from nnix.kernel.snapshot import Snapshot
-from nnix.planes.compute.kinds import Bid, Deal, Job, Offer, hour_named, hour_number
+from nnix.planes.compute.derive import circuit_of, contract_of
+from nnix.planes.compute.kinds import Bid, Deal, DealState, Job, Offer, hour_named, hour_number, hour_of
 from nnix.planes.compute.market.plot import lines
 from nnix.planes.compute.market.watch import Suspicion, Trade, suspicions, trades
 from nnix.planes.compute.wanted import unfilled
-from nnix.planes.members.kinds import Money
+from nnix.planes.data.kinds import DataContract
+from nnix.planes.fabric.kinds import Circuit
+from nnix.planes.members.kinds import Member, Money
 
 files_argument = click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 
@@ -222,6 +225,64 @@ def _suspected(found: Sequence[Suspicion]) -> None:
     if found:
         tables.out.print()
         tables.table("To ask about", ("what", "product", "why", "deals"), ((e.sort, e.product, e.says, " ".join(e.deals)) for e in found))
+
+
+@compute_group.command("deals")
+@click.argument("names", metavar="[DEAL…]", nargs=-1)
+@click.option("--member", help="Only deals in which this member buys or sells.")
+@json_option
+@pass_setting
+def deals_command(setting: Setting, names: tuple[str, ...], member: str | None, as_json: bool) -> int:
+    """What was dealt: who has which devices of whom, in which hours, for how much, with the circuit and the contract that came with it, and the jobs on it."""
+    begun(setting)
+    snapshot = setting.book.model().snapshot
+    chosen = [resource_named(snapshot, f"{Deal.slug()}/{each.removeprefix(f'{Deal.slug()}/')}") for each in names]
+    found = [_dealt(each, snapshot, clock()) for each in chosen or snapshot.of(Deal) if isinstance(each, Deal)]
+    if member is not None:
+        of = resource_named(snapshot, f"{Member.slug()}/{member.removeprefix(f'{Member.slug()}/')}").name
+        found = [each for each in found if of in (each["buyer"], each["seller"])]
+    if as_json:
+        tables.as_json(found)
+        return DONE
+    columns = ("deal", "buyer", "seller", "site", "device", "devices", "hours", "from", "until", "price", "now", "circuit", "jobs")
+    rows = (
+        (e["deal"], e["buyer"], e["seller"], e["site"], e["device"], e["devices"], len(e["hours"]), e["from"], e["until"],
+         Money(e["fen"] + e["transfer_fen"]), e["now"], e["circuit"] or "", " ".join(e["jobs"]))
+        for e in found
+    )  # fmt: skip
+    tables.table("Deals", columns, rows)
+    return DONE
+
+
+def _dealt(deal: Deal, snapshot: Snapshot, now: datetime) -> dict[str, Any]:
+    """A deal and what came with it. `now` is released, or how its hours stand to the clock: before, in one of them, between two, or over."""
+    bid, pool = snapshot.at(deal.bid), snapshot.at(deal.pool)
+    hours, hour = [hour_number(each) for each in deal.hours], hour_of(now)
+    standing = "before" if hour < hours[0] else "over" if hour > hours[-1] else "in its hours" if hour in hours else "between its hours"
+    circuit = snapshot.get(Circuit, circuit_of(bid.name)) if deal.state is DealState.RESERVED else None
+    contract = snapshot.get(DataContract, contract_of(bid.name, str(pool.member))) if deal.state is DealState.RESERVED else None
+    return {
+        "deal": deal.name,
+        "bid": str(deal.bid),
+        "offer": str(deal.offer),
+        "buyer": str(bid.member),
+        "seller": str(pool.member),
+        "pool": pool.name,
+        "site": str(pool.site),
+        "device": pool.device,
+        "devices": deal.devices,
+        "hours": [{"hour": each, "fen_a_device": int(price)} for each, price in zip(deal.hours, deal.prices, strict=True)],
+        "from": deal.hours[0],
+        "until": hour_named(hours[-1] + 1),
+        "fen": deal.devices * sum(map(int, deal.prices)),
+        "transfer_fen": int(deal.transfer),
+        "state": deal.state.value,
+        "now": deal.state.value if deal.state is DealState.RELEASED else standing,
+        "circuit": circuit.name if circuit else None,
+        "contract": contract.name if contract else None,
+        "clearing": deal.clearing,
+        "jobs": [each.name for each in snapshot.where(Job, deal=deal.name)],
+    }
 
 
 @compute_group.command("history")

@@ -98,6 +98,30 @@ def traded(nnix: Nnix, exchange: Path) -> str:
     return str(said.json["clearing"])
 
 
+def test_deals_say_who_has_what_of_whom_and_what_came_with_it(nnix: Nnix, exchange: Path) -> None:
+    """One by one they add up to what is paid; the jobs on each are named; a member sees those in which he buys or sells."""
+    assert nnix("compute", "deals", "--json").json == []
+    traded(nnix, exchange)
+    said = nnix("compute", "deals", "--json").json
+    assert {(each["bid"], each["buyer"], each["device"], each["devices"], len(each["hours"])) for each in said} == {
+        ("train", "buyer", GPU, 4, 2),
+        ("search", "buyer", GPU, 4, 2),
+    }
+    for each in said:
+        assert each["fen"] == each["devices"] * sum(hour["fen_a_device"] for hour in each["hours"])
+        assert (each["from"], each["until"], each["now"]) == (hour_named(NOW + 2), hour_named(NOW + 4), "before")
+        assert (each["circuit"] is None) == (nnix("show", f"circuit/deal-{each['bid']}").status != 0)
+    one = said[0]
+    (exchange / ".job.yaml").write_text(f"kind: Job\nname: epoch\nmember: buyer\ndeal: {one['deal']}\nentry: [python3, train.py]\n")
+    assert nnix("compute", "run", exchange / ".job.yaml").status == 0
+    assert [each["jobs"] for each in nnix("compute", "deals", f"deal/{one['deal']}", "--json").json] == [["epoch"]]
+    assert nnix("compute", "deals", "--member", one["seller"], "--json").json[0]["seller"] == one["seller"]
+    assert nnix("compute", "deals", "--member", "nobody").status == 2
+    assert nnix("compute", "deals", "none-such").status == 2
+    shown = nnix("compute", "deals")
+    assert (shown.status, one["deal"] in shown.out) == (0, True)
+
+
 def test_an_order_that_says_nothing_is_no_order(nnix: Nnix, exchange: Path, tmp_path: Path) -> None:
     """An empty file is refused as wrong use, never taken for something that stands in the book already."""
     (tmp_path / "empty.yaml").write_text("")

@@ -46,6 +46,11 @@ def circuit_of(bid: str) -> str:
     return named("deal", bid)
 
 
+def contract_of(bid: str, member: str) -> str:
+    """The name of the contract under which a member whose pools a bid got reads its data."""
+    return named("deal", bid, member)
+
+
 def buyers_end(bid: str) -> str:
     """The name of the tagged port at which the circuit of a bid ends on the buyer's side."""
     return named("deal", bid, BUYER)
@@ -105,7 +110,7 @@ def _contracts(bid: Bid, deals: Sequence[Deal], snapshot: Snapshot) -> Iterator[
             last[str(pool.member)] = (deal.hours[-1], deal, pool)
     for member, (hour, deal, pool) in sorted(last.items()):
         yield DataContract(
-            name=named("deal", bid.name, member),
+            name=contract_of(bid.name, member),
             owner=deal.id,
             provider=bid.member,
             consumer=pool.member,
