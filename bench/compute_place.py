@@ -14,9 +14,10 @@ has, and nothing was measured.
 `ceiling`: what is the most when no task that fits is turned away. Of ours' own accepted tasks, those that leave less than a fifth of a GPU
 leave it idle for good, unless a task as small was accepted that can fill it.
 
-Run: python bench/compute_place.py [FOLDER] [--mix NAME] [--quick]. FOLDER (unset: ../shared/data/openb) holds
-openb_node_list_gpu_node.csv and openb_pod_list_NAME.csv.gz; without --mix
-default and gpuspec33 are measured. The last line is one JSON object; the exit status is 0 when the claim holds.
+Run: python bench/compute_place.py [FOLDER] [--mix NAME | --pods FILE ...] [--quick]. FOLDER (unset: ../shared/data/openb) holds
+openb_node_list_gpu_node.csv and openb_pod_list_NAME.csv.gz; without --mix and --pods default and gpuspec33 are measured. --pods names a list of tasks that
+lies elsewhere, as CSV or gzipped (cluster-trace-gpu-v2023 of github.com/alibaba/clusterdata has two dozen); it may be given more than once.
+A mix without a bound of its own has to come to what FGD does. The last line is one JSON object; the exit status is 0 when the claim holds.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def read_nodes(folder: Path) -> list[Node]:
 
 def read_tasks(path: Path) -> list[Demand]:
     tasks = []
-    with gzip.open(path, "rt") as text:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as text:
         for r in csv.DictReader(text):
             devices = int(r["num_gpu"])
             share = int(r["gpu_milli"]) if devices == 1 else WHOLE
@@ -262,9 +263,9 @@ def ceiling(nodes: Sequence[Node], drawn: Sequence[Demand], where: Array) -> flo
     return 100 - 100 * idle / sum(node.devices * WHOLE for node in nodes)
 
 
-def measured(folder: Path, mix: str, draws: int) -> dict[str, Any]:
+def measured(folder: Path, mix: str, pods: Path, draws: int) -> dict[str, Any]:
     nodes = read_nodes(folder)
-    tasks = read_tasks(folder / f"openb_pod_list_{mix}.csv.gz")
+    tasks = read_tasks(pods)
     capacity = sum(node.devices * WHOLE for node in nodes)
     known = Counter(tasks)
     ours(nodes, tasks[:200])  # compiled, and learns nothing: the fleet is thrown away
@@ -311,12 +312,18 @@ def measured(folder: Path, mix: str, draws: int) -> dict[str, Any]:
 def main() -> int:
     words = sys.argv[1:]
     quick = "--quick" in words
-    mixes = [words.pop(words.index("--mix") + 1)] if "--mix" in words else list(BOUNDS)
+    elsewhere = []
+    while "--pods" in words:
+        elsewhere.append(Path(words.pop(words.index("--pods") + 1)))
+        words.remove("--pods")
+    mixes = [words.pop(words.index("--mix") + 1)] if "--mix" in words else [] if elsewhere else list(BOUNDS)
     folder = Path(next((word for word in words if not word.startswith("--")), OPENB))
     if not folder.is_dir():
         raise SystemExit(f"the trace is not in {folder}: data/csv of github.com/hkust-adsl/kubernetes-scheduler-simulator has it")
+    lists = [(mix, folder / f"openb_pod_list_{mix}.csv.gz") for mix in mixes]
+    lists += [(path.name.removeprefix("openb_pod_list_").split(".")[0], path) for path in elsewhere]
     print(CLAIM)
-    found = [measured(folder, mix, 1 if quick else 10) for mix in mixes]
+    found = [measured(folder, mix, path, 1 if quick else 10) for mix, path in lists]
     first = found[0]
     print(
         json.dumps(
