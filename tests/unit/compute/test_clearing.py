@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nnix.planes.compute.market import verify
 from nnix.planes.compute.market.clear import SOLVED_TIMES, Clearing, bound_of, clear, last_asks, paid, welfare_of
 from nnix.planes.compute.market.model import Programme
 from nnix.planes.compute.market.orders import Buy, Orders, Sell, Want, feasible
@@ -317,6 +319,8 @@ CHEATS: dict[str, tuple[str, Any]] = {
     "a field more": ("C2", lambda r: r.update(note="trust me")),
     "more hours than anybody can count": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].__setitem__(WANT.index("hours"), 10**8)),
     "a way that is none": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].__setitem__(WANT.index("way"), 99)),
+    "an hour that no calendar has": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].__setitem__(WANT.index("start"), 10**9)),
+    "a deal in an hour that no calendar has": ("C2", lambda r: r["deals"][0]["hours"].append(10**9)),
     "a want of other fields": ("C2", lambda r: r["inputs"]["buys"][0]["wants"][0].pop()),
     "no numbers": ("C2", lambda r: r["prices"][0].update(fen=1.5)),
 }  # fmt: skip
@@ -329,6 +333,44 @@ def test_each_check_finds_what_it_is_for(cheat: str) -> None:
     doing(record)
     record["digest"] = digest_of(record)
     assert check in {each.check for each in faults(record)}
+
+
+def test_keys_may_stand_in_any_order_and_values_may_not() -> None:
+    """A record that another program wrote again has the same digest, whichever of its keys come first; a list in another order is another record."""
+
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in reversed(value)}
+        return [turned(each) for each in value] if isinstance(value, list) else value
+
+    record = example()
+    one_row = copy.deepcopy(record)
+    one_row["inputs"]["buys"][-1] = turned(one_row["inputs"]["buys"][-1])
+    for same in (turned(record), one_row):
+        assert json.dumps(same) != json.dumps(record)
+        assert digest_of(same) == record["digest"]
+        assert faults(same) == ()
+    other = {**record, "deals": record["deals"][::-1]}
+    assert {each.check for each in faults(other)} == {"C1"}
+
+
+def test_amounts_beyond_64_bits_are_added_up_as_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is altered, and signed anew, the same is found in Python's numbers; and numbers that are too large for anything else are read and added up."""
+    record = example()
+    for path in leaves(record):
+        fresh = altered(record, path)
+        fresh["digest"] = digest_of(fresh)
+        found = faults(fresh)
+        with monkeypatch.context() as patched:
+            patched.setattr(verify, "_exact", lambda *_: object)
+            assert faults(fresh) == found, path
+        where: Any = fresh
+        for key in path[:-1]:
+            where = where[key]
+        if type(where[path[-1]]) is int:
+            where[path[-1]] = 10**30
+            fresh["digest"] = digest_of(fresh)
+            assert not [str(each) for each in faults(fresh) if "cannot be read" in each.what], path
 
 
 @pytest.mark.parametrize("rubbish", [None, [], {}, {"format": 1}, "x", {"digest": 3}])

@@ -10,7 +10,7 @@ from nnix.kernel.resource import Ref
 from nnix.planes.compute.derive import named
 from nnix.planes.compute.kinds import Bid, Deal, Offer, Pool, hour_named
 from nnix.planes.compute.market.clear import Clearing
-from nnix.planes.compute.market.record import FORMAT, digest_of
+from nnix.planes.compute.market.record import FORMAT, digest_of, in_order
 from nnix.planes.compute.market.share import Share, shares
 from nnix.planes.members.kinds import Money
 
@@ -44,7 +44,8 @@ def published(clearing: Clearing) -> dict[str, Any]:
         "banned": [{"bid": orders.buys[buy].bid, "want": orders.buys[buy].wants.index(want)} for buy, want in clearing.banned],
         "cut_short": clearing.cut_short,
     }
-    return {**record, "digest": digest_of(record)}
+    in_sequence: dict[str, Any] = in_order({**record, "digest": digest_of(record)})
+    return in_sequence
 
 
 def deals(clearing: Clearing, digest: str) -> Iterator[Deal]:
