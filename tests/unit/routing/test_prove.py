@@ -29,6 +29,7 @@ from nnix.planes.routing.prove.messages import (
 )
 from nnix.planes.routing.prove.route import Prefix, Route, extended, prefix_of
 from nnix.planes.routing.prove.witnesses import plan
+from nnix.planes.routing.trial.bird import bogus
 from tests.unit.routing.exchange import evidence, exchange, member
 from tests.unit.routing.proving import given, showing
 
@@ -250,6 +251,21 @@ def test_what_is_written_is_read_back() -> None:
 
         assert [prefix for each in heard for prefix in each.reached] == prefixes
         assert {each.attributes.route(sent.prefix) for each in heard} == {sent}
+
+
+@pytest.mark.parametrize(
+    ("thrown_out", "prefixes"),
+    [
+        (True, "0.128.0.0/9 127.0.0.0/8 127.128.0.0/9 224.0.0.0/3 224.0.0.0/4 239.0.0.0/8 255.255.255.255/32"),
+        (True, "::1/128 ::ffff:0:0/96 ::ffff:7f00:0/104 ::2:0:0/96 fe80::/10 fe80::/9 fe80:1::/32 ff00::/8 ff02::/16"),
+        (False, "0.0.0.0/0 0.0.0.0/8 0.0.0.0/9 126.0.0.0/7 128.0.0.0/8 223.0.0.0/8 240.0.0.0/4 248.0.0.0/5 169.254.0.0/16"),
+        (False, "::/0 ::/8 ::/96 100::/64 fc00::/7 fec0::/10 2001:db8::/32"),
+    ],
+)
+def test_what_bird_throws_out_before_any_filter_is_known_by_its_first_address(thrown_out: bool, prefixes: str) -> None:
+    """As BIRD 2.0.12 and 3.1.8 do: each was announced to them, and they counted it as invalid, or did not."""
+    for each in prefixes.split():
+        assert bogus(prefix_of(each)) is thrown_out, each
 
 
 NUMBERED: frozenset[Family] = frozenset({4, 6})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 
 from nnix.daemons.bird import SPLITS_RELOADS
@@ -22,10 +22,21 @@ HOLD = "nnix_hold"
 LIST_CHARACTERS_MAX = 400  # of a long list of communities BIRD 2 prints only the beginning, and does not say so
 ANSWER_LINE_OCTETS = 1 << 22
 _ORIGINS = {"IGP": 0, "EGP": 1, "Incomplete": 2}
-_NO_UNICAST = tuple(map(prefix_of, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")))
-"""what BIRD takes into no table, whatever the filters say"""
+COUNTS_NOTHING_BOGUS = (3, 0)
+"""since when what BIRD throws out by itself does not count towards a limit (seen: 2.0.12 and 2.17.6 count it, 3.1.8 does not)"""
+_NO_UNICAST = tuple(map(prefix_of, ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/64", "fe80::/10", "ff00::/8")))
 _BOGUS = re.compile(r"Ignoring bogus route (\S+) received via (\S+)")
 _NUMBERS = re.compile(r"\(([^)]*)\)")
+
+
+def bogus(prefix: Prefix) -> bool:
+    """Whether BIRD takes it into no table, whatever the filters say: it looks at the first address alone, and calls no unicast what is neither a host's
+    nor reaches beyond the link. All zeros pass; an IPv4 address within ::/96 or ::ffff:0:0/96 is judged as such."""
+    family, address, _ = prefix
+    if family == 6 and address > 1 and address >> 32 in (0, 0xFFFF):
+        family, address = 4, address & 0xFFFFFFFF
+    first = Prefix(family, address, 32 if family == 4 else 128)
+    return prefix.address != 0 and any(first.inside(each) for each in _NO_UNICAST)
 
 
 async def asked(host: Host, name: str, *questions: str) -> str:
@@ -86,7 +97,7 @@ async def tables(
         if protocol in sides and (key := (sides[protocol][0], prefix_of(prefix))) in announced:
             refused.setdefault(key, BY_ITSELF)
     for key in announced:  # BIRD 3 names few of them in its log
-        if key not in held and any(key[1].inside(each) for each in _NO_UNICAST):
+        if key not in held and bogus(key[1]):
             refused.setdefault(key, BY_ITSELF)
     for (protocol, prefix), complaint in birdc.complaints(words).items():
         if protocol not in sides:
@@ -114,9 +125,19 @@ async def protocols(host: Host, name: str) -> Mapping[str, birdc.Protocol]:
 
 async def reload(host: Host, name: str) -> None:
     """The policy is applied anew to all that members have sent. Raises Failed."""
-    said = re.search(r"BIRD (\d+)\.(\d+)", await asked(host, name, "show status"))
-    splits = said is not None and (int(said[1]), int(said[2])) >= SPLITS_RELOADS
+    splits = await _version(host, name) >= SPLITS_RELOADS
     await asked(host, name, "reload filters in all" if splits else "reload in all")
+
+
+async def uncounted(host: Host, name: str) -> Callable[[Prefix], bool]:
+    """What does not count towards a limit, whatever else it is. Raises Failed."""
+    return bogus if await _version(host, name) >= COUNTS_NOTHING_BOGUS else lambda _: False
+
+
+async def _version(host: Host, name: str) -> tuple[int, int]:
+    """(0, 0) where it does not say. Raises Failed."""
+    said = re.search(r"BIRD (\d+)\.(\d+)", await asked(host, name, "show status"))
+    return (int(said[1]), int(said[2])) if said else (0, 0)
 
 
 async def reopen(host: Host, name: str, client: ClientPolicy, family: Family) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from nnix.daemons.openbgpd import SOCKET
 from nnix.kernel.world import Failed, Host, Unreachable
@@ -40,6 +40,11 @@ async def protocols(host: Host, name: str) -> Mapping[str, birdc.Protocol]:
 async def reload(host: Host, name: str) -> None:
     """The configuration is read again. Raises Failed."""
     await _bgpctl(host, name, "reload")
+
+
+async def uncounted(host: Host, name: str) -> Callable[[Prefix], bool]:
+    """OpenBGPD counts all that it receives towards a limit."""
+    return lambda _: False
 
 
 async def reopen(host: Host, name: str, client: ClientPolicy, family: Family) -> None:

@@ -119,7 +119,8 @@ async def tried(
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """How a candidate of one make is looked into. `counts_all`: what the daemon itself throws out counts towards a limit as well."""
+    """How a candidate of one make is looked into. What the evaluator calls thrown out counts towards a limit where the daemon `counts_all`; what is
+    `uncounted` never does."""
 
     tables: Callable[
         [Host, str, Mapping[str, Side], Collection[tuple[str, Prefix]]],
@@ -129,12 +130,15 @@ class Looking:
     reload: Callable[[Host, str], Awaitable[None]]
     reopen: Callable[[Host, str, ClientPolicy, Family], Awaitable[None]]
     let_in: Callable[[Host, str], Awaitable[None]]
+    uncounted: Callable[[Host, str], Awaitable[Callable[[Prefix], bool]]]
     counts_all: bool
 
 
 LOOKING: Mapping[str, Looking] = {
-    "bird": Looking(bird.tables, bird.protocols, bird.reload, bird.reopen, bird.let_in, counts_all=False),
-    "openbgpd": Looking(openbgpd.tables, openbgpd.protocols, openbgpd.reload, openbgpd.reopen, openbgpd.let_in, counts_all=True),
+    "bird": Looking(bird.tables, bird.protocols, bird.reload, bird.reopen, bird.let_in, bird.uncounted, counts_all=False),
+    "openbgpd": Looking(
+        openbgpd.tables, openbgpd.protocols, openbgpd.reload, openbgpd.reopen, openbgpd.let_in, openbgpd.uncounted, counts_all=True
+    ),
 }
 
 
@@ -361,6 +365,7 @@ class Trial:
         """One session in each family sends as much as it may, and then one more."""
         found: list[Difference] = []
         more: list[tuple[Speaker, Route, int]] = []
+        uncounted = await self.looking.uncounted(self.host, self.artifact.name)
         for family in self.families:
             ending = [side for side in self.own if side[1] == family and side in self.speakers and self._ends_above(side)]
             side = min(ending, key=lambda each: self._expected(each).limit or 0, default=None)
@@ -369,7 +374,8 @@ class Trial:
                 continue
             speaker = self.speakers[side]
             mine = [each.route for (session, prefix), each in self.announced.items() if session == side[0] and prefix.family == family]
-            sent = sum(1 for route in mine if self.looking.counts_all or not self.of.thrown_out(side[0], route))
+            counted = [route for route in mine if not uncounted(route.prefix)]
+            sent = sum(1 for route in counted if self.looking.counts_all or not self.of.thrown_out(side[0], route))
             bits, start = (32, 44 << 24) if family == 4 else (128, 0x2A0F << 112)
             many = [Prefix(side[1], start + 3 + number, bits) for number in range(limit - sent + 1)]
             route = Route(many[-1], (speaker.client.asn,), mine[0].next_hop)
