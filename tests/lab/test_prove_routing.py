@@ -345,12 +345,18 @@ def test_sessions_with_a_key_with_other_roles_and_from_afar_are_played(make: str
     snapshot = showing(
         policy={
             "path_hiding_solved": make != "bird",
-            "said_communities": [{"said": "rpki_valid", "community": "65203:1"}, {"said": "irrdb_valid", "community": "65203:2:2"}],
+            "said_communities": [
+                {"said": "rpki_valid", "community": "65203:1"},
+                {"said": "irrdb_valid", "community": "65203:2:2"},
+                {"said": "rpki_not_checked", "community": "139136:65203:3"},
+            ],
+            "reason_communities": [{"reason": "bogon", "community": "139136:65520:3"}],
+            "blackhole_communities": ["139136:666:0", "65203:666"],
             "limit_restart_seconds": 60,
         },
         sessions={
             1: {"our_role": "peer", "their_role": "peer", "role_strict": True},
-            2: {"password": "secret:m2", "graceful_shutdown": False},
+            2: {"password": "secret:m2", "graceful_shutdown": False, "communities": ["139136:65203:2"]},
             3: {"our_role": "provider", "their_role": "customer", "next_hop": "strict", "passive": False},
             4: far,
             6: {"our_role": "peer", "their_role": "peer"},

@@ -61,6 +61,12 @@ def test_the_two_route_servers_may_be_of_different_make() -> None:
         {"reason_communities": [{"reason": "bogon", "community": "ro:64500:1"}], "refused_tells_announcer": True},
         {"said_communities": [{"said": "rpki_valid", "community": "64999:1"}, {"said": "irrdb_valid", "community": "ro:64999:1"}]},
         {
+            "blackhole_communities": ["139136:666:0"],
+            "said_communities": [{"said": "rpki_valid", "community": "139136:65530:1"}],
+            "reason_communities": [{"reason": "bogon", "community": "139136:65520:3"}],
+            "refused": "tag",
+        },
+        {
             "groups": [{"number": 7, "title": "east", "sites": ["east"]}],
             "short_asns": [{"asn": 70000, "short": 64600}],
             "rtt_thresholds": [5],

@@ -8,7 +8,18 @@ from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from nnix.planes.routing.communities import BLACKHOLE, CONTROLS, NO_EXPORT, REASON, REASONS
+from nnix.planes.routing.communities import (
+    AIMS,
+    BLACKHOLE,
+    CONTROLS,
+    NO_EXPORT,
+    REASON,
+    REASONS,
+    SAID,
+    VOCABULARY,
+    WISHES,
+    large_function,
+)
 from nnix.planes.routing.compile import ORDER, ServerPolicy, policy
 from nnix.planes.routing.naming import Family
 from nnix.planes.routing.prove.compare import Seen, wire_differences
@@ -225,6 +236,24 @@ def test_a_blackhole_is_marked_and_told_to_the_willing_only() -> None:
     assert (of.withheld("m1-s", host, "m2-s"), of.withheld("m1-s", host, "m3-s")) == ("", "blackhole_not_wanted")
     assert of.imported("m1-s", route("20.0.1.7/32").with_communities(BLACKHOLE)).reason == "blackhole_not_covered"
     assert of.imported("m1-s", route("20.0.0.7/32")).reason == "prefix_len_too_long"
+
+
+def test_the_exchanges_own_large_communities_are_its_own_to_give() -> None:
+    """Under its own ASN, beside the vocabulary (RFC 8092, 2.1): on who has been given them they stay, whatever was wished; of everybody else's routes
+    they are taken off; and one may be the exchange's word for BLACKHOLE."""
+    rules = {"said_communities": [{"said": "irrdb_valid", "community": "139136:65530:1"}], "blackhole_communities": ["139136:666:0"]}
+    snapshot = exchange(*member(1, {"as_sets": ["AS-ONE"]}, communities=["139136:65501:7"]), policy=rules)
+    of = Evaluator(policy(snapshot, evidence())[0])
+    given = of.imported("m1-s", route().with_communities((RS, 0, 1002)))
+    feigned = of.imported("m1-s", route().with_communities((RS, 65530, 2), (RS, 65530, 1)))
+    black = of.imported("m1-s", route("20.0.0.7/32").with_communities((RS, 666, 0)))
+
+    assert of.told(given, "m3-s").large >= {(RS, 65501, 7), (RS, 65530, 1)}
+    assert (RS, 65530, 2) not in feigned.route.large
+    assert black.blackhole
+    assert (RS, 666, 0) not in black.route.large
+    assert all(any(said.function in taken for taken in VOCABULARY) for said in SAID.values())
+    assert all(any(large_function(wish, aim) in taken for taken in VOCABULARY) for wish in WISHES for aim in AIMS)
 
 
 def test_every_reason_has_a_witness_on_both_sides() -> None:

@@ -130,7 +130,9 @@ BREAKS: tuple[tuple[str, str, str, Callable[[], Snapshot]], ...] = (
     ("routing.session-communities-free", "session/m1-s", "communities.0", with_(*member(1, communities=["70000:1"]))),
     ("routing.session-communities-free", "session/m1-s", "communities.1", with_(*member(1, communities=["1001:1", "139136:5:5"]))),
     ("routing.session-communities-free", "session/m1-s", "blackhole_community", with_(*member(1, blackhole_community="65535:666"))),
+    ("routing.session-communities-free", "session/m1-s", "blackhole_community", with_(*member(1, blackhole_community="139136:1101:3"))),
     ("routing.policy-communities-free", "routing-policy/safe", "blackhole_communities.0", with_(blackhole_communities=["65535:666"])),
+    ("routing.policy-communities-free", "routing-policy/safe", "blackhole_communities.0", with_(blackhole_communities=["139136:0:666"])),
     (
         "routing.policy-communities-free",
         "routing-policy/safe",

@@ -339,20 +339,24 @@ def _shared(server: ServerPolicy) -> str:
     functions = _ranges(large_function(wish, aim) for aim in server.aims for wish in WISHES)
     mapped = [(row.reason, community(row.community)) for row in policy.reason_communities]
     ours = sorted({*server.attached, *(each for _, each in mapped), *(each for _, each in server.says)})
-    ours_large = [f"(RS, {each}, *)" for each in _gaps(functions)] + [_value(each) for each in ours if each.form == "large"]
+    # Those of our own ASN lie in the gaps already, and BIRD finds nothing for sure in a set whose parts overlap.
+    ours_large = [f"(RS, {each}, *)" for each in _gaps(functions)]
+    ours_large += [_value(each) for each in ours if each.form == "large" and each.values[0] != server.asn]
     defines = [
         *_control_sets(server),
         f"define NNIX_OURS_LARGE = [{', '.join(ours_large)}];",
     ]
-    scrub = ["if bgp_large_community ~ NNIX_OURS_LARGE then bgp_large_community.delete(NNIX_OURS_LARGE);"]
+    scrub = [  # one word for one thing, from here on; those of our own ASN must be read before they are taken off
+        f"if {_carries(each)} then {{ bgp_community.add({_pair(BLACKHOLE)}); {_FORM[each.form]}.delete([{_value(each)}]); }}"
+        for each in server.blackholes
+    ]
+    scrub.append("if bgp_large_community ~ NNIX_OURS_LARGE then bgp_large_community.delete(NNIX_OURS_LARGE);")
     for name, forms in (("STANDARD", ("standard",)), ("EXTENDED", ("rt", "ro"))):
         own = [each for each in ours if each.form in forms]
         if own:
             defines.append(f"define NNIX_OURS_{name} = [{', '.join(_value(each) for each in own)}];")
             scrub.append(f"if {_FORM[forms[0]]} ~ NNIX_OURS_{name} then {_FORM[forms[0]]}.delete(NNIX_OURS_{name});")
     scrub.append(f"if bgp_ext_community ~ {_VALIDITY_STATES} then bgp_ext_community.delete({_VALIDITY_STATES});")
-    for each in server.blackholes:  # one word for one thing, from here on
-        scrub.append(f"if {_carries(each)} then {{ bgp_community.add({_pair(BLACKHOLE)}); {_FORM[each.form]}.delete([{_value(each)}]); }}")
     refuse = [f"if nnix_reason = {REASON[slug].number} then {_add(each)}" for slug, each in mapped]
     if policy.refused is RefusedRoutes.REJECT:
         refuse = ["reject;"]

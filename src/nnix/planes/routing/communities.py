@@ -28,6 +28,8 @@ PATH_VALIDITY = 1002  # <rs>:1002:<…>
 SUSPECTED = 1003  # <rs>:1003:<…>
 LEARNT_FROM = 1010  # <rs>:1010:<announcer>
 ORIGINATED_BY = 1011  # <rs>:1011:<origin>
+VOCABULARY = (range(200), range(1000, 1200), range(4294960000, 1 << 32))
+"""functions of large communities that begin with the route server's own ASN: wishes, what it says, marks inside of it. The others are the exchange's to give"""
 
 
 class Community(NamedTuple):

@@ -17,6 +17,7 @@ from nnix.planes.routing.communities import (
     GRACEFUL_SHUTDOWN,
     REASON,
     SAID,
+    VOCABULARY,
     WISHES,
     Community,
     community,
@@ -447,8 +448,9 @@ def _not_ours(field: str, text: str, asn: int) -> Iterator[Broken]:
         return
     stand_in = short_asn(asn)
     keys = {short_key(wish, aim, stand_in) for aim in AIMS for wish in WISHES}
-    if each.form == "large" and each.values[0] == asn:
-        yield Broken(field, text, f"a large community that does not begin with {asn}: those are the route server's vocabulary")
+    if each.form == "large" and each.values[0] == asn and any(each.values[1] in functions for functions in VOCABULARY):
+        taken = ", ".join(f"{functions[0]} to {functions[-1]}" for functions in VOCABULARY)
+        yield Broken(field, text, f"another second number: after {asn}, {taken} are the route server's vocabulary")
     elif each.form != "large" and each.values[0] in keys:
         yield Broken(field, text, f"a community that asks for nothing; {each.values[0]}:* are wishes of members")
     elif each.form == "standard" and (each.values in (BLACKHOLE, GRACEFUL_SHUTDOWN) or each.values[0] == 65535):

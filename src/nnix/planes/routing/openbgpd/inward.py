@@ -49,7 +49,9 @@ from nnix.planes.routing.openbgpd.words import (
     local_text,
     longer_than_accepted,
     ours,
+    own_large,
     saying,
+    set_aside,
     standard,
     suspect,
     together,
@@ -107,6 +109,8 @@ def _scrub(server: ServerPolicy) -> Iterator[str]:
     mapped = {community(row.community) for row in server.policy.reason_communities}
     for each in sorted({*server.attached, *mapped, *(each for _, each in server.says)}):
         yield any_form(each, "delete ")
+    for each in own_large(server):
+        yield set_aside(each, "delete ")
 
 
 def _tests(server: ServerPolicy) -> Iterator[Rule]:
@@ -114,10 +118,10 @@ def _tests(server: ServerPolicy) -> Iterator[Rule]:
     policy = server.policy
     lengths = policy.prefix_lengths
     shortest: dict[Family, int] = {4: lengths.v4_min, 6: lengths.v6_min}
-    yield Rule(change=together(*_scrub(server)))
-    yield Rule(f"large-community {server.asn}:*:*", ours(server, LONG_WAY, 0), known=True)
     for each in server.blackholes:  # one word for one thing, from here on
         yield Rule(any_form(each), together(any_form(each, "delete "), standard(BLACKHOLE)))
+    yield Rule(change=together(*_scrub(server)))
+    yield Rule(f"large-community {server.asn}:*:*", ours(server, LONG_WAY, 0), known=True)
     for family in server.families:
         yield Rule(f"prefix {EVERYTHING[family]}", refused="default_route")
     if server.v6 is not None:
@@ -224,3 +228,5 @@ def _marks(server: ServerPolicy) -> Iterator[Rule]:
     for said in SAID.values():
         move = together(without(server, said.function, said.value), aside(said.function, said.value))
         yield Rule(f"{ours(server, said.function, said.value)} {long_way}", move)
+    for each in own_large(server):
+        yield Rule(f"{any_form(each)} {long_way}", together(any_form(each, "delete "), set_aside(each)))

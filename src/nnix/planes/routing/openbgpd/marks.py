@@ -25,6 +25,7 @@ EXCEPTED = 4294960011  # :0 it needs no registration
 INSIDE = (HELD_BACK, LONG_WAY, CLOSED, IN_FRONT, SESSION, OWN, NOBODY, HOP6, UNHEARD, EXCEPTED)
 NOBODYS_ASN = 4294967295  # RFC 7300; under it stands what we say of a route that takes the long way out
 ASIDE = 4294960000  # added to the function there, so that no other community is meant
+LAST_SHORT_ASN = 65535  # RFC 7300; under it stand, on the long way out, the exchange's own large communities that begin with our ASN
 
 WELL_KNOWN = {1: "NO_EXPORT", 2: "NO_ADVERTISE", 3: "NO_EXPORT_SUBCONFED"}
 _WELL_KNOWN_NUMBERS = {1: "(65535,65281)", 2: "(65535,65282)", 3: "(65535,65283)"}
@@ -42,7 +43,9 @@ def meant(route: Entry) -> Entry:
     aside = {function + ASIDE: function for function in SAY_FUNCTIONS}
     wishes = {large_function(wish, aim) for wish in WISHES for aim in (PEER, GROUP, NEARER, FARTHER)}
     large = tuple(
-        (asn, aside[function], value) if admin == NOBODYS_ASN and function in aside else (admin, function, value)
+        (asn, aside[function], value)
+        if admin == NOBODYS_ASN and function in aside
+        else (asn if admin == LAST_SHORT_ASN else admin, function, value)
         for admin, function, value in bare
         if admin != asn or function in wishes or function in (REFUSED, REFUSED_FROM)
     )

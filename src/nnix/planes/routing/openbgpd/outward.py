@@ -23,7 +23,19 @@ from nnix.planes.routing.kinds import NoExport, Place, RefusedRoutes
 from nnix.planes.routing.naming import word
 from nnix.planes.routing.openbgpd.marks import CLOSED, HELD_BACK, HOP6, IN_FRONT, NOBODY, OWN, SAY_FUNCTIONS, SESSION, UNHEARD, WELL_KNOWN
 from nnix.planes.routing.openbgpd.neighbours import group_name, peers, several_sessions
-from nnix.planes.routing.openbgpd.words import KINDS_OF_EXTENDED, any_form, aside, controls, local_text, ours, standard, together, without
+from nnix.planes.routing.openbgpd.words import (
+    KINDS_OF_EXTENDED,
+    any_form,
+    aside,
+    controls,
+    local_text,
+    ours,
+    own_large,
+    set_aside,
+    standard,
+    together,
+    without,
+)
 
 if TYPE_CHECKING:
     from nnix.planes.routing.compile import ServerPolicy
@@ -92,7 +104,9 @@ def outward(server: ServerPolicy) -> Iterator[str]:
                 yield from (f"match to {peer} {standard(BLACKHOLE)} set {change}" for peer in peers(client))
     for said in SAID.values():
         yield f"match to any {aside(said.function, said.value)} set {ours(server, said.function, said.value)}"
-    yield f"allow quick to any {aside(ORIGIN_VALIDITY)} set {together(*(aside(function, delete='delete ') for function in SAY_FUNCTIONS))}"
+    yield from (f"match to any {set_aside(each)} set {any_form(each)}" for each in own_large(server))
+    gone = (*(aside(function, delete="delete ") for function in SAY_FUNCTIONS), *(set_aside(each, "delete ") for each in own_large(server)))
+    yield f"allow quick to any {aside(ORIGIN_VALIDITY)} set {together(*gone)}"
 
 
 class _Level(NamedTuple):

@@ -15,7 +15,7 @@ from nnix.planes.routing.communities import (
 )
 from nnix.planes.routing.kinds import Place, RefusedRoutes
 from nnix.planes.routing.naming import Family
-from nnix.planes.routing.openbgpd.marks import ASIDE, NOBODYS_ASN
+from nnix.planes.routing.openbgpd.marks import ASIDE, LAST_SHORT_ASN, NOBODYS_ASN
 
 if TYPE_CHECKING:
     from nnix.planes.routing.compile import ServerPolicy
@@ -68,6 +68,17 @@ def any_form(each: Community, delete: str = "") -> str:
     if each.form in ("rt", "ro"):
         return f"ext-community {delete}{'soo' if each.form == 'ro' else 'rt'} {numbers}"
     return f"{'large-community' if each.form == 'large' else 'community'} {delete}{numbers}"
+
+
+def own_large(server: ServerPolicy) -> list[Community]:
+    """The exchange's own large communities that begin with our ASN, and stand on routes that go out."""
+    own = {*server.attached, *(each for _, each in server.says)}
+    return sorted(each for each in own if each.form == "large" and each.values[0] == server.asn)
+
+
+def set_aside(each: Community, delete: str = "") -> str:
+    """One of `own_large`, where all else that begins with our ASN is taken off."""
+    return f"large-community {delete}{':'.join(map(str, (LAST_SHORT_ASN, *each.values[1:])))}"
 
 
 def saying(server: ServerPolicy, slug: str) -> str:

@@ -502,9 +502,9 @@ class Language:
         if not route.standard and not route.extended and not route.large:
             return route
         said: frozenset[Community] = route.standard | route.extended | route.large
+        black = said & self.blackholes
         taken = said & self.ours | {each for each in route.extended if each >> 48 == VALIDITY_STATE}
         taken |= {each for each in route.large if each[0] == self.asn and self.wish(each) is None}
-        black = (said - taken) & self.blackholes
         if not taken and not black:
             return route
         gone = taken | black
