@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,16 @@ def test_limits_are_what_is_stated_with_a_margin_and_room_for_blackholes(
     assert client(exchange(*member(1, {"prefixes_max": prefixes_max}), policy=policy_fields), "m1-s").routes_max_v4 == limit
 
 
+def test_a_session_may_have_exactly_the_limit_that_was_stated() -> None:
+    """The policy's margins are for members who tell what they have today; where the limit itself was agreed on, it counts as it is."""
+    rules = {"blackhole": False, "prefixes_max_margin_routes": 1, "prefixes_max_margin_percent": 20}
+    exact = member(1, {"prefixes_max": {"v4": 3}}, prefixes_max={"v6": 2}, prefixes_max_exact=True)
+    found = client(exchange(*exact, policy=rules), "m1-s")
+
+    assert (found.routes_max_v4, found.routes_max_v6) == (3, 2)
+    assert client(exchange(*member(1, prefixes_max={"v4": 4}), policy=rules), "m1-s").routes_max_v4 == 6  # (4 + 1) x 1.2
+
+
 def test_a_members_asn_is_never_one_of_those_that_shun_route_servers() -> None:
     """AS1002 is here, so what lists say about it does not hold here; others stay on the list."""
     assert server(exchange(policy={"never_via_route_servers": [680, 1002]})).never == (680,)
@@ -167,6 +178,14 @@ def test_documentation_numbers_are_bogons_outside_of_laboratories_only() -> None
     assert (64496, 64511) in real.bogon_asns
     assert (64496, 64511) not in lab.bogon_asns
     assert (64512, 65534) in lab.bogon_asns
+
+
+def test_of_teredos_prefix_parts_are_bogons_and_the_whole_is_none() -> None:
+    """RFC 4380, 2.6: relays announce 2001::/32, which is one prefix for all of them; a longer one in it is somebody's mistake, or worse."""
+    held = server(exchange()).bogons_v6
+
+    assert not any(IPv6Network("2001::/32").subnet_of(each) for each in held)
+    assert all(any(part.subnet_of(each) for each in held) for part in IPv6Network("2001::/32").subnets(new_prefix=33))
 
 
 def test_the_operators_own_bogons_hold_even_in_a_laboratory() -> None:
@@ -246,14 +265,37 @@ POLICIES: tuple[dict[str, object], ...] = (
     {"roas_are_route_objects": True, "transit_free": [174], "transit_free_warns": True, "blacklist": ["9.0.0.0/8", "2a00:99::/32"]},
     {"path_hiding_solved": False, "blackhole_communities": ["65000:666", "1:2:3"], "tells_announcer": True, "rtt_thresholds": [5, 10]},
     {"said_communities": [{"said": "rpki_valid", "community": "64999:1"}, {"said": "irrdb_valid", "community": "ro:64999:1"}]},
+    {
+        "blackhole_communities": ["139136:666:0"],
+        "said_communities": [{"said": "rpki_valid", "community": "139136:65530:1"}],
+        "reason_communities": [{"reason": "bogon", "community": "139136:65520:3"}],
+    },
 )
 SESSIONS: tuple[dict[str, Any], ...] = (
     {"gtsm": True, "bfd": True, "add_paths": "both", "password": "secret:m4", "hold_time_seconds": 30, "limit_action": "block"},
     {"v4": None, "v6": "2406:5340::14", "v4_over_v6": True, "prepend_route_server": True, "our_role": "peer", "their_role": "peer"},
-    {"communities": ["1004:1", "ro:1004:2", "1004:1:1"], "blackhole_community": "rt:1004:666", "blackhole_community_alone": True},
+    {
+        "communities": ["1004:1", "ro:1004:2", "1004:1:1", "139136:65501:1"],
+        "blackhole_community": "rt:1004:666",
+        "blackhole_community_alone": True,
+    },
     {"next_hop": "strict", "limit_counts": "accepted", "graceful_shutdown": False, "our_role": "provider", "their_role": "customer"},
     {"announces": {"only": [1001], "but": [1002]}, "hears": {"only": []}, "rtt": "7ms", "blacklist": ["9.9.0.0/16"]},
 )
+
+
+def test_no_part_of_a_set_of_communities_lies_in_another() -> None:
+    """BIRD looks an entry up in a set as in a tree, and finds it or not by chance where parts overlap: the exchange's own large communities lie in the
+    ranges of what nobody may say in the route server's stead already."""
+    own: dict[str, Any] = {
+        "said_communities": [{"said": "rpki_valid", "community": "139136:65530:1"}, {"said": "irrdb_valid", "community": "64999:1:1"}],
+        "reason_communities": [{"reason": "bogon", "community": "139136:65520:3"}],
+    }
+    taken_off = re.search(r"define NNIX_OURS_LARGE = \[(.*)\];", text(exchange(policy=own)))
+
+    assert taken_off is not None
+    assert "(64999, 1, 1)" in taken_off[1]
+    assert "139136" not in taken_off[1]
 
 
 def test_two_route_servers_of_one_policy_differ_in_id_and_addresses_only() -> None:

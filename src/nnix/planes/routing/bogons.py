@@ -45,6 +45,8 @@ PREFIXES = tuple(
         ("203.0.113.0/24", "RFC 5737, documentation", True),
         ("224.0.0.0/4", "RFC 5771, multicast", False),
         ("240.0.0.0/4", "RFC 1112, reserved", False),
+        ("2001::/33", "RFC 4380, 2.6, a part of Teredo's one prefix", False),
+        ("2001:0:8000::/33", "RFC 4380, 2.6, a part of Teredo's one prefix", False),
         ("2001:2::/48", "RFC 5180, benchmarking", False),
         ("2001:10::/28", "RFC 4843, ORCHID", False),
         ("2001:20::/28", "RFC 7343, ORCHIDv2", False),

@@ -565,8 +565,8 @@ def _client(
         rpki=rpki_how,
         aspa=aspa_how,
         as_sets_in_paths=any(each.as_sets_in_paths for each in exceptions),
-        routes_max_v4=_limit(stated.v4, rules.prefixes_max.v4, rules),
-        routes_max_v6=_limit(stated.v6, rules.prefixes_max.v6, rules),
+        routes_max_v4=_limit(stated.v4, rules.prefixes_max.v4, rules, exact=session.prefixes_max_exact),
+        routes_max_v6=_limit(stated.v6, rules.prefixes_max.v6, rules, exact=session.prefixes_max_exact),
         limit_action=session.limit_action or rules.limit_action,
         limit_counts=session.limit_counts or rules.limit_counts,
         passive=session.passive,
@@ -645,8 +645,8 @@ def _accepted(each: AcceptedPrefix) -> Accepted:
     return Accepted(str(each.prefix), shortest, max(shortest, longest), each.origin)
 
 
-def _limit(stated: int | None, general: int | None, rules: RoutingPolicy) -> int:
+def _limit(stated: int | None, general: int | None, rules: RoutingPolicy, *, exact: bool) -> int:
     """Routes that a session may announce: what it states and the margin, else the general limit; and some blackholes beside them."""
-    more, percent = rules.prefixes_max_margin_routes, 100 + rules.prefixes_max_margin_percent
+    more, percent = (0, 100) if exact else (rules.prefixes_max_margin_routes, 100 + rules.prefixes_max_margin_percent)
     with_margin = general or 1000 if stated is None else -(-(stated + more) * percent // 100)
     return with_margin + (BLACKHOLES_MAX if rules.blackhole else 0)

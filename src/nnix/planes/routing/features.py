@@ -135,7 +135,7 @@ FEATURES = (
     Feature(
         "13",
         "maximum prefixes, by the member's word or PeeringDB's, with a margin",
-        "prefixes_max, peeringdb, prefixes_max_margin_routes, prefixes_max_margin_percent",
+        "prefixes_max, peeringdb, prefixes_max_margin_routes, prefixes_max_margin_percent; Session.prefixes_max_exact",
         *((f"{COMMON}::{_ABOVE}", f"{SESSIONS}::{_ENDS}", f"{UNIT}::{_MARGIN}", f"{REGISTERED}::{_PEERINGDB}"),) * 2,
     ),
     _both("14", "above the maximum: restart", "limit_action, limit_restart_seconds", _ABOVE),

@@ -169,6 +169,7 @@ class Session(Resource):
     passive: bool = Field(default=True, description="the member opens the connection, the route server waits")
     as_sets: tuple[AsSet, ...] | None = Field(default=None, description="instead of the member's as-sets, for this session")
     prefixes_max: PrefixLimit | None = Field(default=None, description="instead of the member's own limit, for this session")
+    prefixes_max_exact: bool = Field(default=False, description="true: the limit is what was stated, without the policy's margins")
     irr: Irr | None = Field(default=None, description="instead of the policy's, for this session, where that is stricter")
     rpki: Rpki | None = Field(default=None, description="instead of the policy's, for this session, where that is stricter")
     aspa: Rpki | None = Field(default=None, description="instead of the policy's, for this session, where that is stricter")
