@@ -41,7 +41,7 @@ from nnix.planes.routing.prove.witnesses import Witness
 from nnix.planes.routing.trial.run import Trial
 from nnix.planes.routing.trial.running import Agreement, agree, announced
 from nnix.planes.routing.trial.stand import stand
-from tests.unit.routing.drawn import drawn
+from tests.unit.routing.drawn import drawn, with_several_paths
 from tests.unit.routing.proving import given
 
 pytestmark = [
@@ -85,8 +85,10 @@ async def _lived(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_model_and_daemon_agree_on_exchanges_drawn_at_random(seed: int) -> None:
-    """300 announcements to an exchange whose policy was drawn as well: wire, tables and `verify` say what the evaluator says, all of it."""
-    snapshot, routes = drawn(seed)
+    """300 announcements to an exchange whose policy was drawn as well, and who takes several paths: wire, tables and `verify` say what the evaluator says,
+    all of it."""
+    plain, routes = drawn(seed)
+    snapshot = with_several_paths(plain, seed)
     server = policy(snapshot, given())[0]
 
     found, agreement = asyncio.run(_lived(server, snapshot, given(), routes))
@@ -94,6 +96,7 @@ def test_model_and_daemon_agree_on_exchanges_drawn_at_random(seed: int) -> None:
     assert found == []
     assert agreement.holds, agreement
     assert agreement.established == 12
+    assert agreement.several > 0
     assert agreement.routes > 100
 
 
@@ -102,7 +105,7 @@ def test_model_and_daemon_agree_on_exchanges_drawn_at_random(seed: int) -> None:
 def test_the_other_make_agrees_as_well(seed: int) -> None:
     """OpenBGPD with what was drawn, but for what it cannot do: refused routes in the table and beside it, path hiding left and solved, other roles."""
     plain, routes = drawn(seed)
-    snapshot = plain.replaced(
+    snapshot = with_several_paths(plain, seed).replaced(
         [
             *(each.changed(communities_max=None, tells_announcer=False, limit_restart_seconds=60) for each in plain.of(RoutingPolicy)),
             *(each.changed(daemon="openbgpd") for each in plain.of(RouteServer)),
@@ -113,6 +116,7 @@ def test_the_other_make_agrees_as_well(seed: int) -> None:
 
     assert found == []
     assert agreement.holds, agreement
+    assert agreement.several > 0
     assert agreement.routes > 100
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.routing.communities import BLACKHOLE, GRACEFUL_SHUTDOWN
 from nnix.planes.routing.compile import ServerPolicy, policy
+from nnix.planes.routing.kinds import AddPaths, Session
 from nnix.planes.routing.prove.route import Community, Prefix, Route, Segment, prefix_of
 from tests.unit.routing.proving import ASNS, CUSTOMER, given, prefixes_of, showing
 
@@ -62,6 +63,12 @@ def drawn(seed: int) -> tuple[Snapshot, list[tuple[str, Route]]]:
     snapshot = showing(policy=rules, sessions=sessions)
     server = policy(snapshot, given())[0]
     return snapshot, [announcement(draw, server) for _ in range(300)]
+
+
+def with_several_paths(snapshot: Snapshot, seed: int) -> Snapshot:
+    """The same, where each session carries several paths to a prefix (RFC 7911) one way, both ways or not at all."""
+    draw = random.Random(seed)
+    return snapshot.replaced([each.changed(add_paths=draw.choice(list(AddPaths))) for each in snapshot.of(Session)])
 
 
 def announcement(draw: random.Random, server: ServerPolicy) -> tuple[str, Route]:

@@ -15,14 +15,15 @@ from nnix.planes.routing.kinds import Session
 from nnix.planes.routing.prove.evaluate import Evaluator
 from nnix.planes.routing.prove.exchange import Exchange
 from nnix.planes.routing.prove.route import Prefix, Route, extended
-from tests.unit.routing.drawn import announcement, drawn
+from tests.unit.routing.drawn import announcement, drawn, with_several_paths
 from tests.unit.routing.proving import given
 
 SEEDS = range(30)
 
 
 def _world(seed: int) -> tuple[Snapshot, Evaluator, list[tuple[str, Route]]]:
-    snapshot, routes = drawn(seed)
+    plain, routes = drawn(seed)
+    snapshot = with_several_paths(plain, seed)
     return snapshot, Evaluator(policy(snapshot, given())[0]), routes
 
 
@@ -74,9 +75,9 @@ def test_a_members_mistake_changes_nothing_between_others(seed: int) -> None:
     assert before == after
 
 
-def _between_others(world: Exchange, culprit: str) -> dict[tuple[str, Prefix], tuple[str, Route]]:
+def _between_others(world: Exchange, culprit: str) -> dict[tuple[str, Prefix, str], Route]:
     return {
-        (name, chosen.prefix): (chosen.announcer, told)
+        (name, chosen.prefix, chosen.announcer): told
         for name in world.evaluator.clients
         if name != culprit
         for chosen, told in world.told(name)
