@@ -27,7 +27,9 @@ kernel dropped when a link went, and black-holes after it returns.
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -81,6 +83,18 @@ async def version(host: Host) -> str:
     if result.status != 0 or found is None:
         raise Failed(f"{host.name}: no FRR (package frr): {result.err.strip()}")
     return found[1]
+
+
+async def ospf_neighbours(host: Host, name: str) -> frozenset[str]:
+    """The interfaces over which ospfd of the artifact `name` is fully adjacent to somebody (RFC 2328, 10.1). Raises Unreachable, and Failed where ospfd does not say."""
+    asked = f"cd {shlex.quote(f'{host.home}/frr/{name}')} && timeout 5 vtysh --vty_socket . --config_dir . -d ospfd -c 'show ip ospf neighbor json'"
+    result = await host.run(["sh"], stdin=asked.encode())
+    try:
+        told = json.loads(result.out)["neighbors"]
+        rows = [row for group in told.values() for row in group]
+        return frozenset(row["ifaceName"].rpartition(":")[0] for row in rows if row["nbrState"].startswith("Full"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Failed(f"ospfd of {host.name} does not say who its neighbours are") from None
 
 
 def daemons(content: bytes) -> tuple[str, ...]:

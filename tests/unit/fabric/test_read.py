@@ -1,4 +1,4 @@
-"""What is said of circuits: what is dark by declaration is no fault, and what is drained goes on."""
+"""What is said of circuits and links: what is dark by declaration is no fault, what is drained goes on, and a line that stands by is heard or down."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from nnix.kernel.resource import Ref
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric import iproute
 from nnix.planes.fabric.compile import switches
-from nnix.planes.fabric.kinds import Circuit, Port
+from nnix.planes.fabric.kinds import Circuit, Link, Port
 from nnix.planes.fabric.prove.survival import Survival
-from nnix.planes.fabric.read import Seen, circuit_status, port_status
+from nnix.planes.fabric.read import Seen, circuit_status, link_status, port_status, shortest
 from tests.unit.fabric.exchanges import Fields, exchange
 
 GROUP: dict[str, Fields | None] = {
@@ -97,3 +97,23 @@ def test_a_hand_off_that_leads_nowhere_is_no_fault(changes: dict[str, Fields | N
     said = port_status(snapshot.at(Ref.to(Port, "bob-2")), snapshot, plans, as_wanted(snapshot))
 
     assert (said.state, said.reason, said.good) == (state, reason, True)
+
+
+@pytest.mark.parametrize(
+    ("adjacent", "state", "reason"),
+    [
+        (frozenset({"l-backup", "l-hz-nb"}), "up", ""),
+        (frozenset({"l-hz-nb"}), "down", "hz has light on it but hears nobody over it; wz has light on it but hears nobody over it"),
+        (None, "unknown", "OSPF at hz cannot be asked; OSPF at wz cannot be asked"),
+    ],
+)
+def test_a_line_that_stands_by_is_up_while_its_ends_hear_one_another(adjacent: frozenset[str] | None, state: str, reason: str) -> None:
+    """No route leads over it as long as the shorter way works, so that its silent death would be found out on the day on which it is needed."""
+    snapshot = exchange({"Link/backup": {"a": "hz", "b": "wz", "capacity": "10G", "latency": "40ms"}})
+    assert "backup" not in shortest(snapshot)
+    lit = {"l-backup": {"flags": ["UP", "LOWER_UP"]}}
+    seen = {site: Seen(links=lit, adjacent=adjacent) for site in ("hz", "nb", "wz")}
+
+    said = link_status(snapshot.at(Ref.to(Link, "backup")), False, {each.site: each for each in switches(snapshot)}, seen)
+
+    assert (said.state, said.reason, said.good) == (state, reason, state == "up")

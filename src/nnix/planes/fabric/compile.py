@@ -49,6 +49,7 @@ from nnix.planes.trust.kinds import RtrCache
 # Room for 1500 octets led over ten sites: FRR starts OSPF anew on a link whose MTU changes, so no usual order may change it.
 UNDERLAY_MTU_MIN = 1800
 REFLECTORS = 2
+UNDERLAY = "underlay"  # the artifact for FRR
 TUNNEL_OCTETS = 50  # Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348, 4.3); an IEEE 802.1Q tag never travels inside
 
 Answered = tuple[tuple[IPv4Address | IPv6Address, str], ...]  # address → MAC address of all who are on a LAN
@@ -67,7 +68,7 @@ def compile(snapshot: Snapshot, evidence: Evidence) -> Iterator[Artifact]:
         yield Artifact(switch.machine, "nftables", "gateways", gateways.spell(switch), switch.about)
         yield Artifact(switch.machine, "nftables", "ports", nftables.spell(switch), switch.about)
         yield Artifact(switch.machine, "iproute", "fabric", iproute.spell(switch), switch.about)
-        yield Artifact(switch.machine, "frr", "underlay", frr.spell(switch), switch.underlay_about)
+        yield Artifact(switch.machine, "frr", UNDERLAY, frr.spell(switch), switch.underlay_about)
 
 
 def switches(snapshot: Snapshot) -> tuple[Switch, ...]:

@@ -2,8 +2,8 @@
 
 A site is up when its switch answers and has a route to every other tunnel end; that says more than the state of a routing daemon, which may
 believe what the kernel does not have. A link is up when both of its ends have carrier and the underlay uses it: a
-line that was cut in between may keep its light, but where it is a shortest way between its own ends, routes show that nobody takes it. A link is
-unknown while nothing is known against it but one of its ends cannot be asked. A port is as its state says when it has light (or none) and is
+line that was cut in between may keep its light, but where it is a shortest way between its own ends, routes show that nobody takes it; where it is not,
+and stands by, ospfd is asked whether it hears the other end. A link is unknown while nothing is known against it but one of its ends cannot be asked. A port is as its state says when it has light (or none) and is
 plugged into the right bridge behind the filter. The cable of a cloud, and what is handed over on it, also wants the table of gateways to be
 as it was loaded: without it the cloud could put frames on any LAN. A pinned circuit is up when the sites that it must pass can be asked, pass its frames on,
 and there is a route from each to the next, both ways.
@@ -17,11 +17,13 @@ import asyncio
 import heapq
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from nnix.daemons.frr import ospf_neighbours
 from nnix.daemons.iproute.seen import Seen as Kernel
 from nnix.daemons.iproute.seen import parsed as kernel
 from nnix.daemons.nftables import NFTABLES
@@ -29,7 +31,7 @@ from nnix.kernel.plane import Machines, Status
 from nnix.kernel.snapshot import Snapshot
 from nnix.kernel.world import Failed, Unreachable
 from nnix.planes.fabric import gateways, srv6
-from nnix.planes.fabric.compile import switches
+from nnix.planes.fabric.compile import UNDERLAY, switches
 from nnix.planes.fabric.kinds import Circuit, Lan, Link, Port, PortState
 from nnix.planes.fabric.names import port_interface
 from nnix.planes.fabric.nftables import REASONS, TABLE
@@ -48,6 +50,7 @@ class Seen:
     """What one switch said; `trouble` in words when it could not be asked. `ways`: (destination, interface) of each route. `dropped`: interface → reason → frames.
 
     six: its IPv6 routes and segments, where pinned circuits pass it. gateways: how its table of gateways differs from what was loaded, where it is looked at.
+    adjacent: interfaces over which OSPF has a neighbour, where links stand by; None where that was not asked, or not answered.
     """
 
     links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Seen:
     trouble: str = ""
     six: Kernel = field(default_factory=lambda: Kernel({}))
     gateways: str = ""
+    adjacent: frozenset[str] | None = None
 
     def lit(self, interface: str) -> bool:
         """Up, with carrier."""
@@ -67,12 +71,13 @@ class Seen:
 async def read(snapshot: Snapshot, machines: Machines) -> Iterable[Status]:
     """A status for every Site, Link, Lan, Port and Circuit, by kind and name. A switch that cannot be asked makes statuses, not exceptions."""
     plans = {switch.site: switch for switch in switches(snapshot)}
-    answers = await asyncio.gather(*(_asked(switch, machines) for switch in plans.values()))
-    seen = dict(zip(plans, answers, strict=True))
     direct = shortest(snapshot)
+    standing_by = {link.id for link in snapshot.of(Link) if link.name not in direct}
+    answers = await asyncio.gather(*(_asked(switch, machines, standing_by) for switch in plans.values()))
+    seen = dict(zip(plans, answers, strict=True))
     return (
         *(_site(site, snapshot, plans, seen) for site in snapshot.of(Site)),
-        *(_link(link, link.name in direct, plans, seen) for link in snapshot.of(Link)),
+        *(link_status(link, link.name in direct, plans, seen) for link in snapshot.of(Link)),
         *(_lan(lan, plans, seen) for lan in snapshot.of(Lan)),
         *(port_status(port, snapshot, plans, seen) for port in snapshot.of(Port)),
         *(circuit_status(each, snapshot, plans, seen) for each in snapshot.of(Circuit)),
@@ -105,9 +110,13 @@ async def _counters(switch: Switch, machines: Machines) -> dict[str, tuple[int, 
         return {}
 
 
-async def _asked(switch: Switch, machines: Machines) -> Seen:
-    """What a switch answers, and whether its table of gateways is as it was loaded, where something is handed over on a cable there."""
+async def _asked(switch: Switch, machines: Machines, standing_by: Container[str]) -> Seen:
+    """What a switch answers; whom OSPF hears there, where one of its links stands by; and whether its table of gateways is as it was loaded, where something is
+    handed over on a cable there."""
     said = await ask(switch, machines, f"{SEGMENTS_TOO}{QUESTIONS}" if switch.passed or switch.pinned_end else QUESTIONS)
+    if not said.trouble and any(each.of in standing_by for each in switch.links):
+        with suppress(Unreachable, Failed):
+            said = replace(said, adjacent=await ospf_neighbours(machines.host(switch.machine), UNDERLAY))
     if said.trouble or not any(map(_handed_over, switch.attachments)):
         return said
     try:
@@ -203,7 +212,7 @@ def shortest(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(found)
 
 
-def _link(link: Link, direct: bool, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
+def link_status(link: Link, direct: bool, plans: Mapping[str, Switch], seen: Mapping[str, Seen]) -> Status:
     reasons, silent = [], []
     for site in dict.fromkeys((str(link.a), str(link.b))):
         end = next((each for each in plans[site].links if each.of == link.id), None) if site in plans else None
@@ -215,6 +224,10 @@ def _link(link: Link, direct: bool, plans: Mapping[str, Switch], seen: Mapping[s
             reasons.append(f"no carrier at {site}")
         elif direct and (far := _far_vtep(link, site, plans)) in seen[site].routes and (far, end.interface) not in seen[site].ways:
             reasons.append(f"{site} has light on it but sends nothing over it")
+        elif not direct and (adjacent := seen[site].adjacent) is None:
+            silent.append(f"OSPF at {site} cannot be asked")
+        elif not direct and adjacent is not None and end.interface not in adjacent:
+            reasons.append(f"{site} has light on it but hears nobody over it")
     facts = {"capacity": str(link.capacity), "latency": str(link.latency)}
     return _status(link.id, "up", reasons + silent, facts, wrong="down" if reasons else "unknown")
 
