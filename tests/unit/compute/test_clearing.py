@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nnix.planes.compute.market import clear as clear_module
 from nnix.planes.compute.market import verify
-from nnix.planes.compute.market.clear import SOLVED_TIMES, Clearing, bound_of, clear, last_asks, paid, welfare_of
+from nnix.planes.compute.market.clear import SOLVED_TIMES, Clearing, bound_of, clear, greedy, last_asks, paid, welfare_of
 from nnix.planes.compute.market.model import Programme
 from nnix.planes.compute.market.orders import Buy, Orders, Sell, Want, feasible
 from nnix.planes.compute.market.publish import published
@@ -215,6 +216,24 @@ def test_under_other_names_the_solver_gets_the_very_same_programme() -> None:
     )
     assert len(before.buys[0].wants) > 1
     assert Programme(before).spelled() == Programme(after).spelled()
+
+
+def test_bids_that_are_alike_are_not_tried_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 bids want the same: each would gain from the cheap lots, and lose at the one price that the dear ones make. One that wants less is filled instead."""
+    tried = []
+
+    def counted(*given: Any) -> list[tuple[int, Want]]:
+        tried.append(given)
+        return greedy(*given)
+
+    monkeypatch.setattr(clear_module, "greedy", counted)
+    sells = (Sell("cheap", "p1", "east", "hz", "a/x", 100, 0, (10,)), Sell("dear", "p2", "west", "hz", "a/x", 300, 0, (100,)))
+    alike = tuple(Buy(f"b{n:03}", f"n{n}", (Want("hz", "a/x", 16, 0, 1, 3200, 0, 0, ()),)) for n in range(200))
+    small = Buy("small", "m", (Want("hz", "a/x", 4, 0, 1, 500, 0, 0, ()),))
+    found = clear(feasible(Orders("now", sells, (*alike, small), {})))
+    assert [found.orders.buys[number].bid for number, _ in found.won] == ["small"]
+    assert faults(published(found)) == ()
+    assert len(tried) < 20
 
 
 # --- the proof ----------------------------------------------------------------------------------------------------------

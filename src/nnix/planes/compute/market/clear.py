@@ -234,14 +234,21 @@ def without_losers(
 ) -> tuple[list[tuple[int, Want]], set[tuple[int, Want]]]:
     """(`won` without those who would lose at the lowest possible prices, what they leave filled greedily in `order`; the wants that were taken out).
 
-    Of those who lose in one product only the one who loses most is taken out before prices are looked at again: without it the others may gain.
+    Of those who lose in one product only the one who loses most is taken out before prices are looked at again: without it the others may gain. What would lose
+    for one buy would for every other that wants the very same in its place, so they are not tried one after the other.
     """
     banned: set[tuple[int, Want]] = set()
+    alike: dict[Want, list[int]] = defaultdict(list)
     while losers := _losers(orders, won):
+        if not alike:
+            for number, buy in enumerate(orders.buys):
+                for want in buy.wants:
+                    alike[want].append(number)
         touched: set[Cell] = set()
+        filled = set(won)
         for pair in losers:
             if touched.isdisjoint(pair[1].cells()):
-                banned.add(pair)
+                banned.update({pair, *((number, pair[1]) for number in alike[pair[1]])}.difference(filled - {pair}))
                 touched.update(pair[1].cells())
         won = greedy(orders, order, banned, [pair for pair in won if pair not in banned])
     return won, banned
