@@ -23,6 +23,7 @@ from nnix.planes.compute.market.orders import Buy, Orders, Sell, Want, feasible
 from nnix.planes.compute.market.publish import published
 from nnix.planes.compute.market.record import WANT, digest_of
 from nnix.planes.compute.market.verify import faults
+from nnix.planes.members.kinds import MONEY_FEN_MAX
 
 SITES, DEVICES, HOURS = ("hz", "nb", "wz"), ("a/x", "b/y"), 3
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
@@ -234,6 +235,27 @@ def test_bids_that_are_alike_are_not_tried_one_after_the_other(monkeypatch: pyte
     assert [found.orders.buys[number].bid for number, _ in found.won] == ["small"]
     assert faults(published(found)) == ()
     assert len(tried) < 20
+
+
+def test_the_largest_amounts_are_solved_as_well_as_small_ones() -> None:
+    """Sixty bids that each give the most that money can be, for lots that cost little: those that want few are filled, and as many as with a limit of 1,000 yuan."""
+
+    def filled(limit: int) -> int:
+        chance = random.Random(7)
+        sells = tuple(Sell(f"o{n}", f"p{n}", "east", SITES[n], "a/x", 100 + n, 0, (40, 40)) for n in range(3))
+        buys = tuple(
+            Buy(
+                f"b{n:02}",
+                f"n{n}",
+                tuple(Want(site, "a/x", chance.randint(3, 11), hour, 1, limit, 0, 0, ()) for site in SITES for hour in (0, 1)),
+            )
+            for n in range(60)
+        )
+        found = clear(feasible(Orders("now", sells, buys, {})))
+        assert faults(published(found)) == ()
+        return len(found.won)
+
+    assert filled(MONEY_FEN_MAX) == filled(10**5)
 
 
 # --- the proof ----------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ a clearing that blew it says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -39,6 +40,8 @@ from nnix.planes.compute.market.orders import Cell, Orders, Want
 
 MILLI = 1000
 MEGA = 10**6
+WORTH_BITS = 30
+"""The solver's tolerances are absolute, so where something is worth more fen than this many bits hold, it is given all worths in a larger unit, a power of two"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,9 @@ class Programme:
             self._column([(("product", *cell), -1.0)], indices, values)
             starts.append(len(indices))
         self._matrix = (np.array(starts, np.int32), np.array(indices, np.int32), np.array(values, np.float64))
-        self._costs = np.array([float(want.worth) for _, want in self.wants] + [-float(ask) for _, ask, _ in self._steps])
+        worths = [float(want.worth) for _, want in self.wants] + [-float(ask) for _, ask, _ in self._steps]
+        self._unit = 2.0 ** max(0, math.frexp(max(map(abs, worths), default=0.0))[1] - WORTH_BITS)
+        self._costs = np.array(worths) / self._unit
         self._most = np.array([1.0] * len(self.wants) + [float(lots) for _, _, lots in self._steps])
         self._limits = np.zeros(len(self._rows))
         for row, index in self._rows.items():
@@ -188,7 +193,8 @@ class Programme:
         solver = self._solver(frozenset(), whole=False)
         solver.run()
         found, count = solver.getSolution(), len(self.wants)
-        return Relaxed(found.col_value[:count], found.col_dual[:count], solver.getInfo().objective_function_value, found.row_dual)
+        gains, duals = ([each * self._unit for each in column] for column in (found.col_dual[:count], found.row_dual))
+        return Relaxed(found.col_value[:count], gains, solver.getInfo().objective_function_value * self._unit, duals)
 
     def duals(self, relaxed: Relaxed) -> Duals:
         """Those of the relaxation, rounded to whole thousandths: any prices that are not negative prove a bound, so rounding loses nothing but a little of it."""
@@ -224,7 +230,7 @@ class Programme:
         gap = effort.gap + effort.gap_of_product * len(self.supply)
         solver.setOptionValue("mip_rel_gap", gap)
         solver.setOptionValue("mip_max_nodes", max(1, effort.nodes_wants // len(self.wants)))
-        solver.setOptionValue("objective_target", relaxed.worth * (1 - gap))
+        solver.setOptionValue("objective_target", relaxed.worth * (1 - gap) / self._unit)
         solver.setOptionValue("time_limit", effort.fuse_seconds)
         if start:
             chosen = np.array(sorted(start), np.int32)
