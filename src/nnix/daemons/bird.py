@@ -18,8 +18,9 @@ which hardly one has changed. A configuration may say `# told anew by import: NU
 the number is another one, BIRD is configured softly, reads again what it was sent, and so tells anew the routes that differ now; sessions whose own block
 has changed are fed in full. What is still to be read again stands in `again` until it was.
 
-*What ROA tables change.* BIRD waits a second for more before it judges routes anew (`min settle time`), and a BIRD 2 that has nothing else to do then sleeps for three more: what a
-timer gave it to do it sees when it wakes. So whoever has changed ROA tables is asked something a little later.
+*What ROA tables change.* Before it judges routes anew a BIRD 2 waits a second for more, unless a table says otherwise; the driver lays `min settle time`, which BIRD 3 does not
+know, beside the configuration as well, for tables that say `include "settle-time*.conf";` on a line of theirs. And a BIRD 2 that has nothing else to do then sleeps for
+three seconds: what a timer gave it to do it sees when it wakes. So whoever has changed ROA tables is asked something a little later.
 
 *Cold start.* BIRD tells a session that comes up all that it has, in the order of its hash table, which puts a few routes into each message at best; what
 comes in while everybody is there goes out in messages as full as those that brought it. Where many members come back one after another and
@@ -57,12 +58,12 @@ from nnix.kernel.world import Failed, Host, Lack, Step
 
 CONFIG = "bird.conf"
 SOCKET = "bird.ctl"
-RESTART_TIME = "restart-time.conf"
+RESTART_TIME, SETTLE_TIME = "restart-time.conf", "settle-time.conf"
 COMMS = ("bird",)
 ANSWER_SECONDS = 2
 
-SETTLED_SECONDS = "0.9 0.2 0.9"
-"""when a BIRD is woken after a change, each after the one before: its settle time is over, or was begun anew by a long reconfiguration"""
+SETTLED_SECONDS = "0.1 0.9 1"
+"""when a BIRD is woken after a change, each after the one before: the settle time of its tables is over, or was begun anew by a long reconfiguration"""
 
 HELD = "held.conf"
 WAITER = "waiter"
@@ -154,8 +155,8 @@ settled() {{ asked && ! printf '%s\\n' "$answer" | grep -q '^Reconfiguration in 
 up_or_dead() {{ settled || ! stands "$pid"; }}
 settle wanted.conf || exit 1
 case $(bird --version 2>&1) in
-  'BIRD version '[012].*) rm -f {RESTART_TIME} ;;
-  *) echo 'restart time 1 us;' | settle {RESTART_TIME} ;;
+  'BIRD version '[012].*) rm -f {RESTART_TIME}; echo 'min settle time 10 ms;' | settle {SETTLE_TIME} ;;
+  *) rm -f {SETTLE_TIME}; echo 'restart time 1 us;' | settle {RESTART_TIME} ;;
 esac
 rm -f former.conf {HELD}
 {STOP_WAITING}

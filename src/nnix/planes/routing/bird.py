@@ -181,8 +181,10 @@ def _tables(server: ServerPolicy, family: Family) -> str:
         (f"vrp{family}_covering", server.vrps_covering_v4 if v4 else server.vrps_covering_v6),
     )
     for name, table in tables:
-        rows.append(f"roa{family} table {name};")
-        if not _fed(server, name.replace(str(family), "", 1)):  # irr4_covering is irr_covering of IPv4
+        if _fed(server, name.replace(str(family), "", 1)):  # irr4_covering is irr_covering of IPv4
+            rows.append(f"roa{family} table {name};")
+        else:  # what stands here changes all at once, so there is nothing to wait for
+            rows.append(f'roa{family} table {name} {{\n  include "settle-time*.conf";\n}};')
             rows.append(f"protocol static st_{name} {{\n roa{family} {{ table {name}; }};\n{table.routes}}}")
     return "\n".join(rows) + "\n"
 
