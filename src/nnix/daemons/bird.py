@@ -62,8 +62,8 @@ RESTART_TIME, SETTLE_TIME = "restart-time.conf", "settle-time.conf"
 COMMS = ("bird",)
 ANSWER_SECONDS = 2
 
-SETTLED_SECONDS = "0.1 0.9 1"
-"""when a BIRD is woken after a change, each after the one before: the settle time of its tables is over, or was begun anew by a long reconfiguration"""
+SETTLED_SECONDS = 0.1
+"""when a BIRD is woken after a change: the settle time of its tables is over"""
 
 HELD = "held.conf"
 WAITER = "waiter"
@@ -174,7 +174,7 @@ if [ -z "$hung" ] && alive bird && asked; then
   esac
   until_true 60 settled || {{ echo 'the reconfiguration does not come to an end' >&2; exit 1; }}
   if grep -q '^roa[46] table ' {CONFIG}; then
-    for pause in {SETTLED_SECONDS}; do sleep "$pause"; asked; done </dev/null >/dev/null 2>&1 &
+    {{ sleep {SETTLED_SECONDS}; timeout {ANSWER_SECONDS} birdc -r -s {SOCKET} show status; }} </dev/null >/dev/null 2>&1 &
   fi
   if [ -s again ]; then
     reload=reload
