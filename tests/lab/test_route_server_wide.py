@@ -315,8 +315,12 @@ def test_ipv4_goes_over_ipv6_to_those_who_can(lab: Lab) -> None:
             Session.model_validate(session),
             RoutingException.model_validate({"name": name, "session": f"{name}-1", **let_off}),
         ]
-    if lacking := lab.lacks(plain.replaced(more)):
-        pytest.skip(lacking)
+    if lab.daemon == "openbgpd":  # which would tell of beta's route with its own address for a next hop: refused by name
+        with pytest.raises(Refused) as refused:
+            lab.configure(plain.replaced(more))
+        assert {each.field for each in refused.value.refusals} == {"v4_over_v6"}
+        lab.configure(plain)
+        return
     lab.configure(plain.replaced(more))
     eta, theta = (
         Speaker(lab.members, asn, f"2001:db8:ffff::{host}", "2001:db8:ffff::1", v4_over_v6=True) for asn, host in ((64505, 17), (64508, 18))
@@ -331,7 +335,7 @@ def test_ipv4_goes_over_ipv6_to_those_who_can(lab: Lab) -> None:
 
         assert (told.path, told.next_hop) == ((64505,), "2001:db8:ffff::17")
         assert "198.18.99.0/24" not in gamma.heard
-        assert theta.hears(PREFIX).path == (64501,)
+        assert (theta.hears(PREFIX).path, theta.hears(PREFIX).next_hop) == ((64501,), beta.address)
         theta.announce("198.18.98.0/24")
         until(
             lambda: ("198.18.98.0/24", "irrdb_prefix_filtered") in {(each.prefix, each.reason) for each in lab.refused("theta")}, "passed"

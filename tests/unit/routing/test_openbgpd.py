@@ -16,7 +16,7 @@ from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.routing.compile import SPEAKERS, ClientPolicy, ServerPolicy, compile
-from nnix.planes.routing.kinds import RouteServer, RoutingPolicy
+from nnix.planes.routing.kinds import RouteServer, RoutingPolicy, Session
 from nnix.planes.trust.kinds import RtrCache
 from tests.unit.routing.exchange import evidence as given
 from tests.unit.routing.exchange import exchange, member
@@ -123,6 +123,19 @@ def test_what_openbgpd_cannot_do_is_refused_by_name() -> None:
         (refusal,) = refused.value.refusals
         assert (refusal.resource, refusal.field, refusal.rule) == ("routing-policy/safe", field, "routing.daemon-can")
         compile(exchange(cache, policy={field: ["rtr"]}), given())
+
+
+def test_openbgpd_takes_ipv4_over_ipv6_where_nobody_has_an_ipv4_session() -> None:
+    """Of a member with one it would tell that its own address is the next hop (RFC 4271, 5.1.3): wherever there is one, it is refused by name."""
+    over: dict[str, Any] = {"v4": None, "v4_over_v6": True}
+    with pytest.raises(Refused) as refused:
+        compile(both_makes(*member(4, v6="2406:5340::14", **over)), given())
+    (refusal,) = refused.value.refusals
+    assert (refusal.resource, refusal.field, refusal.rule) == ("session/m4-s", "v4_over_v6", "routing.daemon-can")
+    compile(exchange(*member(4, v6="2406:5340::14", **over)), given())
+
+    everybody = [each.changed(v6=f"2406:5340::{number}", **over) for number, each in enumerate(both_makes().of(Session), 20)]
+    compile(both_makes().replaced(everybody), given())
 
 
 def test_a_candidate_has_in_its_configuration_what_would_come_by_rtr() -> None:

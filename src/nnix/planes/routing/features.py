@@ -61,6 +61,7 @@ def _apart(number: str, what: str, fields: str, rich: str, wide: str) -> Feature
     return Feature(number, what, fields, (f"{RICH}::{rich}", f"{WIDE}::{wide}"), (f"{WIDE}::{wide}",))
 
 
+_OVER = f"{WIDE}::test_ipv4_goes_over_ipv6_to_those_who_can"
 _WRONG = "test_each_wrong_route_is_refused_under_its_name_and_stays_visible"
 _WISHES = "test_members_are_told_what_the_announcer_wishes"
 _AIMED = "test_wishes_reach_groups_round_trip_times_and_short_asns"
@@ -100,7 +101,7 @@ FEATURES = (
         "test_the_route_servers_asn_stands_in_front_for_who_wants_it",
         _BANDS,
     ),
-    _both("6", "IPv4 over IPv6 (RFC 8950)", "Session.v4_over_v6", "test_ipv4_goes_over_ipv6_to_those_who_can", where=WIDE),
+    Feature("6", "IPv4 over IPv6 (RFC 8950)", "Session.v4_over_v6", (_OVER,), (BY_NAME, _OVER)),
     _both("7", "passive", "Session.passive", "test_the_route_server_is_transparent"),
     _here("7", "... or active", "Session.passive: false", "test_the_route_server_opens_the_connection_where_it_shall"),
     _both("8", "GTSM", "Session.gtsm", "test_who_is_not_next_door_is_not_heard", where=WIDE),

@@ -75,6 +75,12 @@ def _aspa(server: ServerPolicy) -> Asked:
         yield from ((f"session/{client.session}", "asked for") for client in server.clients if client.aspa is not Rpki.OFF)
 
 
+def _v4_over_v6(server: ServerPolicy) -> Asked:
+    """Where all of IPv4 goes over IPv6, all next hops are of one network with those who hear of them."""
+    if any(client.v4 is not None for client in server.clients):
+        yield from ((f"session/{client.session}", "true") for client in server.clients if client.v4_over_v6)
+
+
 _NO_CACHES = "none: its filters cannot ask whether VRPs have arrived, so it would let everything pass until then, and it has one table"
 
 NEVER: tuple[Never, ...] = (
@@ -96,6 +102,11 @@ NEVER: tuple[Never, ...] = (
         "multihop",
         lambda client, _: client.multihop is not None,
         "none: OpenBGPD would put its own address for a next hop outside of the LAN",
+    ),
+    Never(
+        "v4_over_v6",
+        _v4_over_v6,
+        "false, or no IPv4 session beside it: OpenBGPD would tell it of those members' routes with its own address for a next hop (RFC 4271, 5.1.3)",
     ),
     _session("bfd", lambda client, _: client.bfd, "false: OpenBGPD has no BFD"),
 )
