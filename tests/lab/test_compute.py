@@ -98,7 +98,7 @@ def exchange() -> list[Resource]:
             nodes=[{"name": "n1", "devices": 4, "cpus": 2, "memory_gigabytes": 8}],
         ),
         resource(
-            "Pool", "slurms", member="npus", site="west", device=NPU, devices=4, memory_gigabytes=64, engine="slurm",
+            "Pool", "slurms", member="npus", site="west", device=NPU, devices=4, memory_gigabytes=64, engine="slurm", probes=True,
             nodes=[{"name": name, "devices": 2, "cpus": 4, "memory_gigabytes": 8, "domain": name} for name in ("n1", "n2")],
         ),
     ]  # fmt: skip
@@ -369,6 +369,30 @@ def test_progress_is_streamed_to_whoever_ordered_the_job(centres: Centres) -> No
         sum(each.device_microseconds for each in centres.charged("told")) / 1e6, abs=0.001
     )
     assert nnix(centres, "withdraw", "job/told", "job/untold").returncode == 0
+
+
+def test_a_probe_measures_what_a_bid_may_say(centres: Centres) -> None:
+    """It runs without a deal; what one device did in an hour follows from its progress and its device-seconds, and a bid that says more is refused."""
+    probe = {"kind": "Job", "name": "speed", "member": "buyer", "probe": "slurms", "entry": counting(10, 0.05)}
+    told = nnix(centres, "run", "--follow", "-", stdin=probe)
+    assert told.returncode == 0, told
+    (said,) = json.loads(nnix(centres, "jobs", "speed", "--json").stdout)
+    measured = said["work_per_device_hour"]
+    assert measured == int(10 * 3600 / said["device_seconds"])
+    assert 0 < measured < 10 * 3600 / (10 * 0.05)
+
+    def bid(work_per_hour: int) -> subprocess.CompletedProcess[str]:
+        conversion = {"device": NPU, "work_per_hour": work_per_hour, "measured_by": "speed"}
+        wants = {"work": 10, "conversions": [conversion], "start": hours()[1], "limit": "9yuan"}
+        return nnix(centres, "bid", "-", stdin={"kind": "Bid", "name": "faster", "member": "buyer", **wants})
+
+    refused = bid(measured + 1)
+    assert refused.returncode == 1
+    assert "compute.conversion-as-measured" in refused.stderr
+    assert f"at most {measured}" in refused.stderr
+    assert bid(measured).returncode == 0
+    assert nnix(centres, "withdraw", "bid/faster").returncode == 0
+    assert nnix(centres, "withdraw", "job/speed").returncode == 0
 
 
 def nnix(centres: Centres, *words: str, stdin: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:

@@ -13,24 +13,27 @@ import click
 
 from nnix.cli import tables
 from nnix.cli.batching import intervals, rounds_made
-from nnix.cli.booking import booked, orders_in, told
+from nnix.cli.booking import booked, orders_in, refusals_kept, told
 from nnix.cli.clearing import CLEARING, clear_command, lapsed
-from nnix.cli.command import DONE, begun, json_option, pass_setting, resource_named
+from nnix.cli.command import DONE, as_root, begun, json_option, pass_setting, resource_named
 from nnix.cli.files import put_whole
 from nnix.cli.matching import traded
 from nnix.cli.proof import verify_command
 from nnix.cli.root import Setting, clock
 from nnix.kernel.resource import Resource
+from nnix.kernel.rule import Refusal, Refused
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.derive import circuit_of, contract_of
 from nnix.planes.compute.kinds import Bid, Deal, DealState, Job, Offer, hour_named, hour_number, hour_of
 from nnix.planes.compute.market.plot import lines
 from nnix.planes.compute.market.watch import Suspicion, Trade, suspicions, trades
+from nnix.planes.compute.read import pool_seen, work_per_device_hour
 from nnix.planes.compute.wanted import unfilled
 from nnix.planes.data.kinds import DataContract
 from nnix.planes.fabric.kinds import Circuit
 from nnix.planes.members.kinds import Member, Money
 
+AS_MEASURED = "compute.conversion-as-measured"
 files_argument = click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 
 
@@ -43,12 +46,42 @@ def _ordered(setting: Setting, files: Sequence[Path], kind: type[Resource], matc
     begun(setting)
     orders = orders_in(setting, files, kind).resources
     about = f"{', '.join(each.id for each in orders)} in the book"
+    with refusals_kept(setting, why or about):
+        as_measured(setting, orders)
     if matching:
         found = traded(setting, orders, why or about, quiet=as_json)
         if not as_json:
             found.show()
         return told(found.what, about, as_json, found.facts())
     return told(booked(setting, orders, why or about, now=clock(), quiet=as_json), about, as_json)
+
+
+def as_measured(setting: Setting, orders: Sequence[Resource]) -> None:
+    """Ask the pools' job agents whether probes did as much as bids say that they measured. Raises Refused."""
+    snapshot = setting.book.model().snapshot
+    claims = [
+        (bid, f"conversions[{index}]", each, job)
+        for bid in orders
+        if isinstance(bid, Bid)
+        for index, each in enumerate(bid.conversions)
+        if each.measured_by is not None and (job := snapshot.get(Job, each.measured_by)) is not None and job.probe is not None
+    ]
+    if not claims:
+        return
+    as_root(setting)
+    refusals = []
+    for bid, field, each, job in claims:
+        seen = setting.run(pool_seen(snapshot.at(job.probe), setting.machines)) if job.probe is not None else None
+        did = work_per_device_hour(seen.jobs.get(job.name, {})) if seen else None
+        if did is None:
+            why = seen.trouble if seen else ""
+            accept = "a probe that has run and has said how much it did"
+            refusals.append(Refusal(bid.id, f"{field}.measured_by", job.id, accept, AS_MEASURED, "docs/compute.md", why))
+        elif each.work_per_hour > did:
+            accept = f"at most {did}, which is what {job.id} did in an hour on each device"
+            refusals.append(Refusal(bid.id, f"{field}.work_per_hour", each.work_per_hour, accept, AS_MEASURED, "docs/compute.md"))
+    if refusals:
+        raise Refused(refusals)
 
 
 why_option = click.option("--why", default="", help="The reason, for the ledger.")

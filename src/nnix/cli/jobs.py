@@ -21,7 +21,7 @@ from nnix.kernel.snapshot import Snapshot
 from nnix.planes.compute.compile import jobs_of
 from nnix.planes.compute.foreseen import Foreseen, foreseen
 from nnix.planes.compute.kinds import Job, Pool
-from nnix.planes.compute.read import PoolSeen, pool_seen
+from nnix.planes.compute.read import PoolSeen, pool_seen, work_per_device_hour
 from nnix.planes.compute.states import OVER, JobState
 
 FOLLOW_SECONDS = 0.25
@@ -145,7 +145,8 @@ async def _said(setting: Setting, snapshot: Snapshot, names: list[str]) -> list[
 
 def _record(job: Job, pool: Pool, found: PoolSeen) -> dict[str, Any]:
     said: Mapping[str, Any] = found.jobs.get(job.name, {"state": "unknown", "reason": found.trouble or "its agent does not know it yet"})
-    return {"job": job.name, "pool": pool.name, "member": job.member, "deal": job.deal, **said}
+    measured = {"work_per_device_hour": work_per_device_hour(said)} if job.probe is not None else {}
+    return {"job": job.name, "pool": pool.name, "member": job.member, "deal": job.deal, **said, **measured}
 
 
 def _cells(said: Mapping[str, Any]) -> tuple[str, ...]:
@@ -164,7 +165,9 @@ def _cells(said: Mapping[str, Any]) -> tuple[str, ...]:
 def _progress(said: Mapping[str, Any]) -> str:
     progress = said.get("progress") or {}
     done, of = progress.get("done"), progress.get("of")
-    return "" if done is None else str(done) if of is None else f"{done} of {of}"
+    words = "" if done is None else str(done) if of is None else f"{done} of {of}"
+    measured = said.get("work_per_device_hour")
+    return words if measured is None else f"{words}, {measured} an hour on each device"
 
 
 def _line(said: Mapping[str, Any]) -> str:

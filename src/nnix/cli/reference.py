@@ -60,6 +60,7 @@ KERNEL_RULES = (
     ("trust.slurm-file", "docs/trust.md", "A SLURM file has all that RFC 8416 (3) has, and nothing else."),
     ("trust.tal-is-readable", "docs/trust.md", "A trust anchor locator is one, with at least one rsync URI (RFC 8630, 2.2)."),
     ("account.meter-sound", "docs/account.md", "Nothing is charged by a meter that is not what was written."),
+    ("compute.conversion-as-measured", "docs/compute.md", "A bid says no more of what a probe measured than the probe did."),
     ("compute.window-ahead", "docs/compute.md", "An order that comes in is not about hours that are over."),
     ("fabric.matrix-file", "docs/survival.md", "A measured matrix is CSV (a, b, bits_per_second) whose ends are sites and members."),
     ("ixf.readable", "docs/import-export.md", "A member list is JSON in UTF-8 of at most 256 MiB, gzipped or not."),

@@ -78,6 +78,22 @@ def test_an_order_about_hours_that_are_over_is_refused(nnix: Nnix, exchange: Pat
     assert nnix("log", "--what", "refused", "--json").json
 
 
+def test_a_bid_says_nothing_that_no_probe_has_measured(nnix: Nnix, tmp_path: Path) -> None:
+    """A probe that has not run yet vouches for nothing."""
+    exchange = recorded(nnix, tmp_path / "exchange", {"Pool/gpus": {"probes": True}})
+    (exchange / ".speed.yaml").write_text("kind: Job\nname: speed\nmember: buyer\nprobe: gpus\nentry: [python3, speed.py]\n")
+    assert nnix("compute", "run", exchange / ".speed.yaml").status == 0
+    order = exchange / ".train.yaml"
+    head = f"kind: Bid\nname: train\nmember: buyer\nlimit: 200yuan\nwork: 400\nstart: {hour_named(NOW + 1)}\n"
+    order.write_text(f"{head}conversions: [{{device: {GPU}, work_per_hour: 100, measured_by: speed}}]\n")
+    said = nnix("compute", "bid", order)
+    assert said.status == 1
+    assert "compute.conversion-as-measured" in said.err
+    assert "conversions[0].measured_by" in said.err
+    order.write_text(f"{head}conversions: [{{device: {GPU}, work_per_hour: 100}}]\n")
+    assert nnix("compute", "bid", order).status == 0
+
+
 def test_a_file_of_another_kind_is_no_offer(nnix: Nnix, exchange: Path) -> None:
     said = nnix("compute", "offer", bid(exchange, "train", NOW + 1))
     assert (said.status, "kernel.kind" in said.err) == (1, True)

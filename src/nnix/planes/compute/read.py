@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,15 @@ async def pool_seen(pool: Pool, machines: Machines) -> PoolSeen:
         return PoolSeen(json.loads(content)) if content else PoolSeen({}, "its agent has not spoken yet")
     except (Unreachable, Failed, ValueError) as error:
         return PoolSeen({}, str(error))
+
+
+def work_per_device_hour(said: Mapping[str, Any]) -> int | None:
+    """Whole units of work that one device did in an hour, from what a job says that it has done and what its devices were charged. None where it
+    has said nothing, or has had no device."""
+    done, seconds = said.get("progress", {}).get("done"), said.get("device_seconds", 0)
+    if isinstance(done, bool) or not isinstance(done, int | float) or not 0 < done < math.inf or not 0 < seconds < math.inf:
+        return None
+    return math.floor(done * 3600 / seconds)
 
 
 def _statuses(pool: Pool, seen: PoolSeen, snapshot: Snapshot) -> Iterable[Status]:
