@@ -60,7 +60,7 @@ def as_measured(setting: Setting, orders: Sequence[Resource]) -> None:
     """Ask the pools' job agents whether probes did as much as bids say that they measured. Raises Refused."""
     snapshot = setting.book.model().snapshot
     claims = [
-        (bid, f"conversions[{index}]", each, job)
+        (bid, f"conversions[{index}]", each, job, snapshot.at(job.probe))
         for bid in orders
         if isinstance(bid, Bid)
         for index, each in enumerate(bid.conversions)
@@ -70,16 +70,15 @@ def as_measured(setting: Setting, orders: Sequence[Resource]) -> None:
         return
     as_root(setting)
     refusals = []
-    for bid, field, each, job in claims:
-        seen = setting.run(pool_seen(snapshot.at(job.probe), setting.machines)) if job.probe is not None else None
-        did = work_per_device_hour(seen.jobs.get(job.name, {})) if seen else None
+    for bid, field, each, job, pool in claims:
+        seen = setting.run(pool_seen(pool, setting.machines))
+        did = work_per_device_hour(seen.jobs.get(job.name, {}))
         if did is None:
-            why = seen.trouble if seen else ""
             accept = "a probe that has run and has said how much it did"
-            refusals.append(Refusal(bid.id, f"{field}.measured_by", job.id, accept, AS_MEASURED, "docs/compute.md", why))
+            refusals.append(Refusal(bid.id, f"{field}.measured_by", job.id, accept, AS_MEASURED, "docs/compute.md", seen.trouble))
         elif each.work_per_hour > did:
             accept = f"at most {did}, which is what {job.id} did in an hour on each device"
-            refusals.append(Refusal(bid.id, f"{field}.work_per_hour", each.work_per_hour, accept, AS_MEASURED, "docs/compute.md"))
+            refusals.append(Refusal(bid.id, f"{field}.work_per_hour", str(each.work_per_hour), accept, AS_MEASURED, "docs/compute.md"))
     if refusals:
         raise Refused(refusals)
 

@@ -57,7 +57,7 @@ def work_per_device_hour(said: Mapping[str, Any]) -> int | None:
     done, seconds = said.get("progress", {}).get("done"), said.get("device_seconds", 0)
     if isinstance(done, bool) or not isinstance(done, int | float) or not 0 < done < math.inf or not 0 < seconds < math.inf:
         return None
-    return math.floor(done * 3600 / seconds)
+    return int(done * 3600 / seconds)
 
 
 def _statuses(pool: Pool, seen: PoolSeen, snapshot: Snapshot) -> Iterable[Status]:
