@@ -136,6 +136,8 @@ def test_openbgpd_takes_ipv4_over_ipv6_where_nobody_has_an_ipv4_session() -> Non
 
     everybody = [each.changed(v6=f"2406:5340::{number}", **over) for number, each in enumerate(both_makes().of(Session), 20)]
     compile(both_makes().replaced(everybody), given())
+    with pytest.raises(Refused, match="v4_over_v6"):
+        compile(both_makes(policy={"blackhole_v4": "10.9.0.66"}).replaced(everybody), given())
 
 
 def test_a_candidate_has_in_its_configuration_what_would_come_by_rtr() -> None:

@@ -77,7 +77,7 @@ def _aspa(server: ServerPolicy) -> Asked:
 
 def _v4_over_v6(server: ServerPolicy) -> Asked:
     """Where all of IPv4 goes over IPv6, all next hops are of one network with those who hear of them."""
-    if any(client.v4 is not None for client in server.clients):
+    if server.policy.blackhole_v4 is not None or any(client.v4 is not None for client in server.clients):
         yield from ((f"session/{client.session}", "true") for client in server.clients if client.v4_over_v6)
 
 
@@ -106,7 +106,7 @@ NEVER: tuple[Never, ...] = (
     Never(
         "v4_over_v6",
         _v4_over_v6,
-        "false, or no IPv4 session beside it: OpenBGPD would tell it of those members' routes with its own address for a next hop (RFC 4271, 5.1.3)",
+        "false, or no IPv4 session and no blackhole_v4 beside it: OpenBGPD puts its own address for a next hop of another network (RFC 4271, 5.1.3)",
     ),
     _session("bfd", lambda client, _: client.bfd, "false: OpenBGPD has no BFD"),
 )

@@ -256,8 +256,7 @@ class Trial:
     def _has_room(self, paths: Sequence[Witness]) -> bool:
         """Whether a client may send so many more; one that may not is named."""
         side = paths[0].session, paths[0].route.prefix.family
-        sent = sum(1 for session, prefix in self.announced if (session, prefix.family) == side)
-        if sent + len(paths) <= (self._expected(side).limit or 0):
+        if len(self._announced(side)) + len(paths) <= (self._expected(side).limit or 0):
             return True
         self.silent.append(f"session/{side[0]} IPv{side[1]}: its limit has no room for several paths to one prefix")
         return False
@@ -330,10 +329,20 @@ class Trial:
             router_id=str(server.router_id),
             hold_time_seconds=client.hold_time_seconds,
             role=OUR_ROLE[client.role] if policy.roles else None,
-            limit=client.routes_max_v4 if side[1] == 4 else client.routes_max_v6,
+            limit=sum({4: client.routes_max_v4, 6: client.routes_max_v6}[family] for family in self._counted(side)),
             limit_action=_ACTION[client.limit_action],
             add_paths=client.add_paths,
         )
+
+    def _counted(self, side: Side) -> tuple[Family, ...]:
+        """The families whose routes count towards the limit of a session: OpenBGPD has one for all that it carries."""
+        joined = self.of.server.daemon == "openbgpd" and self.of.clients[side[0]].policy.v4_over_v6
+        return (4, 6) if joined else (side[1],)
+
+    def _announced(self, side: Side) -> list[Route]:
+        """What was announced and counts towards the limit of a session."""
+        families = self._counted(side)
+        return [each.route for (session, prefix), each in self.announced.items() if session == side[0] and prefix.family in families]
 
     def _seen(self, name: str, protocol: birdc.Protocol) -> SessionFacts:
         speaker = self.speakers.get(self.by_protocol.get(name, (name, 4)))
@@ -373,12 +382,13 @@ class Trial:
             if side is None or limit > LIMIT_SHOWN_MAX:
                 continue
             speaker = self.speakers[side]
-            mine = [each.route for (session, prefix), each in self.announced.items() if session == side[0] and prefix.family == family]
+            mine = self._announced(side)
             counted = [route for route in mine if not uncounted(route.prefix)]
             sent = sum(1 for route in counted if self.looking.counts_all or not self.of.thrown_out(side[0], route))
             bits, start = (32, 44 << 24) if family == 4 else (128, 0x2A0F << 112)
             many = [Prefix(side[1], start + 3 + number, bits) for number in range(limit - sent + 1)]
-            route = Route(many[-1], (speaker.client.asn,), mine[0].next_hop)
+            next_hop = next(each.next_hop for each in mine if each.prefix.family == family)
+            route = Route(many[-1], (speaker.client.asn,), next_hop)
             if many[:-1]:
                 speaker.announce(route, many[:-1])
             more.append((speaker, route, limit))
