@@ -27,6 +27,7 @@ from nnix.planes.compute.derive import circuit_of
 from nnix.planes.compute.kinds import Job
 from nnix.planes.compute.meter import CHAIN, Cause, Interval, audit, noted
 from nnix.planes.compute.read import read
+from nnix.planes.compute.states import probe
 from nnix.planes.fabric.kinds import Circuit
 from tests.lab.exchange import Lab, resource
 from tests.unit.cli.test_cli import Nnix, Said
@@ -373,8 +374,8 @@ def test_progress_is_streamed_to_whoever_ordered_the_job(centres: Centres) -> No
 
 def test_a_probe_measures_what_a_bid_may_say(centres: Centres) -> None:
     """It runs without a deal; what one device did in an hour follows from its progress and its device-seconds, and a bid that says more is refused."""
-    probe = {"kind": "Job", "name": "speed", "member": "buyer", "probe": "slurms", "entry": counting(10, 0.05)}
-    told = nnix(centres, "run", "--follow", "-", stdin=probe)
+    order = {"kind": "Job", "name": "speed", "member": "buyer", "probe": "slurms", "entry": counting(10, 0.05)}
+    told = nnix(centres, "run", "--follow", "-", stdin=order)
     assert told.returncode == 0, told
     (said,) = json.loads(nnix(centres, "jobs", "speed", "--json").stdout)
     measured = said["work_per_device_hour"]
@@ -404,7 +405,7 @@ def nnix(centres: Centres, *words: str, stdin: dict[str, Any] | None = None) -> 
 
 
 def test_all_that_ran_is_settled_and_the_invoice_opens_down_to_the_meters(centres: Centres, command: Nnix) -> None:
-    """Every record of both meters is in the buyer's invoice, with all of its device-time; both sellers get what the buyer pays; the invoice is computed
+    """Every record of both meters but those of probes is in the buyer's invoice, with all of its device-time; both sellers get what the buyer pays; the invoice is computed
     again to the same digest, and no longer is when one row on a machine is altered or the last one is gone."""
 
     def invoice(*words: str) -> Said:
@@ -426,7 +427,8 @@ def test_all_that_ran_is_settled_and_the_invoice_opens_down_to_the_meters(centre
     written = {}
     for pool in ("rays", "slurms"):
         for each in audit((centres.home(pool) / "meter" / CHAIN).read_bytes()).records:
-            written[f"meter/{pool}", each.digest] = each.interval
+            if each.interval.deal != probe(each.interval.job):  # they pay nothing
+                written[f"meter/{pool}", each.digest] = each.interval
     assert opened == {key: each.device_microseconds for key, each in written.items()}
 
     used = sum(Fraction(each.device_microseconds * 100_000, 3_600_000_000) for each in written.values())
