@@ -69,9 +69,11 @@ def as_measured(setting: Setting, orders: Sequence[Resource]) -> None:
     if not claims:
         return
     as_root(setting)
+    pools = {pool.name: pool for *_, pool in claims}
+    said = {name: setting.run(pool_seen(pool, setting.machines)) for name, pool in pools.items()}
     refusals = []
     for bid, field, each, job, pool in claims:
-        seen = setting.run(pool_seen(pool, setting.machines))
+        seen = said[pool.name]
         did = work_per_device_hour(seen.jobs.get(job.name, {}))
         if did is None:
             accept = "a probe that has run and has said how much it did"
@@ -267,9 +269,9 @@ def _suspected(found: Sequence[Suspicion]) -> None:
 def deals_command(setting: Setting, names: tuple[str, ...], member: str | None, as_json: bool) -> int:
     """What was dealt: who has which devices of whom, in which hours, for how much, with the circuit and the contract that came with it, and the jobs on it."""
     begun(setting)
-    snapshot = setting.book.model().snapshot
+    snapshot, now = setting.book.model().snapshot, clock()
     chosen = [resource_named(snapshot, f"{Deal.slug()}/{each.removeprefix(f'{Deal.slug()}/')}") for each in names]
-    found = [_dealt(each, snapshot, clock()) for each in chosen or snapshot.of(Deal) if isinstance(each, Deal)]
+    found = [_dealt(each, snapshot, now) for each in chosen or snapshot.of(Deal) if isinstance(each, Deal)]
     if member is not None:
         of = resource_named(snapshot, f"{Member.slug()}/{member.removeprefix(f'{Member.slug()}/')}").name
         found = [each for each in found if of in (each["buyer"], each["seller"])]

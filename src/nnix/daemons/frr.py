@@ -87,7 +87,7 @@ async def version(host: Host) -> str:
 
 async def ospf_neighbours(host: Host, name: str) -> frozenset[str]:
     """The interfaces over which ospfd of the artifact `name` is fully adjacent to somebody (RFC 2328, 10.1). Raises Unreachable, and Failed where ospfd does not say."""
-    asked = f"cd {shlex.quote(f'{host.home}/frr/{name}')} && timeout 5 vtysh --vty_socket . --config_dir . -d ospfd -c 'show ip ospf neighbor json'"
+    asked = f"cd {shlex.quote(folder(host, FRR.name, name))} && timeout 5 vtysh --vty_socket . --config_dir . -d ospfd -c 'show ip ospf neighbor json'"
     result = await host.run(["sh"], stdin=asked.encode())
     try:
         told = json.loads(result.out)["neighbors"]

@@ -24,6 +24,7 @@ from ipaddress import IPv4Address
 from itertools import combinations, cycle, islice
 from typing import Any
 
+from nnix.daemons.frr import FRR
 from nnix.kernel.approval import Standing
 from nnix.kernel.drive import World, converge
 from nnix.kernel.snapshot import Snapshot
@@ -33,6 +34,7 @@ from nnix.lab.failures import Failure, Round, leftovers
 from nnix.lab.foreign import Abroad, Foreign
 from nnix.lab.kinds import Router
 from nnix.lab.probe import Flow, Probe, Trace
+from nnix.planes.fabric.compile import UNDERLAY
 from nnix.planes.fabric.kinds import Circuit, EmergencyPlan, FailureSort, Link, Port, PortState
 from nnix.planes.fabric.names import link_interface, switch_machine
 from nnix.planes.fabric.prove.circuits import Circuits
@@ -451,7 +453,7 @@ class Drill:
 
     def _frr(self, machine: str) -> str:
         """The folder of the switch's FRR, as the machine itself has it, not its hand."""
-        return self._hand(machine).home.replace(f"@{machine}", machine) + "/frr/underlay"
+        return self._hand(machine).home.replace(f"@{machine}", machine) + f"/{FRR.name}/{UNDERLAY}"
 
     async def _vtysh(self, machine: str, *words: str) -> str:
         told = " ".join(f"-c '{each}'" for each in words)
