@@ -21,6 +21,11 @@ from __future__ import annotations
 from nnix.daemons.nameserver import Make, NameServerDriver
 from nnix.daemons.secrets import Secrets
 
+# A zone of a million names is a tree over some hundred megabytes, and an answer is a walk through it, each step on another page; so is the table of
+# the rate limit. Huge pages spare the steps their own walk through the page tables. glibc (from 2.35 on) asks for them, but not in the arenas that
+# it gives to threads, and a thread loads the zones: hence one arena. An answer takes no memory from it, so nobody waits for anybody there.
+HUGE_PAGES = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
+
 # What a version lacks, by its NEWS; 3.2.6 is Debian 12's, 3.4.6 Debian 13's.
 FEATURES = {
     "dnssec-validation": ((3, 1), "validating what was transferred needs Knot DNS 3.1"),
@@ -55,6 +60,7 @@ MAKE = Make(
     cold=("server", "database", "mod-dnstap", "mod-stats"),
     version=(("knotd", "-V"), r"(?:version|Knot DNS) (\d\S*)"),
     features=FEATURES,
+    environment=HUGE_PAGES,
     stale=("knot.pid",),  # by which it holds itself to be running already
 )
 

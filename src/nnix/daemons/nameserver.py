@@ -41,6 +41,7 @@ class Make:
     prepare    shell: what must be there before it starts
     stale      files that a killed one leaves behind and that keep the next one from starting
     start      the argv
+    environment  assignments that it starts with
     ask        shell: succeeds when the daemon answers over its socket
     reload     shell: read the configuration again; its words are a complaint when it fails
     cold       sections that only a restart changes
@@ -62,6 +63,7 @@ class Make:
     version: tuple[tuple[str, ...], str]
     features: Features
     stale: tuple[str, ...] = ()
+    environment: str = ""
 
     @property
     def look(self) -> str:
@@ -91,7 +93,7 @@ if [ -z "$hung" ] && [ -z "$renewed" ] && alive '{self.comms[0]}' && asked && [ 
 else
   stop 5 {" ".join(f"'{each}'" for each in self.comms)} || {{ echo 'a hung {self.program} does not die' >&2; exit 1; }}
   rm -f complaint {" ".join(self.stale)}
-  start '{self.comms[0]}' {self.start}
+  start '{self.comms[0]}' env {self.environment} {self.start}
   until_true 60 up_or_dead
   stands "$pid" || {{ last_words; exit 1; }}
   asked || {{ echo 'started, but does not answer' >&2; exit 1; }}
