@@ -22,7 +22,7 @@ from nnix.kernel.ledger import Damaged, Unavailable
 from nnix.kernel.resource import Resource
 from nnix.kernel.rule import Refused
 from nnix.kernel.snapshot import Snapshot
-from nnix.kernel.world import Failed, Unreachable
+from nnix.kernel.world import DISK_FULL, Failed, Unreachable
 
 DONE, REFUSED, USAGE, DISAGREES = 0, 1, 2, 3
 
@@ -228,4 +228,10 @@ def run() -> None:
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain once more when it flushes
         status = DONE
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        tables.err.print(f"nnix: {error.strerror}{where}; make room, and give the command again", markup=False)
+        status = REFUSED
     sys.exit(status if isinstance(status, int) else DONE)

@@ -213,7 +213,7 @@ def validate(setting: Setting, folder: Path | None, party: str | None, let_go: t
     )
     digest = order.kept(archive)
     made = _carry_out(setting, order, chosen.name, set_clock=False)
-    served = made.outcome.sound
+    served = made.sound
     record = {"relying_party": chosen.name, "order": digest, "mirror": mirrored, "replayed": len(replayed),
               "served": served, **made.record(archive)}  # fmt: skip
     archive.flush()

@@ -14,12 +14,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from nnix.cli.command import DISAGREES, DONE
 from nnix.cli.files import put_whole
 from nnix.cli.root import Setting, clock
 from nnix.cli.rounds import RETRY_SHARE, again, ended
+from nnix.kernel.ledger import Entry
 from nnix.planes.trust.kinds import RelyingParty
 
 FETCH_SECONDS_MAX = 1800.0
@@ -29,6 +31,12 @@ VALIDATED = "validated"
 def tries_file(setting: Setting) -> Path:
     """Where the loop says how its last round went, by relying party."""
     return setting.state / "validating.json"
+
+
+def due(last: Entry, now: datetime, every_seconds: float) -> bool:
+    """Whether another validation is due after `last`. One that is dated later than now was made before the clock was set back, and says nothing of when the
+    next one is due; the ledger's time does not go back with the clock, so what the clock said is asked (I2)."""
+    return not 0 <= (now - (last.clock or last.at)).total_seconds() < every_seconds
 
 
 @dataclass
@@ -60,7 +68,7 @@ class Validations:
             self._looked.add(party.name)
             if found.body["served"] and self._published(party) != found.body["document"]:
                 return True
-        return (now - found.at).total_seconds() >= every_seconds
+        return due(found, now, every_seconds)
 
     def _published(self, party: RelyingParty) -> str:
         try:

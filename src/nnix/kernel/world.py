@@ -13,11 +13,15 @@ The kernel drives by these protocols alone; `nnix.hosts` and `nnix.daemons` fill
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""of an OSError: our own disk is full. No stranger's fault, and no reason for a traceback"""
 
 
 class Result(NamedTuple):

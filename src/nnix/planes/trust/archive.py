@@ -3,7 +3,8 @@
 A mirror of the world holds some 300,000 objects of which a few thousand change in an hour, so what a run needs beyond the last is little. An *index*
 is what the mirror was: a line for each file, `SHA-256 path`, sorted; it is kept by its own digest like any object. From an index the
 tree is laid out again as hard links, which validators can read and nobody can write. That is how every validation is run,
-today's as well: so that one of last year is run in the same way.
+today's as well: so that one of last year is run in the same way. What is laid out is read first: to a validator an object that the disk has spoiled is a
+CA's fault, and its VRPs would be gone without a word of the disk.
 
 A file that was not changed since the last run (size, inode and time of change, which no fetch can forge) is not read again.
 
@@ -29,6 +30,7 @@ from nnix.planes.trust.mirror.uris import PATH_OCTETS_MAX
 
 OBJECT_OCTETS_MAX = 4_000_000
 FILES_MAX = 5_000_000
+LOST_NAMED_MAX = 10
 NAME = re.compile(r"[A-Za-z0-9._~%+:=@,-]{1,255}")
 
 
@@ -71,24 +73,28 @@ class Archive:
     def place(self, digest: str) -> Path:
         return self._objects / digest[:2] / digest[2:]
 
-    def _has(self, digest: object) -> bool:
+    def has(self, digest: object) -> bool:
         """Whether there is such an object. Asked for every file of a mirror at every run, so no Path is made."""
         return os.access(f"{self._objects}/{str(digest)[:2]}/{str(digest)[2:]}", os.F_OK)
 
     def keep(self, content: bytes) -> str:
-        """Store it; its digest. What is there already is left alone, unless a power cut has left it shorter than it was."""
+        """Store it; its digest. What is there already is left alone, unless a power cut or the disk has made something else of it."""
         digest = hashlib.sha256(content).hexdigest()
         place = self.place(digest)
         try:
-            there = place.stat().st_size == len(content)
+            there = place.stat().st_size == len(content) and place.read_bytes() == content
         except OSError:
             there = False
         if not there:
             place.parent.mkdir(parents=True, exist_ok=True)
             draft = place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")
-            draft.write_bytes(content)
-            draft.chmod(0o444)
-            draft.rename(place)
+            try:
+                draft.write_bytes(content)
+                draft.chmod(0o444)
+                draft.rename(place)
+            except OSError:  # such as a full disk, which the draft would help to keep full
+                draft.unlink(missing_ok=True)
+                raise
         return digest
 
     def flush(self) -> None:
@@ -128,7 +134,7 @@ class Archive:
             facts = entry.stat(follow_symlinks=False)
             mark: list[object] = [facts.st_size, facts.st_ino, facts.st_ctime_ns]
             before = known.get(path)
-            if before is not None and before[:3] == mark and self._has(before[3]):
+            if before is not None and before[:3] == mark and self.has(before[3]):
                 seen[path] = before
                 continue
             if facts.st_size > OBJECT_OCTETS_MAX:
@@ -167,16 +173,17 @@ class Archive:
         """The mirror of an index as hard links in `folder`: readable by all, writable by nobody but root. Raises Lost.
 
         What was laid out there before is brought up to date, by the index that is noted beside it. The note is away while the tree is in between, so one that was
-        left half done is laid out anew.
+        left half done is laid out anew. What comes in is read before anything is touched, and all that is lost or spoiled is named.
         """
-        note = folder.with_name(f"{folder.name}.index")
+        note = _note(folder)
         try:
             before = dict(self.files(note.read_text()))
         except (OSError, Lost):
             before = {}
             shutil.rmtree(folder, ignore_errors=True)
-        note.unlink(missing_ok=True)
         after = dict(self.files(index))
+        self._whole((path, digest) for path, digest in after.items() if before.get(path) != digest)
+        note.unlink(missing_ok=True)
         for path in [path for path, digest in before.items() if after.get(path) != digest]:
             (folder / path).unlink()
             for parent in (folder / path).parents:
@@ -186,6 +193,29 @@ class Archive:
         self.lay(((path, digest) for path, digest in after.items() if before.get(path) != digest), folder)
         folder.mkdir(parents=True, exist_ok=True)
         note.write_text(index)
+
+    def examined(self, index: str, folder: Path) -> None:
+        """Read all that is laid out in `folder`, whose links share the archive's fate. Raises Lost; then it is laid out anew the next time."""
+        try:
+            self._whole(self.files(index))
+        except Lost:
+            _note(folder).unlink(missing_ok=True)
+            raise
+
+    def _whole(self, files: Iterable[tuple[str, str]]) -> None:
+        """Raises Lost, naming those of `files` that are not what they were."""
+        lost = []
+        for path, digest in files:
+            try:
+                self.get(digest)
+            except Lost:
+                lost.append(f"rsync://{path} ({self.place(digest)})")
+        if lost:
+            more = f" and {len(lost) - LOST_NAMED_MAX} more" if len(lost) > LOST_NAMED_MAX else ""
+            raise Lost(
+                f"the archive has lost, or holds spoiled, {', '.join(lost[:LOST_NAMED_MAX])}{more}; restore it from a backup. Where the mirror still has it: "
+                "remove the file from the archive, fetch, and validate again"
+            )
 
     def lay(self, files: Iterable[tuple[str, str]], folder: Path) -> None:
         """(path, digest) as hard links in `folder`, where none of these is yet. Raises Lost."""
@@ -205,6 +235,11 @@ class Archive:
         except OSError:  # another file system, or as many links as an inode can have
             place.write_bytes(self.get(digest))
             place.chmod(0o444)
+
+
+def _note(folder: Path) -> Path:
+    """Beside a tree that is laid out: by which index."""
+    return folder.with_name(f"{folder.name}.index")
 
 
 def files_below(folder: Path, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:

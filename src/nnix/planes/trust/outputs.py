@@ -8,7 +8,7 @@ ASPAs and router keys are few, and stand in JSON: rpki-client 8.2 calls ASPAs `p
 `aspas`. FORT 1.5 and 1.6 know no ASPA.
 
 What is served is the JSON that rpki-client and Routinator write (`roas`, `aspas`, `bgpsec_keys`), because everything that takes VRPs reads it:
-`planes.routing`, StayRTR, OpenBGPD's tools. It carries no times, so that the same conclusions are the same bytes.
+`planes.routing`, StayRTR, OpenBGPD's tools. It carries no times but that of the validation, so that the same conclusions are the same lines.
 """
 
 from __future__ import annotations

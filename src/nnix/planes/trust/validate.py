@@ -120,6 +120,11 @@ class Validated:
     findings: tuple[str, ...]
     exceptions: tuple[str, ...]
 
+    @property
+    def sound(self) -> bool:
+        """Whether there is something to serve: what was validated, and what local exceptions leave of it."""
+        return self.outcome.sound and not self.payloads.empty
+
     def record(self, archive: Archive) -> Json:
         """For the ledger."""
         return {
@@ -148,7 +153,7 @@ async def validated(order: Order, archive: Archive, host: Host, name: str, *, se
     to bring it up to date. Raises Lost, Unreachable, Failed, tal.Unreadable."""
     tals = {anchor.name: tal.read(order.tals[anchor.name]) for anchor in order.anchors}
     run, folder = f"{name}/run", Path(host.home) / name
-    await host.put({run: None})
+    await host.put({name if set_clock else run: None})
     (folder / "run").mkdir(parents=True, mode=0o755)
     try:
         await asyncio.to_thread(archive.lay_out, order.index, folder / "tree")
@@ -159,6 +164,8 @@ async def validated(order: Order, archive: Archive, host: Host, name: str, *, se
         await host.put({name if set_clock else run: None})
     content = await asyncio.to_thread(_content, verdicts, archive, order.index)
     outcome = judged(order.anchors, verdicts, order.before, order.now, order.let_go, content)
+    if not set_clock and any(each.standing is Standing.HELD for each in outcome.anchors.values()):
+        await asyncio.to_thread(archive.examined, order.index, folder / "tree")  # a loss is not told as the CAs' when it is the disk's
     payloads, did = slurm.applied(outcome.served, slurm.in_force(order.exceptions, order.at))
     findings = await asyncio.to_thread(_with_objects, outcome, logs, archive, order.index)
     counts = {each.validator: {a: len(f) for a, f in each.concluded.anchors.items()} for each in verdicts if each.concluded}

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nnix import __version__
+from nnix.kernel.world import DISK_FULL
 from nnix.planes.trust.mirror.reasons import Reason, Rejected
 from nnix.planes.trust.mirror.uris import origin, redirected, target
 
@@ -49,7 +50,8 @@ class Web:
     context: ssl.SSLContext
 
     def get(self, uri: str, into: Path, octets_max: int, until: float, tags: Mapping[str, str] | None = None) -> Got:
-        """Fetch `uri` into the file `into`; UNCHANGED where the server says so about `tags`. `until` is on the monotonic clock. Raises Rejected."""
+        """Fetch `uri` into the file `into`; UNCHANGED where the server says so about `tags`. `until` is on the monotonic clock. Raises Rejected;
+        OSError when our own disk is full."""
         for _ in range(REDIRECTIONS_MAX + 1):
             found = self._once(uri, into, octets_max, until, tags or {})
             if isinstance(found, Got):
@@ -95,6 +97,8 @@ class Web:
         except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:  # the last of a port that is none
             if over.is_set() or isinstance(error, TimeoutError):
                 raise Rejected(Reason.SLOW, f"{uri}: it did not end in time") from None
+            if isinstance(error, OSError) and error.errno in DISK_FULL:  # ours: no fault of the server
+                raise
             raise Rejected(Reason.UNREACHABLE, f"{uri}: {error or type(error).__name__}") from None
         finally:
             if alarm is not None:
