@@ -9,6 +9,7 @@ import signal
 import ssl
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -327,18 +328,27 @@ def erik_command(relay: str, host: str, into: Path, authorities: Path | None, as
             layable(dict.fromkeys(found, ""))
         except Rejected as error:
             raise Failed(f"{relay}: {error}") from None
-    for path, content in found.items():
-        if held.get(path) != content:
-            (into / path).parent.mkdir(parents=True, exist_ok=True)
-            put_whole(into / path, content)
-    for path in held.keys() - found.keys():
-        (into / path).unlink()
+    brought(into, held, found)
     told = {"relay": relay, "host": scope, "objects": len(found), "asked": asked, "gone": len(held.keys() - found.keys())}
     if as_json:
         tables.as_json(told)
     else:
         tables.out.print(f"✓ {len(found)} objects of {scope}; {asked} questions to {relay}", markup=False)
     return DONE
+
+
+def brought(into: Path, held: Mapping[str, bytes], found: Mapping[str, bytes]) -> None:
+    """Make the tree `held` in `into` the tree `found`. What is gone goes first, since a file may have become a folder, or a folder a file."""
+    for path in held.keys() - found.keys():
+        (into / path).unlink()
+        for parent in (into / path).parents:
+            if parent == into or any(parent.iterdir()):
+                break
+            parent.rmdir()
+    for path, content in found.items():
+        if held.get(path) != content:
+            (into / path).parent.mkdir(parents=True, exist_ok=True)
+            put_whole(into / path, content)
 
 
 # --- checkpoints ---

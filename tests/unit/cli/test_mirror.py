@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from nnix.cli.command import whole_cli
+from nnix.cli.files import sound
+from nnix.cli.mirror import brought, declared
 from nnix.kernel.document import write
+from nnix.kernel.ledger_head import SignedHead
+from nnix.kernel.snapshot import Snapshot
 from nnix.planes.trust import tal
+from nnix.planes.trust.archive import Archive
+from nnix.planes.trust.mirror.checkpoint import key, parsed, signed
+from nnix.planes.trust.mirror.home import Home
 from tests.lab.exchange import frame, resource
 from tests.rpki.origin import Origin, origin, published
 from tests.rpki.tree import anchor
@@ -126,6 +134,53 @@ def test_an_old_checkpoint_is_a_replay(operators: tuple[Operator, Operator], tmp
     assert b.verify(new, a.key())["verdict"] == "again"
 
 
+def test_nobody_publishes_in_the_name_of_another(operators: tuple[Operator, Operator], tmp_path: Path) -> None:
+    """b, whom a knows, signs as its publisher a checkpoint of a's mirror that a never made: a does not co-sign it, nobody counts it, and a's own is no fork."""
+    a, b = operators
+    a.fetch()
+    b.fetch()
+    a.declare(b.key())
+    own = parsed(a.checkpoint(tmp_path / "own").read_bytes().partition(b"\n\n")[0] + b"\n")
+    forged = tmp_path / "forged"
+    forged.write_bytes(signed(replace(own, root=bytes(32)), key(b.key()), SignedHead(b.state / "keys").vouch))
+    assert b.verify(forged, b.key(), status=1)["verdict"] == "unsigned"
+    forged.write_bytes(signed(replace(own, serial=9), key(b.key()), SignedHead(b.state / "keys").vouch))
+    assert "has published it" in a("cosign", str(forged), "--repository", "lab", status=1)
+    assert b.verify(tmp_path / "own", a.key())["verdict"] == "fresh"
+
+
+def test_an_object_outside_of_places_declared_anew_goes(operators: tuple[Operator, Operator]) -> None:
+    """Its origin says that nothing changed, and would say so for ever; what a repository held before must not stand in the place that is another's by now."""
+    a, _ = operators
+    a.at.begin({f"{PLACE}/a.roa": b"a", f"{PLACE}/theirs/b.roa": b"b"})
+    a.fetch()
+    text = (a.folder / "small.yaml").read_text()
+    assert f"rsync://{PLACE}/" in text
+    (a.folder / "small.yaml").write_text(text.replace(f"rsync://{PLACE}/", f"rsync://{PLACE}/theirs/"))
+    found = a.fetch(status=3)["repositories"]["lab"]
+    assert (
+        f"1 objects that are held lie outside of its places by now, such as rsync://{PLACE}/a.roa; all is fetched anew" in found["findings"]
+    )
+    assert any(each.startswith("outside:") for each in found["findings"]), "and the origin, which goes on publishing them, is rejected"
+    archive = Archive(a.state / "trust")
+    snapshot = sound(a.folder, Snapshot())[1]
+    index, _ = Home(a.state / "trust/mirror/home", archive).index(declared(snapshot, a.folder, None))
+    assert [path for path, _ in archive.files(index) if path.endswith(".roa")] == [f"{PLACE}/theirs/b.roa"], "what is validated"
+    a.at.publish({f"{PLACE}/theirs/b.roa": b"b"})
+    assert a.fetch(status=3)["repositories"]["lab"]["how"].startswith("snapshot")
+    again = a.fetch()["repositories"]["lab"]
+    assert (again["published"]["objects"], again["findings"]) == (1, [])
+
+
+def test_a_file_that_became_a_folder_and_a_folder_that_became_a_file(tmp_path: Path) -> None:
+    """In the folder into which a relay's objects are brought."""
+    held = {"h/m/a.roa": b"file", "h/m/b.roa/c.roa": b"inner", "h/m/same.roa": b"same"}
+    found = {"h/m/a.roa/d.roa": b"inner", "h/m/b.roa": b"file", "h/m/same.roa": b"same"}
+    brought(tmp_path, {}, held)
+    brought(tmp_path, held, found)
+    assert {str(each.relative_to(tmp_path)): each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == found
+
+
 def test_what_is_held_is_told_and_goes_on_being_published(operators: tuple[Operator, Operator]) -> None:
     a, _ = operators
     first = a.fetch()["repositories"]["lab"]["published"]
@@ -138,12 +193,27 @@ def test_what_is_held_is_told_and_goes_on_being_published(operators: tuple[Opera
 
 
 def test_an_object_that_was_lost_at_home_is_fetched_again(operators: tuple[Operator, Operator]) -> None:
-    """The archive is damaged: nothing of it is published as if it were whole, and the next round brings it back."""
+    """Gone from the archive, while the origin says that nothing changed: it is fetched whole at once, and told."""
     a, _ = operators
     a.fetch()
     for each in (a.state / "trust/objects").rglob("*"):
         if each.is_file():
             each.unlink()
+    found = a.fetch(status=3)["repositories"]["lab"]
+    assert "2 objects are gone from the archive, such as rsync://rpki.lab.test/repo/" in found["findings"][0]
+    assert found["how"].startswith("snapshot")
+    assert a.fetch()["repositories"]["lab"]["standing"] == "unchanged"
+
+
+def test_an_object_that_the_disk_has_spoiled_is_fetched_again(operators: tuple[Operator, Operator]) -> None:
+    """As long as it was, and something else: nothing of it is published as if it were whole, and the next round brings it back."""
+    a, _ = operators
+    a.fetch()
+    for each in (a.state / "trust/objects").rglob("*"):
+        if each.is_file():
+            spoiled = bytes((each.read_bytes()[0] ^ 1,)) + each.read_bytes()[1:]
+            each.unlink()  # the published tree has a link to it, which is another story
+            each.write_bytes(spoiled)
     a.at.publish({**ONE, f"{PLACE}/c.roa": b"c"})
     found = a.fetch(status=3)["repositories"]["lab"]
     assert "not published" in found["findings"][0]

@@ -44,6 +44,14 @@ def test_a_cosignature_is_renewed_and_not_piled_up() -> None:
     assert opened(twice, [B.key]).signatures[0].at == NOW + timedelta(hours=1)
 
 
+def test_nobody_publishes_in_the_name_of_another_but_anybody_may_co_sign() -> None:
+    note = signed(THIS, B.key, B.sign)
+    assert (opened(note, [A.key, B.key]).signatures, opened(note, [A.key, B.key]).unknown) == ((), ("rpki.b.test",))
+    assert opened(cosigned(note, B.key, B.sign, NOW), [B.key]).signers == 1
+    near = Operator("rpki.a")
+    assert opened(signed(THIS, near.key, near.sign), [near.key]).signers == 0, "rpki.a is not rpki.a.test"
+
+
 def test_one_key_under_two_names_is_one_signer() -> None:
     alias = Key("rpki.alias.test", A.key.public)
     note = cosigned(signed(THIS, A.key, A.sign), alias, A.sign, NOW)

@@ -42,11 +42,12 @@ class Relying:
         self.follower = Follower(Web(trusting(ca)), self.archive, self.kept, folder / "work")
         self.origin = at
         self.rsync: tuple[str, ...] = ()
+        self.places: tuple[str, ...] = (f"{HOST}/",)
         self.seconds_max = 20.0
         self.octets_max = 1_000_000
 
     def follow(self) -> Followed:
-        source = Source("lab", self.origin.uri, self.rsync, (f"{HOST}/",), self.octets_max, 100, self.seconds_max)
+        source = Source("lab", self.origin.uri, self.rsync, self.places, self.octets_max, 100, self.seconds_max)
         return self.follower.follow(source, NOW)
 
     @property
@@ -451,9 +452,10 @@ def test_rsync_stands_in_where_rrdp_is_rejected(relying: Relying, rsyncd: tuple[
     bury(folder, "d" * 250, 16)
     relying.origin.begin(ONE)
     relying.follow()
-    whole, source = relying.origin.answers[NOTE], (f"rsync://{host}/repo/",)
+    whole = relying.origin.answers[NOTE]
     relying.origin.answers[NOTE] = b"<html/>"
-    followed = relying.follower.follow(Source("lab", relying.origin.uri, source, (f"{host}/repo/",), 1_000_000, 100, 20.0), NOW)
+    relying.rsync, relying.places = (f"rsync://{host}/repo/",), (f"{HOST}/", f"{host}/repo/")
+    followed = relying.follow()
     assert (followed.standing, followed.how) == (Standing.FRESH, "rsync")
     assert relying.files == {f"{host}/repo/a.roa": b"by rsync", f"{host}/repo/ca/b.mft": b"too"}
     assert [each.split(":")[0] for each in followed.findings] == ["not-by-schema", "bad-uri"]

@@ -173,7 +173,8 @@ class Signature:
 
 @dataclass(frozen=True)
 class Opened:
-    """A note that was read. `signatures` are good ones of known keys; `unknown` names who else claims to have signed."""
+    """A note that was read. `signatures` are good ones of known keys, as publisher only by whom its origin names; `unknown` names who else claims to
+    have signed."""
 
     checkpoint: Checkpoint
     signatures: tuple[Signature, ...]
@@ -200,6 +201,9 @@ def opened(note: bytes, known: Iterable[Key]) -> Opened:
             unknown.append(name)
             continue
         who, kind = found
+        if kind == SIGNED and not this.origin.startswith(f"{who.name}/"):
+            unknown.append(name)  # nobody publishes in another's name; he may co-sign
+            continue
         at = None
         said, signature = text, content[4:]
         try:

@@ -202,8 +202,8 @@ class Follower:
     def follow(self, source: Source, now: datetime) -> Followed:
         """Once. Never raises for what comes from outside; OSError when our own disk fails."""
         self.work.mkdir(parents=True, exist_ok=True)
-        state = self.kept.read(source.name)
         findings: list[str] = []
+        state = self._fitting(source, self.kept.read(source.name), findings)
         octets = [0]
         until = time.monotonic() + source.seconds_max
         if source.rrdp is not None:
@@ -218,6 +218,19 @@ class Follower:
                 findings.append(str(error))
         standing = Standing.HELD if state is not None else Standing.LOST
         return Followed(standing, f"as of {state.at}" if state else "nothing was ever held", state, tuple(findings), octets[0])
+
+    def _fitting(self, source: Source, state: State | None, findings: list[str]) -> State | None:
+        """`state`; as one that comes from no URI, so that all is fetched anew, where it has objects outside of places that were declared otherwise since, or
+        where the archive has lost some. A server that answers "unchanged" would else leave both as they are for ever."""
+        if state is None:
+            return None
+        held = self.kept.objects(source.name, state)
+        outside = [path for path in held if not path.startswith(source.places)]
+        lost = [path for path, digest in held.items() if not self.archive.has(digest)]
+        for paths, words in ((outside, "that are held lie outside of its places by now"), (lost, "are gone from the archive")):
+            if paths:
+                findings.append(f"{len(paths)} objects {words}, such as rsync://{paths[0]}; all is fetched anew")
+        return replace(state, uri="", tags={}) if outside or lost else state
 
     def _by_rrdp(
         self, source: Source, uri: str, state: State | None, now: datetime, until: float, findings: list[str], octets: list[int]

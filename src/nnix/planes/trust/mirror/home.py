@@ -152,12 +152,15 @@ class Home:
         return sorted(each.name for each in self.published.iterdir() if each.is_dir()) if self.published.is_dir() else []
 
     def index(self, this: Declared) -> tuple[str, int]:
-        """Everything that is held, as an index of the archive, and how many objects that is. Raises LookupError where nothing was fetched yet."""
+        """Everything that is held, as an index of the archive, and how many objects that is. Raises LookupError where nothing was fetched yet.
+
+        What a repository held before its places were declared otherwise does not count: it might stand in a place that is another's by now.
+        """
         union: dict[str, str] = {}
-        for name in (*(each.name for each in this.repositories), ANCHORS):
+        for name, inside in (*((each.name, places(each.publishes)) for each in this.repositories), (ANCHORS, ("",))):
             state = self.kept.read(name)
             if state is not None:
-                union |= self.kept.objects(name, state)
+                union |= {path: digest for path, digest in self.kept.objects(name, state).items() if path.startswith(inside)}
         if not union:
             raise LookupError(f"nothing was fetched for {this.mirror.id} yet; `nnix trust mirror fetch DIR` does")
         return self.archive.keep(tree.index(union)), len(union)
