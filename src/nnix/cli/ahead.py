@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import Counter
 from ipaddress import ip_network
@@ -33,6 +34,9 @@ SHOWN_MAX = 40
 HORIZONS_HOURS = (8, 24, 48, 168)
 INVALID = "rpki_invalid"
 """the reason under which route servers refuse what the RPKI makes Invalid"""
+ASN_WRITTEN = re.compile(r"(?:[Aa][Ss])?([0-9]{1,10})")
+PREFIX_WRITTEN = re.compile(r"[0-9A-Fa-f.:]{2,43}/[0-9]{1,3}(?:-[0-9]{1,3})?")
+"""ip_network() takes zones, netmasks and single addresses as well, and int() takes 1_0 and +24"""
 NEVER = 1 << 62
 """when a VRP expires that a local exception put in; its own end is in `nnix get local-exception`"""
 
@@ -52,14 +56,31 @@ def _routes(setting: Setting, routes_file: Path | None) -> Routes:
 
     if routes_file is not None:
         try:
-            listed = [(each["prefix"], each["as_path"], each["member"]) for each in json.loads(routes_file.read_bytes())]
-        except (ValueError, KeyError, TypeError):
-            raise click.UsageError(f"{routes_file} is not what `nnix routes --json` prints") from None
+            listed = [_listed(each) for each in _list(json.loads(routes_file.read_bytes()))]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise click.UsageError(f"{routes_file} is not what `nnix routes --json` prints: {error}") from None
     else:
         begun(setting)
         as_root(setting)
         listed = setting.run(_live(setting))
     return Routes(dict.fromkeys(Route(ip_network(prefix), _origin(path), member) for prefix, path, member in listed))
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("it is no list")
+    return value
+
+
+def _listed(each: Any) -> tuple[str, str, str]:
+    """(prefix, path, member) of a route in a file. Raises ValueError, KeyError, TypeError."""
+    prefix, path, member = each["prefix"], each["as_path"], each["member"]
+    if not (isinstance(prefix, str) and isinstance(path, str) and isinstance(member, str)):
+        raise TypeError(f"prefix, as_path and member are not all words in {each!r:.80}")
+    ip_network(prefix)
+    if not 0 <= _origin(path) < 1 << 32:
+        raise ValueError(f"{path[-40:]!r} ends in an AS beyond 32 bits")
+    return prefix, path, member
 
 
 async def _live(setting: Setting) -> list[tuple[str, str, str]]:
@@ -73,7 +94,7 @@ async def _live(setting: Setting) -> list[tuple[str, str, str]]:
 def _origin(path: str) -> int:
     """The last AS of a path; 0 where it ends in a set."""
     last = path.split()[-1:] or [""]
-    return int(last[0]) if last[0].isdigit() else 0
+    return int(last[0]) if last[0].isascii() and last[0].isdigit() else 0
 
 
 def _forecast(setting: Setting, party: str | None, routes_file: Path | None) -> tuple[Forecast, NDArray[np.int64], Entry, Archive]:
@@ -102,7 +123,9 @@ def _roa(text: str) -> tuple[Vrp, ...]:
     *prefixes, asn = text.split(",")
     found = []
     try:
-        origin = int(asn.upper().removeprefix("AS"))
+        if not (spelled := ASN_WRITTEN.fullmatch(asn)) or not all(map(PREFIX_WRITTEN.fullmatch, prefixes)):
+            raise ValueError(text)
+        origin = int(spelled[1])
         for each in prefixes:
             network, _, longest = each.partition("-")
             parsed = ip_network(network)
