@@ -104,16 +104,16 @@ def snapshot_at(setting: Setting, at: str | None) -> Snapshot:
         if int(at) > head:
             raise Unknown(f"there is no entry {at}; the newest is {head}")
         return setting.book.model_at(int(at)).snapshot
-    entry = setting.ledger.as_of(moment_of(at))
+    entry = setting.ledger.as_of(moment_of(at, "neither an entry's number nor a"))
     return setting.book.model_at(entry.seq).snapshot if entry else Snapshot()
 
 
-def moment_of(text: str) -> datetime:
-    """A time, UTC unless it says otherwise. Raises a usage error."""
+def moment_of(text: str, otherwise: str = "no") -> datetime:
+    """A time, UTC unless it says otherwise. Raises a usage error: `text` is `otherwise` time."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(f"{text!r} is neither an entry's number nor a time like 2026-11-24T08:00:00") from None
+        raise click.UsageError(f"{text!r} is {otherwise} time like 2026-11-24T08:00:00") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -489,8 +489,9 @@ def at_command(setting: Setting, moment: str, party: str | None, output: Path | 
     """
     from nnix.planes.trust.validate import Order
 
+    when = moment_of(moment)
     as_root(setting, for_now=True)
-    entry = newest(setting, party, moment_of(moment))
+    entry = newest(setting, party, when)
     archive = archive_of(setting)
     order = Order.of(archive, entry.body["order"])
     made = _carry_out(setting, order, f"{entry.body['relying_party']}-again", set_clock=True)

@@ -464,6 +464,25 @@ def test_rsync_stands_in_where_rrdp_is_rejected(relying: Relying, rsyncd: tuple[
     assert relying.files == ONE
 
 
+def test_by_rsync_a_file_becomes_a_folder_and_a_folder_a_file(relying: Relying, rsyncd: tuple[str, Path]) -> None:
+    """Between two fetches, in the folder where the first one still lies."""
+    host, folder = rsyncd
+    (folder / "b.roa").mkdir()
+    (folder / "b.roa/inner.roa").write_bytes(b"inner")
+    (folder / "a.roa").write_bytes(b"file")
+    relying.rsync, relying.places = (f"rsync://{host}/repo/",), (f"{host}/repo/",)
+    relying.origin.answers[NOTE] = b"<html/>"
+    relying.follow()
+    assert relying.files == {f"{host}/repo/b.roa/inner.roa": b"inner", f"{host}/repo/a.roa": b"file"}
+    shutil.rmtree(folder / "b.roa")
+    (folder / "a.roa").unlink()
+    (folder / "b.roa").write_bytes(b"file")
+    (folder / "a.roa").mkdir()
+    (folder / "a.roa/inner.roa").write_bytes(b"inner")
+    assert relying.follow().how == "rsync"
+    assert relying.files == {f"{host}/repo/a.roa/inner.roa": b"inner", f"{host}/repo/b.roa": b"file"}
+
+
 def test_a_dead_rsync_server_leaves_the_last_good_state(relying: Relying) -> None:
     relying.origin.begin(ONE)
     relying.follow()
