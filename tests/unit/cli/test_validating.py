@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from nnix.cli import command
 from nnix.cli.validating import due
 from nnix.kernel.ledger import Entry
 from nnix.planes.trust import slurm
@@ -38,6 +42,28 @@ def entry(at: datetime, clock: datetime | None = None) -> Entry:
 def test_a_clock_that_was_a_day_ahead_and_was_set_back_stops_no_validation(last: Entry, wanted: bool) -> None:
     """The ledger is dated by that day until the clock has come there; what the clock said at each validation stands beside it."""
     assert due(last, NOW, 600) is wanted
+
+
+def test_a_full_disk_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And any other fault of the system is not hidden."""
+
+    def fails_by(number: int) -> None:
+        def main(**_: object) -> None:
+            raise OSError(number, os.strerror(number), "/var/lib/nnix/trust")
+
+        monkeypatch.setattr(command, "whole_cli", lambda: SimpleNamespace(main=main))
+
+    fails_by(errno.ENOSPC)
+    with pytest.raises(SystemExit) as ended:
+        command.run()
+    assert ended.value.code == command.REFUSED
+    assert (
+        " ".join(capsys.readouterr().err.split())
+        == "nnix: No space left on device: /var/lib/nnix/trust; make room, and give the command again"
+    )
+    fails_by(errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        command.run()
 
 
 def test_local_exceptions_that_leave_nothing_give_nothing_to_serve() -> None:

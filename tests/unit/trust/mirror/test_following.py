@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import itertools
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from nnix.planes.trust.archive import Archive
+from nnix.planes.trust.mirror import https
 from nnix.planes.trust.mirror.following import Followed, Follower, Kept, Source, Standing
 from nnix.planes.trust.mirror.https import Web, trusting
 from nnix.planes.trust.mirror.reasons import Reason
@@ -462,6 +464,23 @@ def test_rsync_stands_in_where_rrdp_is_rejected(relying: Relying, rsyncd: tuple[
     relying.origin.answers[NOTE] = whole
     assert relying.follow().how.startswith("snapshot")
     assert relying.files == ONE
+
+
+def test_our_own_full_disk_is_no_fault_of_the_server(relying: Relying, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is rejected and nothing is tried by rsync; what was held is in force."""
+    relying.origin.begin(ONE)
+    relying.follow()
+    relying.origin.publish(TWO)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(https, "_written", full)
+        with pytest.raises(OSError, match="No space left"):
+            relying.follow()
+    assert relying.files == ONE
+    assert relying.follow().standing is Standing.FRESH
 
 
 def test_by_rsync_a_file_becomes_a_folder_and_a_folder_a_file(relying: Relying, rsyncd: tuple[str, Path]) -> None:
