@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from nnix.cli.root import Setting
 from nnix.kernel.plane import Status
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.naming.compile import site_of
-from nnix.planes.naming.kinds import Anycast, NameNode, Resolver, TransferKey, TsigAlgorithm, Zone
+from nnix.planes.naming.kinds import FILE_NAME, Anycast, NameNode, Resolver, TransferKey, TsigAlgorithm, Zone
 from nnix.planes.naming.read import read
 
 SECRET_OCTETS = {TsigAlgorithm.SHA256: 32, TsigAlgorithm.SHA384: 48, TsigAlgorithm.SHA512: 64}
@@ -109,6 +110,11 @@ def key(setting: Setting, key: str | None) -> int:
             _told(setting, reference)
         return DONE
     found = snapshot.get(TransferKey, key.removeprefix("transfer-key/"))
+    if found is None and (not re.fullmatch(FILE_NAME, key) or key in (".", "..")):
+        raise click.BadParameter(
+            f"{key}: neither a TransferKey nor the name of a secret, which is a file in {setting.state / 'secrets'}: at most 64 letters, digits, dots, hyphens and underscores",
+            param_hint="KEY",
+        )
     reference = found.secret if found else f"secret:{key}"
     octets = SECRET_OCTETS[found.algorithm if found else TsigAlgorithm.SHA256]
     if not _laid(setting, reference, base64.b64encode(secrets.token_bytes(octets))):

@@ -207,13 +207,15 @@ def test_what_the_keys_are_after_a_transfer(
         [answer(soa(2), key(1)), answer(A, key(9, group=3))],
         [answer(soa(2), key(1, group=255))],
         [answer(soa(2), key(1)), answer(A, record("x.zj.", 50, b"\1\0\xff\xff\0" + bytes(30)))],
+        [answer(soa(2), key(1)), answer(A, record("zj.", 51, b"\1\0\xff\xff\0"))],
         [answer(soa(2), key(1)), answer(A)[:-3]],
         [answer(soa(2), key(1)), answer(b"\x40" + A)],
         [answer(soa(2), A), answer(b"\xc0\x0c" * 2 + A)],
     ],
     ids=[
         "no-soa", "two-serials", "another-question", "cut", "too-many-keys", "beyond-its-end", "short", "an-soa-of-another-name", "an-soa-of-another-class",
-        "a-key-of-another-class", "a-key-of-any-class", "65535-iterations", "cut-where-nothing-matters", "no-label", "points-forward",
+        "a-key-of-another-class", "a-key-of-any-class", "65535-iterations", "65535-iterations-in-its-parameters",
+        "cut-where-nothing-matters", "no-label", "points-forward",
     ],
 )  # fmt: skip
 def test_a_transfer_that_is_none_is_unreadable(messages: list[bytes]) -> None:

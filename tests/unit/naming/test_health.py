@@ -20,6 +20,8 @@ PACE = Pace(ill_checks=3, well_seconds=5, turn_seconds=3)
     [
         (GOOD, 0, ""),
         (ZoneSeen(False), 0, "no answer"),
+        (ZoneSeen(False, lacks=True), 0, "lab.: no version of it"),
+        (ZoneSeen(False, lacks=True, gate_lacks=True), 0, "lab.: no version of it, nor has the gate one"),
         (replace(GOOD, authoritative=False), 0, "no authority"),
         (replace(GOOD, serial=None), 0, "no authority"),
         (replace(GOOD, gate_serial=6), 60, ""),
@@ -156,3 +158,82 @@ def test_a_node_that_has_just_started_proves_itself_first() -> None:
         states.append(node.memory.state)
     assert states[:6] == [State.PROVING] * 6 or states.index(State.IN) >= 5
     assert states[-1] is State.IN
+
+
+# -- one zone of many ------------------------------------------------------------------------------------------------
+
+NEW = replace(WANTS, origin="new.")
+
+
+class Host(Node):
+    """A node of two zones: one that is well, and `self.new`."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.new: ZoneSeen | None = None
+
+    def look(self, others: int | None, clock: float) -> None:
+        seen = {"lab.": self.seen} | ({"new.": self.new} if self.new else {})
+        wants = [WANTS, NEW] if self.new else [WANTS]
+        self.memory, self.wrong = judge(self.memory, wants, seen, Around(others), self.pace, clock=clock, now=NOW)
+
+    def lives(self, seconds: range) -> set[State]:
+        states = set()
+        for each in seconds:
+            self.look(2, float(each))
+            states.add(self.memory.state)
+        return states
+
+
+@pytest.fixture
+def announced() -> Host:
+    node = Host()
+    node.lives(range(10))
+    assert node.memory.state is State.IN
+    return node
+
+
+def test_a_zone_that_the_gate_lacks_as_well_is_told_and_takes_no_site_from_the_others(announced: Host) -> None:
+    """A registry that does not answer yet, hosted beside others: seen with the example, two of three sites left."""
+    announced.new = ZoneSeen(False, lacks=True, gate_lacks=True)
+    assert announced.lives(range(10, 1000)) == {State.IN}
+    assert announced.wrong == ("new.: no version of it, nor has the gate one",)
+    fresh = Host()
+    fresh.new = announced.new
+    assert fresh.lives(range(10)) == {State.PROVING, State.IN}
+    fresh.seen = ZoneSeen(False, lacks=True, gate_lacks=True)
+    assert State.OUT in fresh.lives(range(10, 20)), "a node that answers nothing at all"
+
+
+def test_a_server_that_says_nothing_is_ill_whatever_its_gate_has(announced: Host) -> None:
+    announced.new = ZoneSeen(False, gate_lacks=True)
+    assert State.OUT in announced.lives(range(10, 20))
+
+
+def test_a_new_zone_may_take_as_long_as_a_new_serial_and_one_that_was_there_may_not_go(announced: Host) -> None:
+    """Its first version is a minute on its way where it is large. A node that comes back has no such time: others have it already."""
+    announced.new = ZoneSeen(False, lacks=True, gate_serial=5)
+    assert announced.lives(range(10, 71)) == {State.IN}
+    announced.new = GOOD
+    assert announced.lives(range(71, 73)) == {State.IN}
+    announced.new = ZoneSeen(False, lacks=True, gate_serial=5)
+    assert State.OUT in announced.lives(range(73, 80))
+    assert announced.lives(range(80, 200)) == {State.OUT}
+    late = Host()
+    late.lives(range(10))
+    late.new = announced.new
+    assert State.OUT in late.lives(range(10, 80))
+
+
+@pytest.mark.parametrize("unheard", [replace(GOOD, serial=5, gate_serial=None), ZoneSeen(False)], ids=["the-gate", "the-server"])
+def test_a_lost_question_does_not_make_a_lag_a_new_one(unheard: ZoneSeen) -> None:
+    """One look in ten tells nothing: with lag_max 60 s the node leaves nevertheless, soon after, and does not begin to count again."""
+    node = Node(0)
+    live([node], range(10))
+    for second in range(10, 90):
+        node.seen = unheard if second % 10 == 0 else replace(GOOD, gate_serial=6)
+        node.look(2, float(second))
+    assert node.memory.state is State.OUT
+    node.seen = replace(GOOD, serial=6, gate_serial=6)
+    node.look(2, 90.0)
+    assert node.memory.behind_since == {}

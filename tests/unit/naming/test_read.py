@@ -24,6 +24,17 @@ def test_the_reason_of_a_refusal_stands_until_a_good_version_came() -> None:
     assert list(refusals(LOG + later)) == ["cn."]
 
 
+def test_a_registry_that_was_away_and_has_nothing_newer_holds_no_zone() -> None:
+    """Seen with the example: it was held for ever. And of failures the newest is told, since an old one says when it was tried next."""
+    up = "2026-11-26T01:30:16+0000 info: [{}] refresh, remote 127.0.0.1@8400, remote serial 1, zone is up-to-date, expires in 604800 seconds\n"
+    assert refusals(LOG + up.format("cn.") + up.format("lab.")) == {}
+    again = "2026-11-26T01:31:16+0000 error: [{}] refresh, failed (no usable master), next retry at 2026-11-26T01:40:00+0000\n"
+    assert refusals(LOG + again.format("cn.") + again.format("lab.")) == {
+        "lab.": "ZONEMD, verification failed (malformed data)",
+        "cn.": "refresh, failed (no usable master), next retry at 2026-11-26T01:40:00+0000",
+    }
+
+
 def test_a_zone_without_a_version_has_no_serial() -> None:
     said = "[lab.] role: slave | serial: 7 | transaction: none\n[cn.] role: slave | serial: - | transaction: none\n"
     assert serials(said) == {"lab.": 7}

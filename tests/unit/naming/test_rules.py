@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
+from pydantic import ValidationError
 
 from nnix.cli.root import KINDS
 from nnix.kernel.evidence import Evidence
@@ -133,3 +137,31 @@ def test_what_weakens_a_gate_is_told_before_it_is_applied() -> None:
     assert "zone/cn: no anchors" in told
     assert said["anycast/tld"].startswith("all its nodes run nsd")
     assert list(prove(snapshot({}), Evidence())) == []
+
+
+@pytest.mark.parametrize(("octets", "taken"), [(1023, False), (1024, True), (1 << 40, True), ((1 << 40) + 1, False), (-1, False)])
+def test_the_largest_version_of_a_zone_has_bounds_and_its_gate_is_told(octets: int, taken: bool) -> None:
+    """At their very edge; of each zone its own, and without a word a GiB."""
+    changes: Changes = {"Zone/cn": {"octets_max": octets}}
+    if not taken:
+        with pytest.raises(ValidationError, match="octets_max"):
+            snapshot(changes)
+        return
+    told = {each.key[:2]: each.content.decode() for each in compile(snapshot(changes), Evidence())}["gate", "knot"]
+    sizes = dict(re.findall(r'- domain: "([^"]+)"(?:(?!- domain).)*?zone-max-size: (\d+)', told, re.S))
+    assert sizes == {".": str(1 << 30), "cn.": str(octets)}
+
+
+def test_a_zone_that_comes_moves_no_other_zones_way_through_the_guard() -> None:
+    """Each of its primaries is asked at a port of its place in the list: what a gate that was not yet told of the new zone knows, stays right."""
+
+    def ways(changes: Changes) -> dict[tuple[str, str], int]:
+        guard = next(each for each in compile(snapshot(changes), Evidence()) if each.key[1] == "guard")
+        return {(each["origin"], each["primary"][0]): each["port"] for each in json.loads(guard.content)["ways"]}
+
+    two = {"primaries": [{"address": "192.0.2.200"}, {"address": "192.0.2.201"}]}
+    before = ways({"Zone/root": two})
+    after = ways({"Zone/root": two, "Zone/a": _zone("a.")})
+    assert len(before) == 3
+    assert {each: after[each] for each in before} == before
+    assert len({after[".", "192.0.2.200"], after[".", "192.0.2.201"]}) == 2

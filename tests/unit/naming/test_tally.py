@@ -242,15 +242,16 @@ def test_a_stranger_whose_answer_cannot_be_read_does_not_end_the_counting(zone: 
     assert (counted.unreadable, sum(counted.lame.counts.values())) == (1, 1)
 
 
+def started(now: float) -> Counter:
+    counter = Counter(lambda _: "alice", frozenset(), 35)
+    counter.begin(now)
+    return counter
+
+
 def test_who_starts_anew_goes_on_and_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed two seconds after the last writing, started a minute later: the counts go on, the gap is told, and by the daemon's own count it is known
     how many questions came in it. A file that was damaged is not gone on with."""
     monkeypatch.chdir(tmp_path)
-
-    def started(now: float) -> Counter:
-        counter = Counter(lambda _: "alice", frozenset(), 35)
-        counter.begin(now)
-        return counter
 
     first = started(NOON)
     first.day.audited(1000)
@@ -272,6 +273,23 @@ def test_who_starts_anew_goes_on_and_says_what_is_missing(tmp_path: Path, monkey
     assert second.day.date == "2026-11-27"
     assert second.day.salt.hex() in (tmp_path / "salt").read_text()
     assert second.day.gaps == []
+
+
+def test_a_clock_set_back_over_midnight_takes_no_day_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was counted of the day before stands; and a clock that was years ahead does not keep its year."""
+    monkeypatch.chdir(tmp_path)
+    midnight = NOON + 43_200
+    counter = started(midnight - 10)
+    counter.day.take(asked())
+    counter.keep(midnight + 0.5)
+    for now in (midnight - 0.5, midnight - 3600, midnight + 1):
+        counter.keep(now)
+        assert (counter.day.date, json.loads((tmp_path / "day-2026-11-26.json").read_text())["volume"]) == (
+            "2026-11-27",
+            {"dns-udp-queries-received-ipv4": 1},
+        )
+    counter.keep(midnight - 86_400 * 365)
+    assert counter.day.date == "2025-11-27"
 
 
 def test_an_asker_belongs_to_the_member_over_whose_router_he_is_reached() -> None:

@@ -268,6 +268,14 @@ def test_more_providers_than_a_router_can_be_told_of_are_withheld() -> None:
     assert PROVIDERS_MAX <= wire.PROVIDERS_MAX
 
 
+def test_as_many_providers_as_a_router_can_be_told_of_are_served() -> None:
+    """At the very bound, one more of which is withheld."""
+    most = frozenset(range(1, PROVIDERS_MAX + 1))
+    sides = [Verdict(who, Concluded({"lab": found("10.0.0.0/8 AS1")}, {1: most}), reads=frozenset({"aspa"})) for who in "ab"]
+    outcome = judged([LAB], sides, {}, NOW)
+    assert (outcome.served.aspas, outcome.findings) == ({1: most}, ())
+
+
 def test_what_one_reader_alone_concludes_must_stand_in_some_object() -> None:
     """Our own reader is no validator, so it confirms content and not validity; what no object says is withheld."""
     reads = frozenset({"aspa", "router-key"})

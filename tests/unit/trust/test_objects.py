@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnix.planes.trust import tal
-from nnix.planes.trust.objects import ROA_TYPE, Malformed, Words, aspas_said, roa, router_keys_said, said_below, saying, value_at
+from nnix.planes.trust.objects import (
+    PROVIDERS_MAX,
+    ROA_TYPE,
+    Malformed,
+    Words,
+    aspas_said,
+    roa,
+    router_keys_said,
+    said_below,
+    saying,
+    value_at,
+)
 from nnix.planes.trust.payloads import RouterKey, Vrp
 from tests.rpki import der
 from tests.rpki.deviations import authority, published
@@ -104,6 +115,15 @@ def test_a_ca_takes_along_what_its_certificates_lead_to() -> None:
     assert (len(said), len(said - elsewhere)) == (8, 7)
     assert said_below("rpki.lab.test/repo/sound/hit.roa", files)[0] == set(SAYS)
     assert said_below("rpki.lab.test/repo/nothing/", files)[0] == set()
+
+
+@pytest.mark.parametrize(("count", "read"), [(PROVIDERS_MAX, PROVIDERS_MAX), (PROVIDERS_MAX + 1, 0)])
+def test_an_aspa_of_more_providers_than_a_router_takes_is_not_read(count: int, read: int) -> None:
+    """At the very bound."""
+    ca = authority("sound", 0)
+    ca.objects = [aspa("many.asa", 64496, *range(1, count + 1))]
+    said = aspas_said((name, content) for name, content in anchor("lab", ca).files(NOW).items() if name.endswith(".asa"))
+    assert [len(each) for each in said.get(64496, [])] == ([read] if read else [])
 
 
 def test_the_content_of_aspas_and_router_certificates_is_read() -> None:

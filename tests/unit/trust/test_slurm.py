@@ -98,3 +98,13 @@ def test_the_slurm_file_is_that_of_the_rfc() -> None:
         },
     }
     assert document([exception("a", action="assert", about="aspa", asn=64496, providers=[64497])])["slurmVersion"] == 2
+
+
+@pytest.mark.parametrize(("count", "taken"), [(1000, True), (1001, False)])
+def test_an_exception_names_a_thousand_providers_and_no_more(count: int, taken: bool) -> None:
+    fields: dict[str, object] = {"action": "assert", "about": "aspa", "asn": 64499, "providers": list(range(1, count + 1))}
+    if taken:
+        assert len(exception("most", **fields).providers) == count
+        return
+    with pytest.raises(ValueError, match="providers"):
+        exception("many", **fields)

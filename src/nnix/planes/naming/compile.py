@@ -224,14 +224,12 @@ def gate_policy(gate: NameGate, snapshot: Snapshot) -> GatePolicy:
 
 
 def _guarded(gate: NameGate, snapshot: Snapshot) -> dict[str, tuple[int, ...]]:
-    """zone → the guard's port for each of its primaries; of zones with anchors."""
-    found: dict[str, tuple[int, ...]] = {}
-    port = GUARD_PORT
-    for zone in snapshot.where(Zone, gate=gate.name):
-        if zone.anchors:
-            found[zone.name] = tuple(range(port, port + len(zone.primaries)))
-            port += len(zone.primaries)
-    return found
+    """zone → the guard's port for each of its primaries; of zones with anchors. Zones share ports (guard.py), so none depends on which others there are."""
+    return {
+        zone.name: tuple(range(GUARD_PORT, GUARD_PORT + len(zone.primaries)))
+        for zone in snapshot.where(Zone, gate=gate.name)
+        if zone.anchors
+    }
 
 
 def _guard(gate: NameGate, snapshot: Snapshot) -> Iterator[Artifact]:

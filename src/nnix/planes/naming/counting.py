@@ -164,10 +164,11 @@ class Counter:
             old.unlink()
 
     def keep(self, now: float) -> None:
-        """Write what was counted; at midnight begin anew."""
+        """Write what was counted; at midnight begin anew. A clock that is set back over midnight does not: of the day before the salt is gone, so that it would begin with
+        nothing, and be written over what was counted."""
         self.day.until = now
         write(file_of(self.day.date), json.dumps(self.day.record()))
-        if (date := date_of(now)) != self.day.date:
+        if (date := date_of(now)) > self.day.date or date_of(now + DAY_SECONDS) < self.day.date:
             mark = self.day.daemon_mark
             self._fresh(date)
             self.day.until, self.day.daemon_mark = now, mark  # and of questions, none is told yet

@@ -43,7 +43,8 @@ class Ended(Exception):
 
 @dataclass(frozen=True)
 class Way:
-    """One primary of one zone: where Knot finds it here, and where it is."""
+    """One primary of one zone: where Knot finds it here, and where it is. Zones share the port for their first primary, and so on, and a question says which zone is
+    meant: so a zone that comes or goes moves no other's port, and no Knot asks at one that has become another's."""
 
     origin: str
     port: int
@@ -78,7 +79,8 @@ class Guard:
 
     # -- TCP --------------------------------------------------------------------------------------------------------
 
-    def over_tcp(self, way: Way, listening: socket.socket) -> None:
+    def over_tcp(self, ways: Mapping[str, Way], listening: socket.socket) -> None:
+        """Of one port; `ways` by the zone's name in lower case."""
         while listening.fileno() >= 0:
             try:
                 peer, _ = listening.accept()
@@ -86,34 +88,40 @@ class Guard:
                 time.sleep(ACCEPT_AGAIN_SECONDS)
                 continue
             if self.room.acquire(blocking=False):
-                threading.Thread(target=self._connection, args=(way, peer), daemon=True).start()
+                threading.Thread(target=self._connection, args=(ways, peer), daemon=True).start()
             else:
                 peer.close()
 
-    def _connection(self, way: Way, peer: socket.socket) -> None:
+    def _connection(self, ways: Mapping[str, Way], peer: socket.socket) -> None:
+        way = None
         try:
-            with peer, _towards(way, socket.SOCK_STREAM) as primary:
+            with peer:
                 peer.settimeout(PATIENCE_SECONDS)
-                primary.settimeout(PATIENCE_SECONDS)
-                while True:
-                    message = _message(peer)
-                    query = query_of(message[2:])
-                    if query.name != way.origin.lower():
-                        raise Ended(f"a question for {query.name}")
-                    primary.sendall(message)
-                    if query.type in (AXFR, IXFR):
-                        self._transfer(way, query, peer, primary)
-                    else:
-                        peer.sendall(_message(primary))
+                message = _message(peer)
+                if (way := ways.get(query_of(message[2:]).name)) is not None:
+                    with _towards(way, socket.SOCK_STREAM) as primary:
+                        self._relay(way, message, peer, primary)
         except Ended as ended:
-            if str(ended):
+            if way and str(ended):
                 self.judged(way, str(ended))
         except ask.Unreadable as error:
-            self.judged(way, f"a transfer that cannot be read: {error}")
+            if way:
+                self.judged(way, f"a transfer that cannot be read: {error}")
         except OSError:
             return
         finally:
             self.room.release()
+
+    def _relay(self, way: Way, message: bytes, peer: socket.socket, primary: socket.socket) -> None:
+        """Question by question, until one side has enough; all of them of one zone."""
+        primary.settimeout(PATIENCE_SECONDS)
+        while (query := query_of(message[2:])).name == way.origin.lower():
+            primary.sendall(message)
+            if query.type in (AXFR, IXFR):
+                self._transfer(way, query, peer, primary)
+            else:
+                peer.sendall(_message(primary))
+            message = _message(peer)
 
     def _transfer(self, way: Way, query: Query, peer: socket.socket, primary: socket.socket) -> None:
         watch = Watch(query, *(_present(way) if query.type == IXFR else (set(), set())))
@@ -127,12 +135,12 @@ class Guard:
 
     # -- UDP --------------------------------------------------------------------------------------------------------
 
-    def over_udp(self, way: Way, listening: socket.socket) -> None:
+    def over_udp(self, ways: Mapping[str, Way], listening: socket.socket) -> None:
         while True:
             with contextlib.suppress(OSError, ask.Unreadable):
                 message, peer = listening.recvfrom(65535)
                 query = query_of(message)
-                if query.type == ask.SOA and query.name == way.origin.lower():
+                if query.type == ask.SOA and (way := ways.get(query.name)):
                     with _towards(way, socket.SOCK_DGRAM) as primary:
                         primary.settimeout(UDP_SECONDS)
                         primary.send(message)
@@ -175,13 +183,16 @@ def main(settings: Mapping[str, Any]) -> None:
     """Guard, for ever."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     guard = Guard()
+    ports: dict[int, dict[str, Way]] = {}
     for each in settings["ways"]:
         way = Way(each["origin"], each["port"], tuple(each["primary"]), each["source"], settings["own"], tuple(each["anchors"]))
-        listening = socket.create_server((HERE, way.port))
+        ports.setdefault(way.port, {})[way.origin.lower()] = way
+    for port, ways in ports.items():
+        listening = socket.create_server((HERE, port))
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind((HERE, way.port))
-        threading.Thread(target=guard.over_tcp, args=(way, listening), daemon=True).start()
-        threading.Thread(target=guard.over_udp, args=(way, datagrams), daemon=True).start()
+        datagrams.bind((HERE, port))
+        threading.Thread(target=guard.over_tcp, args=(ways, listening), daemon=True).start()
+        threading.Thread(target=guard.over_udp, args=(ways, datagrams), daemon=True).start()
     guard.tell()
     refresh(settings["knot"], sorted({each["origin"] for each in settings["ways"]}))
     while True:

@@ -4,6 +4,9 @@ What is seen of each zone at the node is judged by `complaints`: it must answer,
 that is not older for long), with signatures that still live a while, and with keys that the model knows. Signatures are looked at where
 they are asked for anyway: SOA, NS and DNSKEY of the apex. What expires first there is all that a client could trip over at once.
 
+All zones of a node share one announcement, so a node does not leave the others' askers alone for what its leaving cannot mend (`excused`): a
+zone of which its gate has no version either, and one that is new here and still on its way.
+
 A node that is ill leaves, unless it is the last. `TABLE` says it event by event, like the figure in a standard:
 
               well for a while              ill                 its turn, and others are there
@@ -78,7 +81,7 @@ class Wants:
 @dataclass(frozen=True, slots=True)
 class ZoneSeen:
     """What a node said of a zone. `keys` are the DS of its DNSKEY (tag, algorithm, 2, SHA-256); `expires` is the first end of a signature, in Unix
-    seconds; `gate_serial` what the gate had then, None where it did not say."""
+    seconds; `gate_serial` what the gate had then, None where it did not say. `lacks`: it answered, and has no version of it; `gate_lacks`: nor has the gate."""
 
     answers: bool
     authoritative: bool = False
@@ -86,16 +89,19 @@ class ZoneSeen:
     gate_serial: int | None = None
     expires: int | None = None
     keys: tuple[str, ...] = ()
+    lacks: bool = False
+    gate_lacks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a node remembers from one look to the next. Times are seconds of one clock."""
+    """What a node remembers from one look to the next. Times are seconds of one clock. `had` are the zones that it has answered for."""
 
     state: State
     since: float
     bad_looks: int = 0
     behind_since: Mapping[str, float] = field(default_factory=dict)
+    had: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,9 @@ def older(serial: int, than: int) -> bool:
 def complaints(wants: Wants, seen: ZoneSeen, behind_seconds: float, now: float) -> tuple[str, ...]:
     """What is wrong with a zone at this node, in words. Empty when all is well. `now` is Unix time."""
     if not seen.answers:
-        return (f"{wants.origin}: no answer",)
+        return (
+            f"{wants.origin}: {'no version of it' if seen.lacks else 'no answer'}{', nor has the gate one' if seen.gate_lacks else ''}",
+        )
     found = []
     if not seen.authoritative or seen.serial is None:
         found.append(f"{wants.origin}: no authority")
@@ -150,25 +158,44 @@ def judge(
     memory: Memory, wants: Sequence[Wants], seen: Mapping[str, ZoneSeen], around: Around, pace: Pace, *, clock: float, now: float
 ) -> tuple[Memory, tuple[str, ...]]:
     """What the node does next, and what is wrong in words. `clock` counts steadily, `now` is Unix time. Pure."""
+    looked = {each.origin: seen.get(each.origin, ZoneSeen(False)) for each in wants}
     behind = {
-        each.origin: memory.behind_since.get(each.origin, clock)
-        for each in wants
-        if (zone := seen.get(each.origin)) is not None
-        and zone.serial is not None
-        and zone.gate_serial is not None
-        and older(zone.serial, zone.gate_serial)
+        origin: memory.behind_since.get(origin, clock)
+        for origin, zone in looked.items()
+        if _behind(zone, known=origin in memory.behind_since)
     }
-    wrong = tuple(
-        words
+    waited = {origin: clock - since for origin, since in behind.items()}
+    found = {each.origin: complaints(each, looked[each.origin], waited.get(each.origin, 0.0), now) for each in wants}
+    wrong = tuple(words for each in found.values() for words in each)
+    serves = any(each.answers for each in looked.values())
+    faults = [
+        each.origin
         for each in wants
-        for words in complaints(each, seen.get(each.origin, ZoneSeen(False)), clock - behind.get(each.origin, clock), now)
-    )
-    bad_looks = memory.bad_looks + 1 if wrong else 0
+        if found[each.origin] and not (serves and excused(each, looked[each.origin], memory, waited.get(each.origin, 0.0)))
+    ]
+    bad_looks = memory.bad_looks + 1 if faults else 0
     answers = any(each.answers and each.authoritative for each in seen.values())
-    ill = bad_looks >= pace.ill_checks or (bool(wrong) and memory.state not in ANNOUNCED)
+    ill = bad_looks >= pace.ill_checks or (bool(faults) and memory.state not in ANNOUNCED)
     state = TABLE[memory.state, event(memory, ill, answers, around, pace, clock)]
     since = memory.since if state is memory.state else clock
-    return replace(memory, state=state, since=since, bad_looks=bad_looks, behind_since=behind), wrong
+    had = memory.had | {origin for origin, zone in looked.items() if zone.answers}
+    return replace(memory, state=state, since=since, bad_looks=bad_looks, behind_since=behind, had=had), wrong
+
+
+def _behind(zone: ZoneSeen, *, known: bool) -> bool:
+    """Whether the node is behind its gate. A look at which either of them said nothing tells nothing, so what was known stays: else a question lost now and then
+    would make every lag a new one."""
+    if zone.gate_serial is None:
+        return known and not zone.gate_lacks
+    return zone.lacks or (known if zone.serial is None else older(zone.serial, zone.gate_serial))
+
+
+def excused(wants: Wants, seen: ZoneSeen, memory: Memory, behind_seconds: float) -> bool:
+    """Whether what is wrong with a zone is no reason to leave. What the gate has no version of either, the other nodes most likely lack as well: one registry that
+    does not answer would else take the sites from all the others. And what an announced node has not had yet may take as long to come as a newer serial."""
+    if not seen.lacks:
+        return False
+    return seen.gate_lacks or (memory.state in ANNOUNCED and wants.origin not in memory.had and behind_seconds <= wants.lag_seconds_max)
 
 
 def event(memory: Memory, ill: bool, answers: bool, around: Around, pace: Pace, clock: float) -> str:

@@ -13,7 +13,8 @@ from nnix.planes.members.kinds import Machine, Member
 from nnix.planes.routing.kinds import Prefix, Session
 
 Address = IPv4Address | IPv6Address
-Secret = Annotated[str, Field(pattern=r"^secret:[A-Za-z0-9._-]{1,64}$", description="reference to a secret", examples=["secret:tsig-cn"])]
+FILE_NAME = r"[A-Za-z0-9._-]{1,64}"  # no slash
+Secret = Annotated[str, Field(pattern=rf"^secret:{FILE_NAME}$", description="reference to a secret", examples=["secret:tsig-cn"])]
 ZONE_OCTETS_MAX = 1 << 30  # ten million delegations and more
 DomainName = Annotated[
     str,

@@ -24,8 +24,11 @@ from nnix.planes.naming.kinds import NameGate, NameNode, Resolver, Zone
 from nnix.planes.naming.unbound import followed_file
 
 LOG_BYTES = 65536
+TAKEN = ("zone updated", "zone is up-to-date")
+VERDICTS = ("ZONEMD", "DNSSEC")
+UNFETCHED = ("refresh", "zone event")
 _VERDICT = re.compile(
-    r"^(\S+) (?:error|warning|info): \[([^\]]+)\] (ZONEMD, .*|DNSSEC, .*|.*zone updated.*|refresh, failed.*|.*zone event 'load' failed.*)$"
+    r"^(\S+) (?:error|warning|info): \[([^\]]+)\] (ZONEMD, .*|DNSSEC, .*|.*zone updated.*|.*zone is up-to-date.*|refresh, failed.*|.*zone event 'load' failed.*)$"
 )
 
 
@@ -99,19 +102,18 @@ def serials(said: str) -> dict[str, int]:
 
 
 def refusals(log: str) -> dict[str, str]:
-    """origin → why its newest version was refused; empty for zones whose newest was taken. Pure."""
+    """origin → why its newest version was refused, or could not be fetched; empty for zones whose newest is here. What was wrong with a version stands for as long as
+    its fetching fails; of failures the newest. Pure."""
     found: dict[str, str] = {}
     for line in log.splitlines():
         if match := _VERDICT.match(line):
             origin, words = match[2], match[3]
             if "successful" in words:
                 continue
-            if "zone updated" in words:
+            if any(each in words for each in TAKEN):
                 found.pop(origin, None)
-            elif words.startswith(("ZONEMD", "DNSSEC")):
+            elif words.startswith(VERDICTS) or not found.get(origin, "").startswith(VERDICTS):
                 found[origin] = words
-            else:
-                found.setdefault(origin, words)
     return found
 
 
@@ -136,7 +138,8 @@ def _zone(zone: Zone, snapshot: Snapshot, gate: GateSeen, nodes: Mapping[str, No
     behind = [each.name for each in serving if _served(nodes[each.name], zone.origin) != serial]
     facts["served"] = f"{len(serving) - len(behind)} of {len(serving)}"
     if refused:
-        return Status(zone.id, "held", f"serial {serial} is kept, since the newer one was refused: {refused}", good=False, facts=facts)
+        why = "and no newer one can be fetched" if refused.startswith(UNFETCHED) else "since the newer one was refused"
+        return Status(zone.id, "held", f"serial {serial} is kept, {why}: {refused}", good=False, facts=facts)
     if behind:
         return Status(zone.id, "spreading", f"serial {serial} is not yet at {', '.join(behind)}", good=False, facts=facts)
     return Status(zone.id, "served", facts=facts)

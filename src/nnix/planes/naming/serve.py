@@ -11,6 +11,7 @@ What it saw and decided stands in `state`, as JSON, written anew at each look: f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -27,34 +28,56 @@ from nnix.planes.naming.health import ANNOUNCED, Around, Memory, Pace, State, Wa
 
 ASK_SECONDS = 0.5
 BIRD_SECONDS = 3.0  # for all that is asked of it at one look
+LACKS = frozenset({2, 5, 9})
+"""SERVFAIL, REFUSED, NOTAUTH: what servers say of a zone of which they have no version (RFC 1035, 4.1.1; RFC 2136, 2.2)"""
 NOT_IN_TABLE = "8001"  # BIRD: "Network not found"
 
 
-def look(zone: Wants, own: Sequence[str], gates: Sequence[str]) -> ZoneSeen:
-    """What the server says of a zone, beside what the gate has. It must answer under each of its own addresses; more is asked under the first."""
+def look(zone: Wants, own: Sequence[str], gates: Sequence[str], silent: set[str]) -> ZoneSeen:
+    """What the server says of a zone, beside what the gate has. It must answer under each of its own addresses; more is asked under the first.
+
+    Who has said nothing stands in `silent` and is not asked again for the other zones of this look: a server that hangs would else make a look at a hundred zones
+    last a minute, and three of them be bad before it leaves.
+    """
     try:
-        soa = ask.ask(own[0], zone.origin, ask.SOA, timeout_seconds=ASK_SECONDS)
-        keys = ask.ask(own[0], zone.origin, ask.DNSKEY, timeout_seconds=ASK_SECONDS)
-        servers = ask.ask(own[0], zone.origin, ask.NS, timeout_seconds=ASK_SECONDS)
+        soa = _asked(own[0], zone.origin, ask.SOA, silent)
+        keys = _asked(own[0], zone.origin, ask.DNSKEY, silent)
+        servers = _asked(own[0], zone.origin, ask.NS, silent)
         serial = soa.serial
         for each in own[1:]:
-            ask.ask(each, zone.origin, ask.SOA, timeout_seconds=ASK_SECONDS)
+            _asked(each, zone.origin, ask.SOA, silent)
     except (OSError, ask.Unreadable):
         return ZoneSeen(False)
     ends = [each.expires for each in (soa, keys, servers) if each.expires is not None]
+    at_gate = [found for each in gates if (found := _at_gate(each, zone.origin, silent)) is not None]
     return ZoneSeen(
         answers=soa.code == 0,
         authoritative=soa.authoritative,
         serial=serial,
-        gate_serial=next((there for each in gates if (there := _serial(each, zone.origin)) is not None), None),
+        gate_serial=next((there for _, there in at_gate if there is not None), None),
         expires=min(ends) if ends else None,
         keys=keys.keys,
+        lacks=soa.code in LACKS,
+        gate_lacks=bool(at_gate) and all(code in LACKS for code, _ in at_gate),
     )
 
 
-def _serial(address: str, origin: str) -> int | None:
+def _asked(address: str, origin: str, kind: int, silent: set[str]) -> ask.Reply:
+    """Raises OSError, Unreadable."""
+    if address in silent:
+        raise TimeoutError
     try:
-        return ask.ask(address, origin, ask.SOA, timeout_seconds=ASK_SECONDS).serial
+        return ask.ask(address, origin, kind, timeout_seconds=ASK_SECONDS)
+    except OSError:
+        silent.add(address)
+        raise
+
+
+def _at_gate(address: str, origin: str, silent: set[str]) -> tuple[int, int | None] | None:
+    """Response code and serial; None where the gate says nothing."""
+    try:
+        reply = _asked(address, origin, ask.SOA, silent)
+        return reply.code, reply.serial
     except (OSError, ask.Unreadable):
         return None
 
@@ -163,7 +186,8 @@ def _said(argv: Sequence[str]) -> str | None:
 
 
 def tell(memory: Memory, seen: Mapping[str, ZoneSeen], others: Around, wrong: Sequence[str], now: float) -> None:
-    """Write `state`, whole or not at all."""
+    """Write `state`, whole or not at all. On a full disk it stays what it was, and looking goes on: whoever ended for that would forget how often he found a server ill,
+    and never withdraw it."""
     said = {
         "state": memory.state,
         "announced": memory.state in ANNOUNCED,
@@ -173,8 +197,9 @@ def tell(memory: Memory, seen: Mapping[str, ZoneSeen], others: Around, wrong: Se
         "zones": {origin: asdict(each) for origin, each in seen.items()},
         "at": now,
     }
-    Path("state.new").write_text(json.dumps(said))
-    Path("state.new").replace("state")
+    with contextlib.suppress(OSError):
+        Path("state.new").write_text(json.dumps(said))
+        Path("state.new").replace("state")
 
 
 def main(settings: Mapping[str, Any]) -> None:
@@ -188,14 +213,17 @@ def main(settings: Mapping[str, Any]) -> None:
     memory = Memory(State.IN if announced(prefixes, table) else State.OUT, time.monotonic())
     while True:
         started = time.monotonic()
-        seen = {each.origin: look(each, settings["own"], settings["gate"]) for each in wants}
+        silent: set[str] = set()
+        seen = {each.origin: look(each, settings["own"], settings["gate"], silent) for each in wants}
         others = around(settings["bird"], prefixes)
         was, now = memory.state, time.time()
         memory, wrong = judge(memory, wants, seen, others, pace, clock=started, now=now)
         if memory.state is not was:
-            print(
-                f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(now))} {was} -> {memory.state}: {'; '.join(wrong) or 'well'}", flush=True
-            )
+            with contextlib.suppress(OSError):  # as with `state`
+                print(
+                    f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(now))} {was} -> {memory.state}: {'; '.join(wrong) or 'well'}",
+                    flush=True,
+                )
         if (wanted := memory.state in ANNOUNCED) != announced(prefixes, table):
             announce(prefixes, table, wanted=wanted)
         tell(memory, seen, others, wrong, now)

@@ -21,7 +21,7 @@ from enum import StrEnum
 
 from nnix.planes.naming.ask import DNSKEY, IN, RRSIG, SOA, Unreadable, name_at
 
-AXFR, IXFR, NSEC3 = 252, 251, 50
+AXFR, IXFR, NSEC3, NSEC3PARAM = 252, 251, 50, 51
 KEYS_MAX = 64
 ITERATIONS_MAX = 150  # beyond which no resolver that we know of believes a proof
 COVERS_KEYS = DNSKEY.to_bytes(2, "big")
@@ -147,8 +147,8 @@ class Watch:
 
 
 def _matters(message: bytes, here: int, count: int) -> bool:
-    """Whether any of the records is an SOA, a DNSKEY or a signature over one. An NSEC3 costs whoever validates the zone as many hashes for each name as it says. Raises
-    Unreadable, struct.error, IndexError."""
+    """Whether any of the records is an SOA, a DNSKEY or a signature over one. An NSEC3 costs whoever validates the zone as many hashes for each name as it says, and Knot goes by
+    what NSEC3PARAM says, whether there is an NSEC3 or not; the number stands at the same place in both (RFC 5155, 3.2 and 4.2). Raises Unreadable, struct.error, IndexError."""
     found = False
     for _ in range(count):
         while 0 < (length := message[here]) < 0x40:
@@ -160,8 +160,10 @@ def _matters(message: bytes, here: int, count: int) -> bool:
         if group != IN:
             raise Unreadable(f"a record of class {group}")
         here += 10 + octets
-        if kind == NSEC3 and (times := int.from_bytes(message[here - octets + 2 : here - octets + 4])) > ITERATIONS_MAX:
-            raise Unreadable(f"an NSEC3 of {times} iterations, more than {ITERATIONS_MAX} (RFC 9276, 3.2)")
+        if kind in (NSEC3, NSEC3PARAM) and (times := int.from_bytes(message[here - octets + 2 : here - octets + 4])) > ITERATIONS_MAX:
+            raise Unreadable(
+                f"an {'NSEC3' if kind == NSEC3 else 'NSEC3PARAM'} of {times} iterations, more than {ITERATIONS_MAX} (RFC 9276, 3.2)"
+            )
         found = found or kind in (SOA, DNSKEY) or (kind == RRSIG and message[here - octets : here - octets + 2] == COVERS_KEYS)
     if here > len(message):
         raise Unreadable("a record longer than its message")
