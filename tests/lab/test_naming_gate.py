@@ -32,7 +32,7 @@ from nnix.planes.naming import nsd as nsd_spelling
 from nnix.planes.naming import unbound as unbound_spelling
 from nnix.planes.naming.compile import GatePolicy, GateZone, Key, NodePolicy, ResolverPolicy, Server
 from nnix.planes.naming.knot import zone_file
-from nnix.planes.naming.read import followed, refusals
+from nnix.planes.naming.read import followed, refusals, serials
 from nnix.planes.naming.unbound import followed_file
 from tests.lab.registry import DNS, HiddenPrimary, Registry, primary, serial_set
 
@@ -542,3 +542,45 @@ def test_a_secret_that_is_missing_is_a_complaint_and_none_is_in_an_artifact(host
 def test_zone_files_have_names_that_tell(host: NamespaceHost) -> None:
     """The root has no label to be called by."""
     assert (zone_file("."), zone_file("CN."), zone_file("com.cn.")) == ("root.zone", "cn.zone", "com.cn.zone")
+
+
+@pytest.mark.parametrize("make", ["nsd", "knot"])
+def test_a_gate_that_was_killed_and_has_lost_all_takes_no_zone_from_the_nodes(host: NamespaceHost, secrets: Secrets, make: str) -> None:
+    """With the registry away as well. A member of a catalog that comes back as another is thrown away by whoever has it (RFC 9432, 5.4): so it must be the same one.
+    What is added afterwards comes, and what is taken out of the model goes."""
+    driver = {"nsd": nsd, "knot": knot}[make](secrets)
+    has(host, driver, "catalog")
+    lines = {each: f"{each} 60 SOA ns.test. h.test. 7 60 60 604800 60\n{each} 60 NS ns.test.\n" for each in ("zj.", "new.")}
+    registry = HiddenPrimary(host, secrets, primary(str(PRIMARY), 53, (KEY.name, KEY.secret), [], list(lines)))
+    run(registry.publish(lines))
+    node, server = Server("node", ((NODE, 53),), KEY), Server("strict", ((STRICT, 53),), KEY)
+
+    def hosts(*origins: str) -> None:
+        zones = tuple(GateZone(each, (Server(f"r-{each[:-1]}", ((PRIMARY, 53),), KEY),), False, False, ()) for each in origins)
+        policy = GatePolicy("strict", (STRICT,), zones, (node,), KEY, "catalog.nnix.", ())
+        run(knot(secrets).drive(host, "strict", knot_spelling.spell_gate(policy).encode()))
+
+    def catalog() -> int:
+        said = run(host.run(["knotc", "-s", f"{host.home}/knot/strict/knot.sock", "zone-status"])).out
+        return serials(said).get("catalog.nnix.", 0)
+
+    hosts("zj.")
+    there = NodePolicy("node", (), (NODE,), (NODE,), server, (), "catalog.nnix.", 0, True, None, None, ())
+    spell = {"nsd": nsd_spelling.spell, "knot": knot_spelling.spell_node}[make]
+    run(driver.drive(host, "node", spell(there).encode()))
+    until(lambda: serial(host, NODE, "zj.") == 7, 20, "the node has it by the catalog")
+
+    before = catalog()
+    place = Path(host.home) / "knot" / "strict"
+    for name in (place.parent / "primary", place):
+        os.kill(int((name / "knot.pid").read_text()), signal.SIGKILL)
+    subprocess.run(["rm", "-rf", place / "db"], check=True)
+    hosts("zj.")
+    until(lambda: catalog() > before, 15, f"the gate's catalog is newer than {before}")
+    asked = [serial(host, NODE, "zj.") for _ in range(3) if run(host.run(["sh", "-c", "sleep 0.7"])).status == 0]
+    assert asked == [7, 7, 7], asked
+    run(registry.publish(lines))
+    hosts("zj.", "new.")
+    until(lambda: serial(host, NODE, "new.") == 7, 20, "the new one is at the node")
+    hosts("new.")
+    until(lambda: serial(host, NODE, "zj.") == 0, 20, "the old one is gone")

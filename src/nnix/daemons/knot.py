@@ -43,6 +43,11 @@ for key in *.ksk.pem *.zsk.pem; do
   keymgr -D db/keys "$zone" import-pem "$key" algorithm=ED25519 $use >/dev/null && cp "$key" "db/$key" || exit 1
 done"""
 
+# A zone file `NAME.zone.in` is one whose first serial is a matter of this machine's clock, @NOW@: whoever has an older one takes it, also where the journal is lost.
+LAY_ZONES = """for each in *.zone.in; do
+  [ ! -f "$each" ] || sed "s/@NOW@/$(date +%s)/" "$each" >"${each%.in}" || exit 1
+done"""
+
 LIMITS = """case $(knotd -V) in *' 2.'* | *' 3.'[0-3].*) era='<3.4' ;; *) era='>=3.4' ;; esac
 sed -n "s/^#$era //p" knot.conf >limits.conf"""
 
@@ -53,7 +58,7 @@ MAKE = Make(
     comms=("knotd",),
     config="knot.conf",
     parse=f"{LIMITS}\nknotc -c knot.conf conf-check",
-    prepare=TAKE_KEYS,
+    prepare=f"{TAKE_KEYS}\n{LAY_ZONES}",
     start="knotd -c knot.conf",
     ask="timeout 2 knotc -s knot.sock status",
     reload="timeout 20 knotc -s knot.sock reload",

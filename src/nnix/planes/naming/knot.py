@@ -6,6 +6,7 @@ address and key, to a resolver by address alone (Unbound knows no TSIG, and veri
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from nnix.planes.naming.compile import GatePolicy, Key, NodePolicy, Server
 
 LOOPBACK = IPv4Address("127.0.0.1")
+CATALOG_FILE = "catalog.zone"
 
 
 def spell_gate(policy: GatePolicy) -> str:
@@ -30,8 +32,10 @@ def spell_node(policy: NodePolicy) -> str:
 def _gate(policy: GatePolicy) -> Iterator[str]:
     needs = ["dnssec-validation"] if any(each.dnssec for each in policy.zones) else []
     needs += ["zonemd"] if any(each.zonemd for each in policy.zones) else []
-    needs += ["catalog"] if policy.catalog else []
     yield from _head(policy.name, policy.names, needs)
+    if policy.catalog:
+        yield f"# beside {CATALOG_FILE}.in"
+        yield from (f"#| {line}" for line in _catalog(policy.catalog, [each.origin for each in policy.zones]))
     yield from _server(policy.name, [f"{address}@53" for address in policy.listen])
     primaries = [each for zone in policy.zones for each in zone.primaries]
     resolvers = list({each.name: each for zone in policy.zones for each in zone.resolvers}.values())
@@ -58,7 +62,12 @@ def _gate(policy: GatePolicy) -> Iterator[str]:
         yield "zone:"
     if policy.catalog:
         yield f'  - domain: "{policy.catalog}"'
-        yield "    catalog-role: generate"
+        yield f'    file: "{CATALOG_FILE}"'
+        yield '    storage: "."'
+        yield "    zonefile-sync: -1"
+        yield "    zonefile-load: difference-no-serial"
+        yield "    journal-content: all"
+        yield "    serial-policy: unixtime"
         yield from _listed("notify", nodes)
         yield from _listed("acl", [f"fetched-by-{each}" for each in nodes])
     for zone in policy.zones:
@@ -72,9 +81,20 @@ def _gate(policy: GatePolicy) -> Iterator[str]:
         yield f"    zonemd-verify: {_switch(zone.zonemd)}"
         yield f"    zone-max-size: {zone.octets_max}"
         yield from _kept()
-        if policy.catalog:
-            yield "    catalog-role: member"
-            yield f'    catalog-zone: "{policy.catalog}"'
+
+
+def _catalog(name: str, origins: Iterable[str]) -> Iterator[str]:
+    """The catalog (RFC 9432, 4), as a zone file of which Knot counts the serial itself, from the machine's clock on (daemons/knot.py).
+
+    A member's label is its identity: another one tells whoever takes its zones from the catalog to throw away all that it has of that zone (5.4). So it is a digest of the
+    zone's name, which no restart changes. Knot's own (catalog-role: generate) are of the second in which it first saw the zone, which it forgets when it is killed: then all
+    nodes purged all zones, and of what the gate had lost as well nothing was left to serve.
+    """
+    yield f"{name} 0 SOA invalid. invalid. @NOW@ 3600 600 2147483646 0"
+    yield f"{name} 0 NS invalid."
+    yield f'version.{name} 0 TXT "2"'
+    for origin in origins:
+        yield f"{hashlib.sha256(origin.lower().encode()).hexdigest()[:32]}.zones.{name} 0 PTR {origin}"
 
 
 def _node(policy: NodePolicy) -> Iterator[str]:
