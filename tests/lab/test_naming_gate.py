@@ -574,6 +574,9 @@ def test_a_gate_that_was_killed_and_has_lost_all_takes_no_zone_from_the_nodes(ho
     place = Path(host.home) / "knot" / "strict"
     for name in (place.parent / "primary", place):
         os.kill(int((name / "knot.pid").read_text()), signal.SIGKILL)
+    until(lambda: catalog() == 0, 10, "the gate is dead")
+    known = time.time()
+    until(lambda: time.time() > known + 1.1, 10, "another second, by which labels and serials could differ")
     subprocess.run(["rm", "-rf", place / "db"], check=True)
     hosts("zj.")
     until(lambda: catalog() > before, 15, f"the gate's catalog is newer than {before}")
