@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import pwd
@@ -77,6 +78,12 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
+        listeners = self.begin()
+        until(lambda: self.words().count("listens on") == listeners, self.words())
+        return self
+
+    def begin(self) -> int:
+        """Start it, without waiting; how many listeners it shall have."""
         tables = [
             {
                 "name": name,
@@ -93,8 +100,7 @@ class Server:
         (self.home / "state" / STATUS).unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "nnix.planes.trust.serve", str(configuration)], stderr=log, cwd=SOURCE)
-        until(lambda: self.words().count("listens on") == sum(len(each["listen"]) for each in tables), self.words())
-        return self
+        return sum(len(each["listen"]) for each in tables)
 
     def words(self) -> str:
         return self.log.read_text()
@@ -698,8 +704,21 @@ def test_a_loader_that_is_killed_costs_nothing_but_the_document(server: Server) 
     until(lambda: bool(children.read_text().split()), "no loader")
     os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
     assert "signal 9" in server.until_state("held", vrps=1)["reason"]
-    server.process.send_signal(signal.SIGHUP)
-    server.until_state("serving")
+    until(lambda: server.status()["state"] == "serving", "it is not tried again, though the file is the same", 60)
+
+
+def test_a_reload_during_a_start_ends_nobody(server: Server) -> None:
+    """SIGHUP to a server that still waits for the one before to let go of the folder."""
+    server.write([vrp(1)])
+    folder = server.home / "state"
+    folder.mkdir()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server.begin()
+        server.until_word("waiting for it to end")
+        assert server.process is not None
+        server.process.send_signal(signal.SIGHUP)
+    server.until_state("serving", vrps=1)
 
 
 def test_notifies_are_no_more_often_than_the_table_says(tmp_path: Path) -> None:

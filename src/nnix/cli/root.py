@@ -110,7 +110,7 @@ def rtr_driver(secrets: Secrets) -> ProgramDriver:
     """The RTR server (planes/trust/serve.py), which needs no more of nnix than its own folder and what records are made of."""
     rtr = PACKAGE / "planes/trust/rtr"
     empty = PACKAGE / "planes/trust/__init__.py"
-    parts = ("__init__", "kernel/__init__", "kernel/resource", "planes/trust/__init__", "planes/trust/serve")
+    parts = ("__init__", "kernel/__init__", "kernel/resource", "kernel/rule", "planes/trust/__init__", "planes/trust/serve")
     files = {f"nnix/{each}.py": PACKAGE / f"{each}.py" for each in parts}
     files |= {"nnix/planes/__init__.py": empty, **{f"nnix/planes/trust/rtr/{each.name}": each for each in sorted(rtr.glob("*.py"))}}
     python = f"{sys.prefix}/bin/python3"

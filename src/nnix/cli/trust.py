@@ -418,14 +418,14 @@ def _cache_clocks(setting: Setting, party: str) -> list[dict[str, Any]]:
         if table is None:
             continue
         written = max(0.0, now - status[cache.name]["written"])
-        asked = [each["asked_seconds"] + written for each in table["peers"] if each["asked_seconds"] is not None]
+        in_step = [each["in_step_seconds"] + written for each in table["peers"] if each.get("in_step_seconds") is not None]
         age = None if table["built"] is None else round(now - table["built"])
         found.append({
             "cache": cache.name,
             "age_seconds": age,
             "handed_out_for_seconds": None if age is None else round(cache.age_max.seconds) - age,
-            "routers": len(asked),
-            "routers_keep_for_seconds": round(cache.expire.seconds - max(asked)) if asked else None,
+            "routers": len(in_step),
+            "routers_keep_for_seconds": round(cache.expire.seconds - max(in_step)) if in_step else None,
         })  # fmt: skip
     return found
 
@@ -560,8 +560,10 @@ def _by_hand(folders: tuple[Path, ...]) -> tuple[dict[str, Mapping[str, Any]], d
 
     try:
         return {str(folder): read_status(folder) for folder in folders}, {}
-    except FileNotFoundError as missing:
-        raise click.UsageError(f"no RTR server has run there: {missing.filename} does not exist") from None
+    except OSError as error:
+        raise click.UsageError(f"no RTR server can be asked there: {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise click.UsageError(f"no RTR server can be asked there: {error}") from None
 
 
 async def _of_the_exchange(setting: Setting) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:

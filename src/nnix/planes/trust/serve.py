@@ -30,15 +30,17 @@ import ssl
 import struct
 import sys
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from pydantic import ValidationError
 
+from nnix.kernel.rule import Refusal, Refused
 from nnix.planes.trust.rtr import images
 from nnix.planes.trust.rtr.history import SERIALS, SESSIONS, History, begun
 from nnix.planes.trust.rtr.keeping import Corrupt, read_back
@@ -47,11 +49,13 @@ from nnix.planes.trust.rtr.peer import Gone, Image, Peer
 from nnix.planes.trust.rtr.routers import STATUS
 from nnix.planes.trust.rtr.session import Complain, Full, Heard, Leave, Offer, Partial, StartAnew, hear
 from nnix.planes.trust.rtr.tables import Caches, Md5, Table
-from nnix.planes.trust.rtr.wire import CacheReset, ErrorCode, ErrorReport, SerialNotify, encode
+from nnix.planes.trust.rtr.wire import LENGTHS, CacheReset, ErrorCode, ErrorReport, PduType, SerialNotify, encode
 
 ACCEPTS_A_TURN = 64
-IMAGES_MAX = 64
+IMAGES_MAX, IMAGES_OCTETS_MAX = 256, 64 << 20  # of changes, in memory at once, also those that only slow routers still take
+AGAIN_SECONDS = 10.0  # until a document is looked at again that a clock, a permission or a want of memory has refused
 STATUS_SECONDS = 10.0  # when nothing happens; otherwise with every look
+ROW_OCTETS = LENGTHS[0][PduType.IPV6_PREFIX][1]  # the larger of those that are many
 DESCRIPTORS_SPARE = 256
 TCP_MD5SIG_EXT, TCP_MD5SIG_FLAG_PREFIX = 32, 1  # linux/tcp.h
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -68,11 +72,13 @@ class Served:
     loaded_digest: str = ""
     dated: bool = True  # the document says when it was made
     looked: tuple[int, ...] | None = None  # what the file was when it was loaded last
+    again_at: float | None = None  # when that is loaded once more, though it is the same
     loading: Loading | None = None
     tls: ssl.SSLContext | None = None
     peers: dict[int, Peer] = field(default_factory=dict)
     addresses: Counter[str] = field(default_factory=Counter)
-    images: OrderedDict[tuple[int, int | None], Image] = field(default_factory=OrderedDict)
+    images: dict[tuple[int, int | None], Image] = field(default_factory=dict)  # of the newest serial
+    changes: WeakSet[Image] = field(default_factory=WeakSet)  # images of changes that somebody holds still
     accepted: int = 0
     turned_away: int = 0
     last_gone: dict[str, Any] | None = None
@@ -81,8 +87,23 @@ class Served:
         """What may be served at `now`, in seconds since 1970."""
         return Offer(self.table.versions, self.history if self.alive(now) else None)
 
+    def has_news(self, peer: Peer) -> bool:
+        """Whether there is a serial that the router has not, and was not told of."""
+        return self.history is not None and self.history.serial not in (peer.serial, peer.notified_serial)
+
     def alive(self, now: float) -> bool:
         return self.history is not None and now - self.history.built <= self.table.age_seconds_max
+
+    def room_for(self, version: int, serial: int, history: History) -> bool:
+        """Whether a router at `serial` may be told what changed; otherwise it gets the full set, which all share.
+
+        Routers, or one that pretends, may be at any of 300 serials in three versions, and may take each as slowly as they like. What is made for
+        one of them takes no more than half of the room that is left, so that small changes find some always.
+        """
+        if (version, serial) in self.images:
+            return True
+        left = IMAGES_OCTETS_MAX - sum(each.size for each in self.changes)
+        return len(self.changes) < IMAGES_MAX and 2 * history.rows_since(serial) * ROW_OCTETS <= left
 
     def state(self, now: float) -> tuple[str, str]:
         """One word, and the reason."""
@@ -115,7 +136,8 @@ class Server:
     # beginning
 
     def begin(self) -> None:
-        """Take the folder, the histories and the sockets. Raises OSError, ssl.SSLError."""
+        """Take the folder, the histories and the sockets. Raises OSError; Refused, where it is a field of the configuration that cannot be."""
+        signal.signal(signal.SIGHUP, self._look)  # before waiting: it would end us, and a reload during a start is no reason to
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -124,13 +146,17 @@ class Server:
         wanted = sum(each.peers_max + len(each.listen) + IMAGES_MAX for each in self.caches.tables) + DESCRIPTORS_SPARE
         now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         if most != resource.RLIM_INFINITY and wanted > most:
-            raise OSError(errno.EMFILE, f"peers_max asks for {wanted} descriptors, and {most} are allowed")
+            raise _refused("", "peers_max", f"{wanted} open files are asked for, and {most} are allowed", "rtr.files-allowed")
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, now), most))
         for each in self.served:
             each.history = self._kept(each)
             each.tls = _tls(each.table)
-            for listener in each.table.listen:
-                self._listen(each, listener.address, listener.port, listener.transport)
+            for number, listener in enumerate(each.table.listen):
+                try:
+                    self._listen(each, listener.address, listener.port, listener.transport)
+                except OSError as error:
+                    where = f"{listener.address} port {listener.port} ({listener.transport}): {error.strerror or error}"
+                    raise _refused(each.table.name, f"listen.{number}", where, "rtr.can-listen") from None
 
     def _kept(self, served: Served) -> History | None:
         try:
@@ -173,7 +199,6 @@ class Server:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGHUP, self._look)
         self.epoll.register(woken, select.EPOLLIN)
         next_look = 0.0
         while not self.stopping:
@@ -211,11 +236,9 @@ class Server:
             for descriptor, peer in list(served.peers.items()):
                 if why := peer.overdue(now):
                     self._let_go(descriptor, why)
-                elif peer.waits:
+                elif peer.waits or served.has_news(peer):
                     peer.waits = False
                     self._serve(descriptor, 0)
-                else:
-                    self._notify(served, descriptor, peer, now)
         if self.touched or now - self.written_at >= STATUS_SECONDS:
             self._write_status(now)
 
@@ -238,8 +261,8 @@ class Server:
             served.looked = None
             try:
                 served.tls = _tls(served.table)
-            except (OSError, ssl.SSLError) as error:
-                self.say(f"{served.table.name}: the certificate before is used on: {error}")
+            except Refused as refused:
+                self.say(f"{served.table.name}: the certificate before is used on: {refused}")
 
     # documents
 
@@ -256,9 +279,9 @@ class Server:
             served.looked = None
             return
         looked = (about.st_ino, about.st_size, about.st_mtime_ns)
-        if looked == served.looked:
+        if looked == served.looked and (served.again_at is None or now < served.again_at):
             return
-        served.looked = looked
+        served.looked, served.again_at = looked, None
         task = Task(
             served.table.file,
             str(served.kept_at),
@@ -288,6 +311,7 @@ class Server:
         outcome, found = served.loading.ended()
         served.loading = None
         if outcome.what == "refused":
+            served.again_at = time.monotonic() + AGAIN_SECONDS if outcome.again else None
             self._hold(served, outcome.reason)
             return
         served.held = ""
@@ -321,9 +345,8 @@ class Server:
         if before is not None and before.session != found.session:
             for descriptor in list(served.peers):
                 self._let_go(descriptor, "a new session has begun")
-        now = time.monotonic()
-        for descriptor, peer in list(served.peers.items()):
-            self._notify(served, descriptor, peer, now)
+        for descriptor in list(served.peers):
+            self._serve(descriptor, 0)
 
     # routers
 
@@ -385,8 +408,7 @@ class Server:
                 while peer.pending() and not peer.busy and len(peer.inbox) == 0:
                     peer.receive(now)
                     self._answer(served, peer, now)
-            if not peer.busy:
-                self._notify(served, descriptor, peer, now)
+            self._notify(served, peer, now)
             self.epoll.modify(descriptor, peer.events)
         except Gone as gone:
             self._let_go(descriptor, str(gone))
@@ -424,8 +446,11 @@ class Server:
                 peer.put(
                     self._image(served, version, None, lambda: images.full(history, version, served.table.intervals)), now, history.serial
                 )
+            case Partial(version, serial) if history is not None and not served.room_for(version, serial, history):
+                peer.put(encode(CacheReset(version)), now)
             case Partial(version, serial) if history is not None:
                 made = self._image(served, version, serial, lambda: images.partial(history, version, served.table.intervals, serial))
+                served.changes.add(made)
                 peer.put(made, now, history.serial)
             case StartAnew(version):
                 peer.put(encode(CacheReset(version)), now)
@@ -442,27 +467,20 @@ class Server:
         made = served.images.get((version, since))
         if made is None:
             made = served.images[version, since] = Image(make())
-            if len(served.images) > IMAGES_MAX:
-                served.images.popitem(last=False)
-        served.images.move_to_end((version, since))
         return made
 
-    def _notify(self, served: Served, descriptor: int, peer: Peer, now: float) -> None:
-        """Tell a router that there is something new; not before it has a version, nor within an answer, nor too often (RFC 8210, 5.2)."""
+    def _notify(self, served: Served, peer: Peer, now: float) -> None:
+        """Tell a router that there is something new; not before it has a version, nor within an answer, nor too often (RFC 8210, 5.2). Raises Gone."""
         history, version = served.history, peer.session.version
         if history is None or version is None or peer.busy or peer.parting_at is not None or not peer.session.told:
             return
-        if history.serial in (peer.serial, peer.notified_serial) or not served.alive(time.time()):
+        if not served.has_news(peer) or not served.alive(time.time()):
             return
         if peer.notified_at is not None and now - peer.notified_at < served.table.notify_seconds_min:
             return
         peer.notified_at, peer.notified_serial = now, history.serial
-        try:
-            peer.put(encode(SerialNotify(version, history.session_of(version), history.serial)), now)
-            peer.send(now)
-            self.epoll.modify(descriptor, peer.events)
-        except Gone as gone:
-            self._let_go(descriptor, str(gone))
+        peer.put(encode(SerialNotify(version, history.session_of(version), history.serial)), now)
+        peer.send(now)
 
     def _let_go(self, descriptor: int, why: str) -> None:
         """Close a router's connection, and remember why."""
@@ -521,6 +539,7 @@ def _status(served: Served, now: float, wall: float) -> dict[str, Any]:
                 "version": peer.session.version,
                 "serial": peer.serial,
                 "asked_seconds": None if peer.asked_at is None else round(now - peer.asked_at, 1),
+                "in_step_seconds": None if peer.in_step_at is None else round(now - peer.in_step_at, 1),
                 "connected_seconds": round(now - peer.connected_at, 1),
                 "octets_sent": peer.octets_sent,
                 "sending": peer.busy,
@@ -535,11 +554,47 @@ def _tls(table: Table) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(table.tls.certificate, table.tls.key)
+    for name, file in (("certificate", table.tls.certificate), ("key", table.tls.key), ("client_ca", table.tls.client_ca)):
+        try:
+            if file is not None:
+                Path(file).read_bytes()
+        except OSError as error:
+            raise _refused(table.name, f"tls.{name}", f"{file}: {error.strerror}", "rtr.tls-files-are-right") from None
+    try:
+        context.load_cert_chain(table.tls.certificate, table.tls.key, password=lambda: b"")
+    except ssl.SSLError as error:
+        found = f"{table.tls.certificate} and {table.tls.key} do not make a server: {error.reason or 'no certificate or no key in PEM'}"
+        raise _refused(table.name, "tls.certificate", found, "rtr.tls-files-are-right") from None
     if table.tls.client_ca is not None:
-        context.load_verify_locations(table.tls.client_ca)
+        try:
+            context.load_verify_locations(table.tls.client_ca)
+        except ssl.SSLError as error:
+            found = f"{table.tls.client_ca}: {error.reason or 'no certificate in PEM'}"
+            raise _refused(table.name, "tls.client_ca", found, "rtr.tls-files-are-right") from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+_MENDS = {
+    "rtr.configuration-reads": (
+        "what docs/rtr.md lists, By hand",
+        "give the field that is named such a value, or leave it out for its default",
+    ),
+    "rtr.can-listen": (
+        "an address of this machine, and a port that nobody else has",
+        "`ip address` lists the addresses, `ss -ltnp` who has the port; below 1024 it takes root or CAP_NET_BIND_SERVICE",
+    ),
+    "rtr.files-allowed": ("as many as `ulimit -Hn` says", "raise LimitNOFILE of the service (`ulimit -Hn` in a shell), or lower peers_max"),
+    "rtr.tls-files-are-right": (
+        "files in PEM: the chain with the server's own first, its key without a passphrase, and the CA of the routers",
+        "`openssl x509 -in FILE -noout -subject` and `openssl pkey -in FILE -noout` read them as this server does",
+    ),
+}
+
+
+def _refused(table: str, field_name: str, found: str, rule: str) -> Refused:
+    accept, mend = _MENDS[rule]
+    return Refused([Refusal(f"table/{table}" if table else "tables", field_name, found, accept, rule, "docs/rtr.md", mend)])
 
 
 def _sign(link: socket.socket, key: Md5) -> None:
@@ -571,13 +626,22 @@ def main(arguments: list[str]) -> int:
         print(f"{arguments[0]}: {error.strerror}", file=sys.stderr)
         return 2
     except ValidationError as error:
-        for each in error.errors(include_url=False):
-            print(f"{arguments[0]}  {'.'.join(map(str, each['loc']))}: {each['msg']}", file=sys.stderr)
+        found = error.errors(include_url=False)
+        for each in found:  # what is wrong within a part is said there, and not once more of the part
+            if not any(len(other["loc"]) > len(each["loc"]) and other["loc"][: len(each["loc"])] == each["loc"] for other in found):
+                accept, mend = _MENDS["rtr.configuration-reads"]
+                field_name = ".".join(map(str, each["loc"]))
+                print(
+                    Refusal(arguments[0], field_name, each["msg"], accept, "rtr.configuration-reads", "docs/rtr.md", mend), file=sys.stderr
+                )
         return 2
     try:
         server = Server(caches, _say)
         server.begin()
-    except (OSError, ssl.SSLError) as error:
+    except Refused as refused:
+        print(f"cannot serve:\n{refused}", file=sys.stderr)
+        return 1
+    except OSError as error:
         print(f"cannot serve: {error}", file=sys.stderr)
         return 1
     server.run()

@@ -8,7 +8,7 @@ import pytest
 
 from nnix.planes.trust.rtr.history import History, begun
 from nnix.planes.trust.rtr.session import HEARD_OCTETS_MAX, Complain, Full, Heard, Leave, Offer, Partial, Session, StartAnew, hear
-from nnix.planes.trust.rtr.wire import ErrorCode, ErrorReport, Prefix, ResetQuery, SerialQuery, encode
+from nnix.planes.trust.rtr.wire import ErrorCode, ErrorReport, Prefix, ResetQuery, SerialNotify, SerialQuery, encode
 from tests.unit.trust.rtr.test_history import vrps
 
 HISTORY = begun(8, 100, vrps(1), 0.0).updated(vrps(2), 0.0)
@@ -128,3 +128,11 @@ def test_a_complaint_carries_the_culprit_and_can_be_read() -> None:
     assert isinstance(found.answer, Complain)
     assert found.answer.report.culprit == encode(Prefix(1, True, bytes(4), 0, 0, 1))
     assert encode(found.answer.report)
+
+
+def test_a_complaint_carries_the_culprit_alone_and_not_what_was_said_after_it() -> None:
+    """RFC 8210, 5.11: a copy of the erroneous PDU; a router that pipelines would look for the fault in its next query otherwise."""
+    culprit = encode(SerialNotify(1, 5, 7))
+    heard = hear(Session(version=1), culprit + encode(ResetQuery(1)) * 3, Offer(ALL, HISTORY))
+    assert heard is not None and isinstance(heard.answer, Complain)
+    assert heard.answer.report.culprit == culprit

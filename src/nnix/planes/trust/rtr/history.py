@@ -60,15 +60,17 @@ class History:
         steps = age(serial, self.serial)
         return steps is not None and steps <= len(self.changes)
 
+    def rows_since(self, serial: int) -> int:
+        """How many rows changed since `serial`, those that came and went among them; no more than these are told of."""
+        steps = age(serial, self.serial)
+        return sum(map(len, self.changes[len(self.changes) - steps :])) if steps else 0
+
     def since(self, serial: int) -> Change:
         """What changed since `serial`, as one change. Raises ValueError when that is not remembered."""
         steps = age(serial, self.serial)
         if steps is None or steps > len(self.changes):
             raise ValueError(f"serial {serial} is not remembered at {self.serial}")
-        whole = Change(Records(), Records())
-        for each in self.changes[len(self.changes) - steps :]:
-            whole = joined(whole, each)
-        return whole
+        return joined(self.changes[len(self.changes) - steps :])
 
     def updated(self, found: Records, built: float) -> History:
         """With `found` as the newest set. A set that is not new makes no serial (H2)."""
@@ -84,12 +86,12 @@ class History:
         """
         if self.session not in SESSIONS or not 0 <= self.serial < SERIALS:
             return "its session or serial is none"
-        whole = Change(Records(), Records())
-        for step in self.changes:
-            again = len(less(step.added, whole.added)) < len(step.added) or len(less(step.removed, whole.removed)) < len(step.removed)
-            if again or not len(step):
-                return "a change does not follow the one before"
-            whole = joined(whole, step)
+        try:
+            whole = joined(self.changes)
+        except ValueError:
+            return "a change does not follow the one before"
+        if not all(map(len, self.changes)):
+            return "a change changes nothing"
         if len(less(whole.added, self.newest)) or len(less(whole.removed, self.newest)) != len(whole.removed):
             return "its changes do not lead to its newest set"
         return ""

@@ -53,7 +53,8 @@ class Outcome:
     """How it went: `taken` with a history that follows, `same` when the document is the one that was loaded last, `refused` with the reason.
 
     `unkept` says why the history is not on the disk; empty when it is. `built` is when the document was made; `dated` says whether
-    the document says so itself, and not only the file.
+    the document says so itself, and not only the file. `again`: the same document may be taken a little later; what refused it was a clock, a
+    permission or a want of memory.
     """
 
     what: str
@@ -62,6 +63,7 @@ class Outcome:
     reason: str = ""
     unkept: str = ""
     dated: bool = True
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Loading:
                 line, history = file.readline(), file.read()
             if status:
                 how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
-                return Outcome("refused", reason=f"reading the document ended with {how}"), None
+                return Outcome("refused", reason=f"reading the document ended with {how}", again=True), None
             return Outcome(**json.loads(line)), read_back(history) if history else None
         finally:
             os.close(self.watch)
@@ -146,7 +148,7 @@ def loaded(task: Task, history: History | None) -> tuple[Outcome, bytes]:
                 return Outcome("refused", reason=f"the document has {about.st_size} octets, more than {DOCUMENT_OCTETS_MAX}"), b""
             document = file.read()
     except OSError as error:
-        return Outcome("refused", reason=f"the document cannot be read: {error.strerror}"), b""
+        return Outcome("refused", reason=f"the document cannot be read: {error.strerror}", again=True), b""
     digest = hashlib.sha256(document).hexdigest()
     if history is not None and digest == task.digest:
         return Outcome("same", digest, about.st_mtime), b""
@@ -155,7 +157,8 @@ def loaded(task: Task, history: History | None) -> tuple[Outcome, bytes]:
         return Outcome("refused", digest, reason=str(found)), b""
     built = about.st_mtime if found.built is None else found.built
     if built > task.now + BUILT_AHEAD_SECONDS_MAX:
-        return Outcome("refused", digest, reason=f"the document says that it was made {built - task.now:.0f} s from now"), b""
+        ahead = f"the document says that it was made {built - task.now:.0f} s from now"
+        return Outcome("refused", digest, reason=ahead, again=True), b""
     records = any_length(found.found) if task.any_length else found.found
     records = marked(records) if task.marked else records
     following = begun(task.session, task.serial, records, built) if history is None else history.updated(records, built)

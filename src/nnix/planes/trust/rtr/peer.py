@@ -6,7 +6,7 @@ has got in an image that all share. The kernel holds what is on its way: NOT_SEN
 
 Images go from the page cache to the socket by sendfile(2), SLICE_OCTETS a turn, so that all peers with room get their turn. TLS
 encrypts in this process and has no sendfile. Who asks more often than ASKS_PER_SECOND, after ASKS_BURST at once, has to wait
-until it is read again: an old change takes milliseconds to put together, and nobody may spend ours without end.
+until it is read again: an old change takes up to 50 ms to put together, and nobody may spend ours without end.
 
 Clocks that end a connection: OPENING for the first query, the TLS handshake included; HALF_PDU for the remainder of a PDU that
 was begun; STALLED without a single octet taken; ANSWER for an answer as a whole, which ends those who take an octet now and
@@ -70,6 +70,7 @@ class Peer:
         self.inbox = bytearray()
         self.octets_sent = 0
         self.serial: int | None = None  # of the last End of Data that is all out
+        self.in_step_at: float | None = None  # when that was: from then on the router counts until it expires
         self.notified_at: float | None = None
         self.notified_serial: int | None = None
         self.parting_at: float | None = None
@@ -163,7 +164,7 @@ class Peer:
             self._outbox.popleft()
         if not self._outbox:
             if self._answer_serial is not None:
-                self.serial, self._answer_serial = self._answer_serial, None
+                self.serial, self._answer_serial, self.in_step_at = self._answer_serial, None, now
             self.inbox_since = now
             if self.parting_at is not None:
                 with suppress(OSError):

@@ -16,10 +16,10 @@ are 8 MB. Router keys and ASPAs are few, and are tuples.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ FIELDS6 = np.dtype([("address", "V16"), ("length_max", "u1"), ("length", "u1"), 
 
 RouterKeyRow = tuple[bytes, bytes, int]  # SKI, SubjectPublicKeyInfo, AS: sorted as 8210bis, 11.2.2 wants them
 AspaRow = tuple[int, tuple[int, ...]]  # customer, providers ascending
+Row = TypeVar("Row", RouterKeyRow, AspaRow)
 
 
 def no_rows(dtype: np.dtype[Any]) -> Rows:
@@ -128,12 +129,18 @@ def change(old: Records, new: Records) -> Change:
     return Change(less(new, old), less(old, new))
 
 
-def joined(first: Change, then: Change) -> Change:
-    """Both changes as one: what came and went again is in neither part (8210bis, 5.3)."""
-    return Change(
-        _with(less(first.added, then.removed), less(then.added, first.removed)),
-        _with(less(first.removed, then.added), less(then.removed, first.added)),
-    )
+def joined(steps: Sequence[Change]) -> Change:
+    """Changes that follow one another as one: what came and went again is in neither part (8210bis, 5.3).
+
+    Looked at once, whatever their number. Raises ValueError where one adds what is there already, or removes what is not.
+    """
+    parts: list[tuple[Any, Any]] = [
+        _rows_joined([each.added.v4 for each in steps], [each.removed.v4 for each in steps], ROW4),
+        _rows_joined([each.added.v6 for each in steps], [each.removed.v6 for each in steps], ROW6),
+        _few_joined([each.added.keys for each in steps], [each.removed.keys for each in steps]),
+        _few_joined([each.added.aspas for each in steps], [each.removed.aspas for each in steps]),
+    ]
+    return Change(Records(*(added for added, _ in parts)), Records(*(removed for _, removed in parts)))
 
 
 def changed(old: Records, by: Change) -> Records:
@@ -158,6 +165,38 @@ def less(one: Records, other: Records) -> Records:
         _rows_less(one.v6, other.v6),
         tuple(each for each in one.keys if each not in keys),
         tuple(each for each in one.aspas if each not in aspas),
+    )
+
+
+def _rows_joined(added: list[Rows], removed: list[Rows], dtype: np.dtype[Any]) -> tuple[Rows, Rows]:
+    """What came in all, and what went. A row comes and goes by turns, so the first and the last of its turns say all."""
+    turns = [each for pair in zip(added, removed, strict=True) for each in pair]
+    rows = np.concatenate([no_rows(dtype), *turns])
+    if not len(rows):
+        return rows, rows
+    comes = np.repeat(np.arange(len(turns)) % 2 == 0, [len(each) for each in turns])
+    order = np.argsort(rows, kind="stable")
+    rows, comes = rows[order], comes[order]
+    again = rows[1:] == rows[:-1]
+    if (again & (comes[1:] == comes[:-1])).any():
+        raise ValueError("a row comes or goes twice in a row")
+    first, last = np.concatenate(([True], ~again)), np.concatenate((~again, [True]))
+    begins, ends = comes[first], comes[last]
+    rows = rows[first]
+    return rows[begins & ends], rows[~begins & ~ends]
+
+
+def _few_joined(added: list[tuple[Row, ...]], removed: list[tuple[Row, ...]]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The same of rows that are tuples."""
+    turns: dict[Row, tuple[bool, bool]] = {}
+    for came, went in zip(added, removed, strict=True):
+        for comes, each in ((comes, each) for comes, some in ((True, came), (False, went)) for each in some):
+            begins, before = turns.get(each, (comes, not comes))
+            if before == comes:
+                raise ValueError("a row comes or goes twice in a row")
+            turns[each] = (begins, comes)
+    return tuple(sorted(each for each, seen in turns.items() if all(seen))), tuple(
+        sorted(each for each, seen in turns.items() if not any(seen))
     )
 
 

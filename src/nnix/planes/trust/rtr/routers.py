@@ -42,7 +42,9 @@ def read_status(state: Path) -> dict[str, Any]:
 
 def is_status(found: object) -> bool:
     """Whether it is what a server writes."""
-    return isinstance(found, dict) and isinstance(found.get("tables"), list)
+    if not isinstance(found, dict) or not isinstance(found.get("tables"), list) or not isinstance(found.get("written"), int | float):
+        return False
+    return all(isinstance(each, dict) and {"name", "state", "reason", "serial", "built", "peers"} <= set(each) for each in found["tables"])
 
 
 def rows(status: Mapping[str, Any], now: float) -> Iterator[Router]:

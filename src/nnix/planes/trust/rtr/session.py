@@ -176,5 +176,10 @@ def _hear_complaint(session: Session, inbox: bytes | bytearray, code: int, lengt
 
 
 def _ended(session: Session, inbox: bytes | bytearray, version: int, code: ErrorCode, text: str) -> Heard:
-    """An Error Report, and the end. What else stands in the inbox is not looked at any more."""
-    return Heard(session, Complain(ErrorReport(version, code, bytes(inbox[:CULPRIT_OCTETS_MAX]), text)), len(inbox))
+    """An Error Report on the PDU at the front, and the end. What else stands in the inbox is not looked at any more, and not sent back.
+
+    A length that no PDU can have says nothing of where it ends: as much as there is comes back then (RFC 8210, 5.11).
+    """
+    length = HEADER.unpack_from(inbox)[3]
+    end = min(length, CULPRIT_OCTETS_MAX) if length >= HEADER.size else CULPRIT_OCTETS_MAX
+    return Heard(session, Complain(ErrorReport(version, code, bytes(inbox[:end]), text)), len(inbox))
