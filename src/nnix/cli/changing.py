@@ -275,12 +275,12 @@ def carry_out(
 
 
 @click.command()
-@click.argument("what", metavar="PLAN|KIND/NAME")
+@click.argument("what", metavar="PLAN|KIND/NAME...", nargs=-1, required=True)
 @click.option("--as", "contact", metavar="CONTACT", help="For whom, where your login does not say it: contact:director-operations.")
 @click.option("--why", default="", help="The reason, for the ledger.")
 @pass_setting
-def approve(setting: Setting, what: str, contact: str | None, why: str) -> int:
-    """Approve a saved plan, or a resource that names who has to; the approval is in the ledger, bound to the digest of what was read.
+def approve(setting: Setting, what: tuple[str, ...], contact: str | None, why: str) -> int:
+    """Approve a saved plan, or resources that name who has to; the approval is in the ledger, bound to the digest of what was read.
 
     \b
       nnix approve friday.plan
@@ -288,23 +288,27 @@ def approve(setting: Setting, what: str, contact: str | None, why: str) -> int:
 
     What changes afterwards, if only by a word, is not approved any more.
     """
-    path = Path(what)
-    if path.is_file():
+    path = Path(what[0])
+    if len(what) == 1 and path.is_file():
         if contact:
             raise click.UsageError("--as is for resources that name their approvers; a saved plan names none")
         made = setting.office.redraft(loaded(path.read_text()))
         entry = setting.office.approve_plan(made.plan, why or f"approve {path}")
         tables.out.print(f"✓ approved as entry {entry.seq}: plan {made.plan.digest[:16]}; `nnix apply {path}` carries it out")
         return DONE
-    if "/" not in what or path.suffix:
-        raise click.UsageError(f"{what!r} is neither a file nor a resource like emergency-plan/NAME")
+    for each in what:
+        if "/" not in each or Path(each).suffix:
+            raise click.UsageError(f"{each!r} is neither a file nor a resource like emergency-plan/NAME")
     begun(setting)
-    found = resource_named(setting.book.model().snapshot, what)
-    given = setting.office.approve(found, f"contact:{contact.removeprefix('contact:')}" if contact else None, why or f"approve {found.id}")
-    now = setting.office.approvals(found)
-    tables.out.print(f"✓ {found.id}, digest {now.digest[:16]}, is approved by {given}", markup=False)
-    if now.lacking:
-        tables.out.print(f"lacking   {', '.join(each.contact for each in now.lacking)}", markup=False)
+    snapshot = setting.book.model().snapshot
+    for found in [resource_named(snapshot, each) for each in what]:
+        given = setting.office.approve(
+            found, f"contact:{contact.removeprefix('contact:')}" if contact else None, why or f"approve {found.id}"
+        )
+        now = setting.office.approvals(found)
+        tables.out.print(f"✓ {found.id}, digest {now.digest[:16]}, is approved by {given}", markup=False)
+        if now.lacking:
+            tables.out.print(f"lacking   {', '.join(each.contact for each in now.lacking)}", markup=False)
     return DONE
 
 

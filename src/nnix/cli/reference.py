@@ -314,20 +314,21 @@ def import_peeringdb(source: str, output: Path, ix_id: int | None, as_json: bool
 @click.argument("source", metavar="FILE|URL")
 @click.option("--until", required=True, metavar="TIME", help="They have no effect from then on: 2027-01-01T00:00:00Z.")
 @click.option(
-    "--approver", "approvers", required=True, multiple=True, metavar="CONTACT", help="Who answers for them; twice, two different ones."
+    "--approver", "approvers", required=True, multiple=True, metavar="CONTACT", help="Who has to approve them; twice, two different ones."
 )
 @click.option("--why", required=True, help="The reason; an entry's own comment stands before it.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A new file, in the exchange's folder. [standard output]"
 )
 def import_slurm(source: str, until: str, approvers: tuple[str, ...], why: str, output: Path | None) -> int:
-    """Local exceptions of a SLURM file (RFC 8416), as resources with an end and two who answer for them.
+    """Local exceptions of a SLURM file (RFC 8416), as resources with an end and two who have to approve them.
 
     \b
       nnix import slurm slurm.json --until 2027-01-01T00:00:00Z --why "ticket 4711"
         --approver contact:noc-lead --approver contact:director-operations -o my-exchange/exceptions.yaml
 
-    A file that deviates from the RFC is refused whole, and everything that is wrong with it is named.
+    A file that deviates from the RFC is refused whole, and everything that is wrong with it is named. Once applied, they wait for approval:
+      nnix approve local-exception/NAME ... --as contact:noc-lead
     """
     text = write(read_slurm(_fetched(source), until=until, approvers=approvers, why=why))
     if output is None:

@@ -22,6 +22,8 @@ from nnix.cli.root import Setting, clock, who
 from nnix.cli.validating import VALIDATED, tries_file
 from nnix.daemons.document import DOCUMENT
 from nnix.hosts.namespace import NamespaceHost
+from nnix.kernel.approval import WHAT as APPROVED
+from nnix.kernel.approval import standing
 from nnix.kernel.drive import converge
 from nnix.kernel.evidence import Evidence
 from nnix.kernel.ledger import Entry, Moved
@@ -79,6 +81,22 @@ def _party(snapshot: Snapshot, name: str | None) -> RelyingParty:
         known = ", ".join(each.name for each in parties) or "none is declared"
         raise click.UsageError(f"which relying party? {known}" if name is None else f"no relying party {name!r}; {known}")
     return chosen[0]
+
+
+def _approved(setting: Setting, snapshot: Snapshot) -> tuple[tuple[LocalException, ...], list[str]]:
+    """The local exceptions that all of their approvers have approved as they stand; and of the others, in words, that they have no effect."""
+    entries = tuple(setting.ledger.entries(what=APPROVED)) if setting.begun else ()
+    found, waiting = [], []
+    for each in snapshot.of(LocalException):
+        so_far = standing(each, entries)
+        if so_far.complete:
+            found.append(each)
+        else:
+            lacking = so_far.lacking[0].contact
+            waiting.append(
+                f"{each.id} has no effect: {so_far} approvals; {lacking} has not approved it (nnix approve {each.id} --as {lacking})"
+            )
+    return tuple(found), waiting
 
 
 def _carry_out(setting: Setting, order: Order, party: str, *, set_clock: bool) -> Validated:
@@ -201,9 +219,10 @@ def validate(setting: Setting, folder: Path | None, party: str | None, let_go: t
     mirrored, left_behind = _mirrored(setting, archive, snapshot, folder, chosen)
     last = _last(setting, chosen.name)
     replayed = [] if let_go or last is None else _without_replays(archive, mirrored, last)
+    exceptions, waiting = _approved(setting, snapshot)
     order = Order(
         anchors,
-        snapshot.of(LocalException),
+        exceptions,
         {each.name: tals[f"file:{each.tal}"].content for each in anchors},
         str(mirrored["index"]),
         clock().replace(microsecond=0),
@@ -223,7 +242,7 @@ def validate(setting: Setting, folder: Path | None, party: str | None, let_go: t
             place.parent.mkdir(parents=True, exist_ok=True)
             put_whole(place, made.document)
         setting.run(_handed_out(setting))
-    left_out = [*replayed, *(f"left out of the mirror: {each}" for each in left_behind)]
+    left_out = [*waiting, *replayed, *(f"left out of the mirror: {each}" for each in left_behind)]
     if as_json:
         tables.as_json(
             {
@@ -273,7 +292,7 @@ def abroad(setting: Setting, told: Callable[[str], None]) -> Abroad:
         mirrored, _ = _mirrored(setting, archive, declared.snapshot, declared.folder, party)
         order = Order(
             anchors,
-            declared.snapshot.of(LocalException),
+            _approved(setting, declared.snapshot)[0],
             {each.name: tals[f"file:{each.tal}"].content for each in anchors},
             str(mirrored["index"]),
             (at or clock()).replace(microsecond=0),
@@ -521,10 +540,13 @@ def at_command(setting: Setting, moment: str, party: str | None, output: Path | 
 
 @trust_group.command("slurm")
 @folder_argument
-def slurm_command(folder: Path) -> int:
-    """The local exceptions in force as a SLURM file (RFC 8416), for other relying parties."""
-    _, snapshot = sound(folder, Snapshot())
-    tables.as_json(slurm.document(slurm.in_force(snapshot.of(LocalException), clock())))
+@pass_setting
+def slurm_command(setting: Setting, folder: Path) -> int:
+    """The local exceptions in force as a SLURM file (RFC 8416), for other relying parties: approved as they stand, and not at their end."""
+    exceptions, waiting = _approved(setting, said(setting, folder).snapshot)
+    for each in waiting:
+        tables.err.print(each, markup=False)
+    tables.as_json(slurm.document(slurm.in_force(exceptions, clock())))
     return DONE
 
 

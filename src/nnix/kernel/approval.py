@@ -14,7 +14,7 @@ Not here: proof that a login is the person, which is for the machine's accounts;
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ import rfc8785
 from pydantic import Field
 
 from nnix.kernel.resource import Json, Record, Resource
-from nnix.kernel.rule import Refusal, Refused
+from nnix.kernel.rule import Broken, Refusal, Refused
 
 if TYPE_CHECKING:  # kinds have approvers, and need no ledger for it
     from nnix.kernel.ledger_entry import Entry
@@ -83,6 +83,16 @@ def approvers_of(resource: Resource) -> tuple[Approver, ...]:
     """Who has to approve it; nobody, for most kinds."""
     found: tuple[Approver, ...] = getattr(resource, "approvers", ())
     return found
+
+
+def named_once(approvers: tuple[Approver, ...]) -> Iterator[Broken]:
+    """For the rules of kinds that have some: each is named once, and no two share a login."""
+    for index, each in enumerate(approvers):
+        before = approvers[:index]
+        if each.contact in {other.contact for other in before}:
+            yield Broken(f"approvers[{index}].contact", each.contact, "an approver who is not named already")
+        elif each.login is not None and each.login in {other.login for other in before}:
+            yield Broken(f"approvers[{index}].login", each.login, "a login of their own")
 
 
 def digest_of(resource: Resource) -> str:

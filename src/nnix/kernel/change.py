@@ -288,15 +288,11 @@ class Book:
 
     def resource(self, record: Json) -> Resource:
         """A resource from its ledger record, brought up to the kind's newest shape. Raises Unknown."""
-        fields = dict(record)
-        kind = self._kinds.get(fields.pop("kind", ""))
+        kind = self._kinds.get(record.get("kind", ""))
         if kind is None:
             raise Unknown(f"the ledger holds a {record.get('kind')}, a kind that this nnix does not know")
-        shape = int(fields.pop("version", 1))
-        while shape < kind.version:
-            fields, shape = kind.upgrades[shape](fields), shape + 1
         try:
-            return kind.model_validate(fields)
+            return kind.recorded(record)
         except ValidationError as invalid:
             raise Unknown(f"the ledger holds a {kind.kind()} that this nnix cannot read: {invalid}") from None
 

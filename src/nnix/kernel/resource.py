@@ -84,6 +84,14 @@ class Resource(Record):
         """The resource as a person writes it: without what the defaults already say."""
         return {"kind": type(self).kind(), **self.model_dump(mode="json", exclude_defaults=True)}
 
+    @classmethod
+    def recorded(cls, record: Json) -> Self:
+        """The resource of a `record`, also of an older shape. Raises pydantic's ValidationError."""
+        fields = {name: value for name, value in record.items() if name not in ("kind", "version")}
+        for shape in range(int(record.get("version", 1)), cls.version):
+            fields = cls.upgrades[shape](fields)
+        return cls.model_validate(fields)
+
     def changed(self, **fields: Any) -> Self:
         """A copy with `fields` replaced, validated like any other input."""
         return type(self).model_validate({**{k: getattr(self, k) for k in self.model_fields_set}, **fields}, by_name=True)

@@ -512,8 +512,11 @@ def test_a_reader_who_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
     assert done.stderr == "0\n"
 
 
-def test_a_slurm_file_becomes_exceptions_of_the_exchange(nnix: Nnix, tmp_path: Path) -> None:
-    """They are admitted with the rest, and say as SLURM what they said; a file that is there is not written over."""
+def test_a_slurm_file_becomes_exceptions_of_the_exchange_once_two_have_approved_them(
+    nnix: Nnix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are admitted with the rest, have no effect before two logins have approved them as they stand, and say as SLURM what they said; a file that is
+    there is not written over."""
     theirs = {
         "slurmVersion": 1,
         "validationOutputFilters": {"prefixFilters": [], "bgpsecFilters": []},
@@ -526,6 +529,25 @@ def test_a_slurm_file_becomes_exceptions_of_the_exchange(nnix: Nnix, tmp_path: P
     assert nnix(*words, *out).status == 1  # one is not two
     assert nnix(*words, "--approver", "contact:b", *out).status == 0
     assert "is there already" in nnix(*words, "--approver", "contact:b", *out).err
-    found = json.loads(nnix("trust", "slurm", tmp_path / "exchange").out)
-    added = found["locallyAddedAssertions"]["prefixAssertions"]
-    assert [(each["prefix"], each["asn"]) for each in added] == [("192.0.2.0/24", 64496)]
+
+    def told() -> list[tuple[str, int]]:
+        found = json.loads(nnix("trust", "slurm", tmp_path / "exchange").out)
+        return [(each["prefix"], each["asn"]) for each in found["locallyAddedAssertions"]["prefixAssertions"]]
+
+    assert nnix("apply", tmp_path / "exchange", "--offline", "--yes").status == 0
+    (name,) = re.findall(r"slurm-[0-9a-f]{16}", nnix("get", "local-exception").out)
+    this = f"local-exception/{name}"
+    assert "0 of 2" in nnix("get", "local-exception").out
+    said = nnix("trust", "slurm", tmp_path / "exchange")
+    assert f"{this} has no effect: 0 of 2 approvals; contact:a has not approved it (nnix approve {this} --as contact:a)" in said.err
+    monkeypatch.setenv("SUDO_USER", "li")
+    assert nnix("approve", this, "--as", "contact:a").status == 0
+    assert told() == []
+    assert "li has approved it as contact:a already" in nnix("approve", this, "--as", "contact:b").err
+    monkeypatch.setenv("SUDO_USER", "wang")
+    assert nnix("approve", this, "--as", "contact:b").status == 0
+    assert told() == [("192.0.2.0/24", 64496)]
+    file = tmp_path / "exchange/exceptions.yaml"
+    file.write_text(file.read_text().replace("2099-01-01", "2100-01-01"))
+    assert nnix("apply", tmp_path / "exchange", "--offline", "--yes").status == 0
+    assert told() == [], "a longer life is another exception"

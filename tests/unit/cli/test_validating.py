@@ -69,7 +69,12 @@ def test_a_full_disk_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys
 def test_local_exceptions_that_leave_nothing_give_nothing_to_serve() -> None:
     """An empty set is never the truth, not even by our own hands: routers would find every route NotFound."""
     validated = Payloads(rows_of([Vrp(ip_network("192.0.2.0/24"), 24, 64496), Vrp(ip_network("2001:db8::/32"), 32, 64496)]))
-    fields = {"action": Action.FILTER, "until": NOW + DAY, "approvers": ("contact:a", "contact:b"), "why": "ticket 4711"}
+    fields = {
+        "action": Action.FILTER,
+        "until": NOW + DAY,
+        "approvers": ({"contact": "contact:a"}, {"contact": "contact:b"}),
+        "why": "ticket 4711",
+    }
     v4, v6 = (LocalException(name=f"all-of-{n}", prefix=ip_network(each), **fields) for n, each in ((4, "0.0.0.0/0"), (6, "::/0")))
     for exceptions, wanted in (((v4,), True), ((v4, v6), False)):
         left, words = slurm.applied(validated, exceptions)

@@ -10,7 +10,7 @@ from nnix.kernel.rule import judge
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.trust.rules import RULES
 
-COMMON: Json = {"until": "2026-12-01T00:00:00Z", "approvers": ["contact:a", "contact:b"], "why": "ticket 1"}
+COMMON: Json = {"until": "2026-12-01T00:00:00Z", "approvers": [{"contact": "contact:a"}, {"contact": "contact:b"}], "why": "ticket 1"}
 RIGHT: dict[str, Json] = {
     "TrustAnchor/apnic": {"tal": "rpki/apnic.tal", "only": ["1.0.0.0/8"], "never": ["1.1.0.0/16"]},
     "TrustAnchor/ripe": {"tal": "rpki/ripe.tal"},
@@ -68,8 +68,18 @@ BROKEN: list[tuple[str, dict[str, Json], set[tuple[str, str]]]] = [
     ("trust.exception-length", {"LocalException/assert-prefix": {"length_max": 33}}, {("local-exception/assert-prefix", "length_max")}),
     (
         "trust.exception-two-approvers",
-        {"LocalException/filter-aspa": {"approvers": ["contact:a", "contact:a"]}},
+        {"LocalException/filter-aspa": {"approvers": [{"contact": "contact:a"}]}},
         {("local-exception/filter-aspa", "approvers")},
+    ),
+    (
+        "trust.exception-two-approvers",
+        {"LocalException/filter-aspa": {"approvers": [{"contact": "contact:a"}, {"contact": "contact:a"}]}},
+        {("local-exception/filter-aspa", "approvers[1].contact")},
+    ),
+    (
+        "trust.exception-two-approvers",
+        {"LocalException/filter-aspa": {"approvers": [{"contact": "contact:a", "login": "li"}, {"contact": "contact:b", "login": "li"}]}},
+        {("local-exception/filter-aspa", "approvers[1].login")},
     ),
     (
         "trust.exception-once",

@@ -24,7 +24,7 @@ BEFORE = Payloads(
 
 
 def exception(name: str, **fields: object) -> LocalException:
-    both = ("contact:a", "contact:b")
+    both = [{"contact": "contact:a"}, {"contact": "contact:b"}]
     return LocalException.model_validate({"name": name, "until": NOW + timedelta(days=1), "approvers": both, "why": "ticket 1", **fields})
 
 

@@ -140,7 +140,13 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "approvers", "field"), [("soon", BOTH, "until"), ("2027-01-01T00:00:00", BOTH, "until"), (UNTIL, BOTH[:1] * 2, "approvers")]
+    ("until", "approvers", "field"),
+    [
+        ("soon", BOTH, "until"),
+        ("2027-01-01T00:00:00", BOTH, "until"),
+        (UNTIL, BOTH[:1], "approvers"),
+        (UNTIL, BOTH[:1] * 2, "approvers[1].contact"),
+    ],
 )
 def test_an_end_and_two_approvers_are_asked_for_once(until: str, approvers: tuple[str, ...], field: str) -> None:
     with pytest.raises(Refused) as refused:

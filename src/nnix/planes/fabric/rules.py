@@ -13,6 +13,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from itertools import combinations, pairwise
 
+from nnix.kernel.approval import named_once
 from nnix.kernel.rule import Broken, Rule, rule
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import Circuit, EmergencyPlan, FailureSort, Lan, LanPurpose, Link, Port, Traffic
@@ -424,12 +425,7 @@ def emergency_plan_target(plan: EmergencyPlan, snapshot: Snapshot) -> Iterator[B
 @rule("fabric.emergency-plan-approvers", source="guidelines for national IXPs (MIIT, 30 Dec 2025), article 8")
 def emergency_plan_approvers(plan: EmergencyPlan, snapshot: Snapshot) -> Iterator[Broken]:
     """Each approver of a plan is named once, and no two share a login: two approvers are four eyes."""
-    for index, each in enumerate(plan.approvers):
-        before = plan.approvers[:index]
-        if each.contact in {other.contact for other in before}:
-            yield Broken(f"approvers[{index}].contact", each.contact, "an approver who is not named already")
-        elif each.login is not None and each.login in {other.login for other in before}:
-            yield Broken(f"approvers[{index}].login", each.login, "a login of their own")
+    yield from named_once(plan.approvers)
 
 
 RULES: tuple[Rule, ...] = (

@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from nnix.kernel.resource import Duration, Ref, Resource
+from nnix.kernel.approval import Approver
+from nnix.kernel.resource import Duration, Json, Ref, Resource
 from nnix.planes.fabric.kinds import Lan, MacAddress
 from nnix.planes.members.kinds import Asn, Machine, Site, Title
 
@@ -214,13 +215,21 @@ class About(StrEnum):
     ASPA = "aspa"
 
 
+def _approvers_as_records(fields: Json) -> Json:
+    """The first shape named contacts alone, and nobody had to agree."""
+    return {**fields, "approvers": [{"contact": each} for each in fields["approvers"]]}
+
+
 class LocalException(Resource):
-    """A VRP, router key or ASPA that is taken out or put in here, against what the RPKI says (SLURM, RFC 8416); for a time, and with two to answer for it.
+    """A VRP, router key or ASPA that is taken out or put in here, against what the RPKI says (SLURM, RFC 8416); for a time, and once two have approved
+    it as it stands (`nnix approve local-exception/NAME`).
 
     filter, prefix: VRPs whose prefix lies inside `prefix`, or whose origin is `asn`, or both where both are given. assert, prefix: the VRP of `asn`,
     `prefix` and `length_max`. Router keys are named by `asn` and `key_id`, ASPAs by their customer, `asn`.
     """
 
+    version: ClassVar = 2
+    upgrades: ClassVar = {1: _approvers_as_records}
     columns: ClassVar = ("action", "about", "prefix", "asn", "until")
 
     action: Action = Field(description="filter: take out; assert: put in. All filters come before all assertions (RFC 8416, 4.2)")
@@ -242,8 +251,9 @@ class LocalException(Resource):
         description="assert, router-key: the key, DER in base64",
     )
     until: AwareDatetime = Field(description="it has no effect from then on", examples=["2026-12-01T00:00:00Z"])
-    approvers: tuple[Annotated[str, Field(pattern=r"^contact:[A-Za-z0-9._-]{1,64}$")], ...] = Field(
-        description="who answers for it, by reference; two different ones", examples=[["contact:noc-lead", "contact:director-operations"]]
+    approvers: tuple[Approver, ...] = Field(
+        description="who has to approve it, two or more, before it has any effect",
+        examples=[[{"contact": "contact:noc-lead"}, {"contact": "contact:director-operations", "login": "wang"}]],
     )
     why: str = Field(min_length=1, max_length=500, description="the reason", examples=["ROA of the member lapsed; ticket 4711"])
 

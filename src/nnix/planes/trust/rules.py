@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from nnix.kernel.approval import named_once
 from nnix.kernel.rule import Broken, rule
 from nnix.kernel.snapshot import Snapshot
 from nnix.planes.fabric.kinds import LanPurpose
@@ -13,6 +14,7 @@ from nnix.planes.routing.kinds import RouteServer, Session
 from nnix.planes.trust.kinds import TAKEN_PORTS, About, Action, LocalException, Mirror, RelyingParty, Repository, RtrCache, TrustAnchor
 from nnix.planes.trust.mirror.checkpoint import Malformed, key
 
+APPROVERS_MIN = 2
 RESERVED = frozenset({"anchors", "ta", "tals"})
 CLOCKS = {"refresh": (1, 86_400), "retry": (1, 7_200), "expire": (600, 172_800)}  # seconds (RFC 8210, 6)
 
@@ -53,9 +55,10 @@ def exception_length(exception: LocalException, snapshot: Snapshot) -> Iterator[
 
 @rule("trust.exception-two-approvers", source="docs/trust.md")
 def exception_two_approvers(exception: LocalException, snapshot: Snapshot) -> Iterator[Broken]:
-    """Two different people answer for a local exception."""
-    if len(set(exception.approvers)) < 2:
-        yield Broken("approvers", ", ".join(exception.approvers) or "nobody", "two different contacts")
+    """Two or more have to approve a local exception, each named once and none with another's login: four eyes."""
+    if len(exception.approvers) < APPROVERS_MIN:
+        yield Broken("approvers", ", ".join(each.contact for each in exception.approvers) or "nobody", "two different approvers")
+    yield from named_once(exception.approvers)
 
 
 @rule("trust.exception-once", source="RFC 8416, 3.4.1")

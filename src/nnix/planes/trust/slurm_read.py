@@ -57,7 +57,13 @@ def read_slurm(content: bytes, *, until: str, approvers: Sequence[str], why: str
         comment = entry.get("comment", "")
         said = {"action": action, "about": about, **fields}
         name = f"slurm-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]}"
-        record = {"name": name, **said, "until": until, "approvers": list(approvers), "why": "; ".join(filter(None, (comment, why)))[:500]}
+        record = {
+            "name": name,
+            **said,
+            "until": until,
+            "approvers": [{"contact": each} for each in approvers],
+            "why": "; ".join(filter(None, (comment, why)))[:500],
+        }
         try:
             made = LocalException.model_validate(record)
         except ValidationError as invalid:
@@ -68,7 +74,7 @@ def read_slurm(content: bytes, *, until: str, approvers: Sequence[str], why: str
                 for each in judge(Snapshot([made]), (exception_says_what, exception_length, exception_two_approvers))
             ]
             found[name] = made
-        faults += (replace(each, resource="what you add") if each.field in ADDED else each for each in wrong)
+        faults += (replace(each, resource="what you add") if each.field.partition("[")[0] in ADDED else each for each in wrong)
     if faults:
         raise Refused(dict.fromkeys(faults))
     return sorted(found.values(), key=lambda each: each.name)

@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Order:
-    """What shall be validated. `index` is the mirror in the archive; `tals` and `before` are by anchor; `at` is the time that counts."""
+    """What shall be validated. `exceptions` are those that are approved; `index` is the mirror in the archive; `tals` and `before` are by anchor; `at` is the time that counts."""
 
     anchors: tuple[TrustAnchor, ...]
     exceptions: tuple[LocalException, ...]
@@ -72,8 +72,8 @@ class Order:
         """An order that was kept. Raises Lost."""
         record = json.loads(archive.get(digest))
         return cls(
-            tuple(TrustAnchor.model_validate(_fields(each)) for each in record["anchors"]),
-            tuple(LocalException.model_validate(_fields(each)) for each in record["exceptions"]),
+            tuple(TrustAnchor.recorded(each) for each in record["anchors"]),
+            tuple(LocalException.recorded(each) for each in record["exceptions"]),
             {name: archive.get(content) for name, content in record["tals"].items()},
             record["index"],
             datetime.fromisoformat(record["at"]),
@@ -81,10 +81,6 @@ class Order:
             {name: accepted(archive, each) for name, each in record["before"].items()},
             frozenset(record["let_go"]),
         )
-
-
-def _fields(record: Json) -> Json:
-    return {name: value for name, value in record.items() if name not in ("kind", "version")}
 
 
 def kept_accepted(archive: Archive, each: Accepted) -> Json:
