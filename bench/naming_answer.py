@@ -203,7 +203,7 @@ def main() -> int:
     if os.geteuid() != 0:
         raise SystemExit("namespaces are made here: run it as root")
     quick = "--quick" in sys.argv[1:]
-    bursts, count = (6, 8_000) if quick else (30, 30_000)
+    bursts, count = (5, 8_000) if quick else (20, 24_000)
     print(f"{CLAIM}\n{DELEGATIONS} delegations, {bursts} bursts of {count * NETWORKS} questions to each side in turn, medians\n")
     text = zone().encode()
     ratios, medians = {}, {}

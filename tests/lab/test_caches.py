@@ -341,3 +341,15 @@ def test_cut_off_from_abroad_everything_is_as_the_drill_foretold(fed: Fed, place
     assert [(each["predicted"], each["found"]) for each in abroad["horizons"]] == [(2, 2), (0, 0)]
     assert abroad["routers_vrps"] == {"m1": [4, 4], "m2": [4, 4]}
     assert all(new["age_seconds"] > old["age_seconds"] for old, new in abroad["caches"].values())
+
+    # what is decided here against the RPKI has no effect before two logins have approved it
+    why = {"until": "2099-01-01T00:00:00Z", "why": "a test", "approvers": [{"contact": "contact:noc"}, {"contact": "contact:director"}]}
+    fed.apply(resource("LocalException", "no-v4", action="filter", prefix=str(ca.ips[0]), **why))
+    for login, contact, left in ((None, None, 4), ("li", "contact:noc", 4), ("wang", "contact:director", 2)):
+        if login:
+            argv = [sys.executable, "-c", "from nnix.cli import main; main()", "approve", "local-exception/no-v4", "--as", str(contact)]
+            subprocess.run(argv, env={**known, "SUDO_USER": login}, check=True, capture_output=True, timeout=100)
+        told = fed.nnix("trust", "validate")
+        waits = any("local-exception/no-v4 has no effect" in each for each in told["findings"])
+        assert (told["vrps"], waits) == (left, left == 4), told
+    until(lambda: fed.tables("rtr-south")["vrps"]["vrps"] == 2, lambda: fed.cache("rtr-south"))
