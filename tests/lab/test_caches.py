@@ -315,11 +315,12 @@ def test_cut_off_from_abroad_everything_is_as_the_drill_foretold(fed: Fed, place
         f"/sbin/ip link show lo | grep -q LOWER_UP && exec rsync --daemon --config={place}/rsyncd.conf"  # only where there is a network
     )
     fed.evidence["file:rpki/lab.tal"] = root.tal()
-    fed.apply(
+    relying = (
         resource("Site", "west", title={"en": "west"}, role="node", level="cross-border", city="west", country="SG"),
         resource("TrustAnchor", "lab", tal="rpki/lab.tal", drop_free=1000),
         resource("RelyingParty", "national", site="east", anchors=["lab"], mirror=str(mirror)),
     )
+    fed.apply(*relying)
     fed.nnix("trust", "fetch", RSYNC_CONNECT_PROG=reached)
     served = fed.nnix("trust", "validate")["vrps"]
     assert served == 4
@@ -344,7 +345,7 @@ def test_cut_off_from_abroad_everything_is_as_the_drill_foretold(fed: Fed, place
 
     # what is decided here against the RPKI has no effect before two logins have approved it
     why = {"until": "2099-01-01T00:00:00Z", "why": "a test", "approvers": [{"contact": "contact:noc"}, {"contact": "contact:director"}]}
-    fed.apply(resource("LocalException", "no-v4", action="filter", prefix=str(ca.ips[0]), **why))
+    fed.apply(*relying, resource("LocalException", "no-v4", action="filter", prefix=str(ca.ips[0]), **why))
     for login, contact, left in ((None, None, 4), ("li", "contact:noc", 4), ("wang", "contact:director", 2)):
         if login:
             argv = [sys.executable, "-c", "from nnix.cli import main; main()", "approve", "local-exception/no-v4", "--as", str(contact)]
