@@ -79,7 +79,7 @@ def show(setting: Setting, what: str | None, at: str | None, as_json: bool) -> i
       nnix show 7                             entry 7 of the ledger
     """
     begun(setting)
-    if what is not None and what.isdigit():
+    if what is not None and what.isdecimal():
         entry = setting.ledger.entry(int(what))
         if entry is None:
             raise Unknown(f"there is no entry {what}; `nnix log` lists them")
@@ -99,7 +99,7 @@ def snapshot_at(setting: Setting, at: str | None) -> Snapshot:
     """The model's resources now, after an entry, or at a time (UTC unless it says otherwise)."""
     if at is None:
         return setting.book.model().snapshot
-    if at.isdigit():
+    if at.isdecimal():
         head = setting.ledger.head.seq
         if int(at) > head:
             raise Unknown(f"there is no entry {at}; the newest is {head}")

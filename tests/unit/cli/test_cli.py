@@ -214,6 +214,8 @@ def test_names_that_are_not_there_are_answered_alike(nnix: Nnix, small: Path) ->
         (("get", "member", "tea-hil"), "did you mean member/tea-hill?"),
         (("show", "member/tea-hil"), "did you mean member/tea-hill?"),
         (("show", "--at", "yesterday"), "neither an entry's number nor a time"),
+        (("show", "--at", "²"), "neither an entry's number nor a time"),
+        (("show", "²"), "no kind '²'"),
         (("trust", "at", "7"), "'7' is no time like 2026"),
         (("set", small, "member/tea-hil", "asn=4809"), "no file in"),
         (("set", small, "member/tea-hill", "asn"), "is not FIELD=VALUE"),
