@@ -339,12 +339,10 @@ def erik_command(relay: str, host: str, into: Path, authorities: Path | None, as
 
 def brought(into: Path, held: Mapping[str, bytes], found: Mapping[str, bytes]) -> None:
     """Make the tree `held` in `into` the tree `found`. What is gone goes first, since a file may have become a folder, or a folder a file."""
+    from nnix.planes.trust.archive import take_out
+
     for path in held.keys() - found.keys():
-        (into / path).unlink()
-        for parent in (into / path).parents:
-            if parent == into or any(parent.iterdir()):
-                break
-            parent.rmdir()
+        take_out(into, path)
     for path, content in found.items():
         if held.get(path) != content:
             (into / path).parent.mkdir(parents=True, exist_ok=True)

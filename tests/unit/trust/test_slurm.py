@@ -108,3 +108,9 @@ def test_an_exception_names_a_thousand_providers_and_no_more(count: int, taken: 
         return
     with pytest.raises(ValueError, match="providers"):
         exception("many", **fields)
+
+
+def test_an_exception_of_a_year_ago_is_still_read() -> None:
+    """In ledger and archive its approvers stand as words. Whoever was named then has to approve it now."""
+    record = {**exception("old", action="assert", prefix="192.0.2.0/24", asn=64496).record(), "version": 1}
+    assert LocalException.recorded({**record, "approvers": ["contact:a", "contact:b"]}) == LocalException.recorded({**record, "version": 2})

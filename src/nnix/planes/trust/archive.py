@@ -185,11 +185,7 @@ class Archive:
         self._whole((path, digest) for path, digest in after.items() if before.get(path) != digest)
         note.unlink(missing_ok=True)
         for path in [path for path, digest in before.items() if after.get(path) != digest]:
-            (folder / path).unlink()
-            for parent in (folder / path).parents:
-                if parent == folder or any(parent.iterdir()):
-                    break
-                parent.rmdir()
+            take_out(folder, path)
         self.lay(((path, digest) for path, digest in after.items() if before.get(path) != digest), folder)
         folder.mkdir(parents=True, exist_ok=True)
         note.write_text(index)
@@ -240,6 +236,15 @@ class Archive:
 def _note(folder: Path) -> Path:
     """Beside a tree that is laid out: by which index."""
     return folder.with_name(f"{folder.name}.index")
+
+
+def take_out(folder: Path, path: str) -> None:
+    """Remove the file `path` of the tree in `folder`, and the folders that it leaves empty: a file may come where one was."""
+    (folder / path).unlink()
+    for parent in (folder / path).parents:
+        if parent == folder or any(parent.iterdir()):
+            break
+        parent.rmdir()
 
 
 def files_below(folder: Path, left_out: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
